@@ -1,0 +1,1 @@
+"""CAIMI: cross-chain AI model interoperability."""
