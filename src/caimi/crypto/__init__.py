@@ -1,0 +1,1 @@
+"""Threshold keys, capsules, quorum signatures (spec 20, 40)."""

@@ -1,0 +1,1 @@
+"""Protocols between the services and the world."""

@@ -1,0 +1,1 @@
+"""Identifiers, units and the roots of errors."""

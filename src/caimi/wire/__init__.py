@@ -1,0 +1,1 @@
+"""Canonical bytes, domain tags and digests (spec 10)."""

@@ -1,0 +1,291 @@
+"""ABI shapes of the records: one table gives ABI encoding, strict decoding and EIP-712 hashing (spec 10 §2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, TypeVar, cast
+
+from eth_abi.abi import decode as _abi_decode
+from eth_abi.abi import encode as _abi_encode
+from eth_abi.exceptions import DecodingError, EncodingError
+
+from caimi.types import records as r
+from caimi.types.errors import BadEncoding
+from caimi.types.primitives import Bytes32
+from caimi.wire.keccak import keccak256
+
+__all__ = ["SHAPES", "abi_type", "decode", "decode_values", "encode", "encode_type", "encode_values", "struct_hash"]
+
+T = TypeVar("T")
+Record = Any
+
+_UINT: Final = re.compile(r"uint(\d+)")
+
+SHAPES: Final[Mapping[type[Record], tuple[tuple[str, str], ...]]] = {
+    r.Lane: (("chain", "bytes32"), ("registry", "bytes32")),
+    r.Cid: (("codec", "uint8"), ("digest", "bytes32")),
+    r.Terms: (("currency", "bytes32"), ("unit", "uint8"), ("price", "uint128")),
+    r.Publication: (
+        ("format", "uint16"),
+        ("kind", "uint8"),
+        ("publisher", "address"),
+        ("name", "string"),
+        ("version", "uint64"),
+        ("ciphertext", "Cid"),
+        ("capsuleHash", "bytes32"),
+        ("manifestCommitment", "bytes32"),
+        ("policyHash", "bytes32"),
+        ("home", "Lane"),
+        ("mirrors", "Lane[]"),
+        ("terms", "Terms"),
+        ("deposit", "uint128"),
+        ("nonce", "bytes32"),
+        ("deadline", "uint64"),
+        ("extensionHash", "bytes32"),
+    ),
+    r.Withdrawal: (
+        ("at", "Lane"),
+        ("account", "address"),
+        ("recipient", "address"),
+        ("amount", "uint128"),
+        ("nonce", "bytes32"),
+        ("deadline", "uint64"),
+    ),
+    r.Funding: (
+        ("at", "Lane"),
+        ("account", "address"),
+        ("amount", "uint128"),
+        ("nonce", "bytes32"),
+        ("deadline", "uint64"),
+    ),
+    r.Mint: (
+        ("at", "Lane"),
+        ("account", "address"),
+        ("amount", "uint128"),
+        ("nonce", "bytes32"),
+        ("deadline", "uint64"),
+    ),
+    r.InferenceRequest: (
+        ("at", "Lane"),
+        ("publication", "bytes32"),
+        ("consumer", "address"),
+        ("input", "Cid"),
+        ("inputCommitment", "bytes32"),
+        ("clientKey", "bytes32"),
+        ("nonce", "bytes32"),
+        ("deadline", "uint64"),
+    ),
+    r.HostKey: (("sealingKey", "bytes32"), ("signingKey", "address"), ("epoch", "uint64"), ("until", "uint64")),
+    r.Answer: (
+        ("at", "Lane"),
+        ("request", "bytes32"),
+        ("publication", "bytes32"),
+        ("lease", "bytes32"),
+        ("output", "Cid"),
+        ("inputCommitment", "bytes32"),
+        ("outputCommitment", "bytes32"),
+        ("receiptHash", "bytes32"),
+        ("answeredAt", "uint64"),
+    ),
+    r.Receipt: (
+        ("request", "bytes32"),
+        ("publication", "bytes32"),
+        ("grant", "bytes32"),
+        ("lease", "bytes32"),
+        ("quote", "bytes32"),
+        ("modelCommitment", "bytes32"),
+        ("inputCommitment", "bytes32"),
+        ("outputCommitment", "bytes32"),
+        ("price", "uint128"),
+        ("heartbeat", "bytes32"),
+        ("time", "uint64"),
+    ),
+    r.LeaseRequest: (
+        ("at", "Lane"),
+        ("publication", "bytes32"),
+        ("sealingKey", "bytes32"),
+        ("signingKey", "address"),
+        ("epoch", "uint64"),
+        ("purpose", "uint8"),
+        ("opening", "bytes32"),
+        ("end", "uint64"),
+        ("calls", "uint32"),
+        ("nonce", "bytes32"),
+        ("deadline", "uint64"),
+    ),
+    r.PartialPost: (("at", "Lane"), ("lease", "bytes32"), ("index", "uint8"), ("sealedHash", "bytes32")),
+    r.BoardPost: (
+        ("at", "Lane"),
+        ("epoch", "uint64"),
+        ("phase", "uint8"),
+        ("index", "uint8"),
+        ("bodyHash", "bytes32"),
+    ),
+    r.Event: (
+        ("schema", "uint16"),
+        ("kind", "uint16"),
+        ("destinations", "Lane[]"),
+        ("subject", "bytes32"),
+        ("body", "bytes"),
+    ),
+    r.Item: (("sequence", "uint64"), ("event", "Event")),
+    r.Checkpoint: (
+        ("source", "Lane"),
+        ("generation", "uint64"),
+        ("epoch", "uint64"),
+        ("firstSequence", "uint64"),
+        ("lastSequence", "uint64"),
+        ("root", "bytes32"),
+        ("height", "uint64"),
+        ("blockHash", "bytes32"),
+    ),
+    r.Signature: (("signer", "uint8"), ("v", "uint8"), ("r", "bytes32"), ("s", "bytes32")),
+    r.Certificate: (("checkpoint", "Checkpoint"), ("signatures", "Signature[]")),
+    r.Genesis: (
+        ("rootGenesis", "bytes32"),
+        ("validators", "address[]"),
+        ("f", "uint8"),
+        ("t", "uint8"),
+        ("operators", "address[]"),
+        ("attestation", "uint8"),
+        ("nonce", "bytes32"),
+    ),
+}
+"""Wire name and Solidity type of each field, in order; the Python field is the wire name in snake_case."""
+
+_BY_NAME: Final = {cls.__name__: cls for cls in SHAPES}
+
+
+def _split(kind: str) -> tuple[str, bool]:
+    return (kind[:-2], True) if kind.endswith("[]") else (kind, False)
+
+
+@cache
+def abi_type(kind: str) -> str:
+    """Expand a struct name (or Solidity type) to the ABI's tuple notation."""
+    base, is_list = _split(kind)
+    if base in _BY_NAME:
+        base = "(" + ",".join(abi_type(k) for _, k in SHAPES[_BY_NAME[base]]) + ")"
+    return base + ("[]" if is_list else "")
+
+
+def _to_abi(kind: str, value: Any) -> Any:
+    base, is_list = _split(kind)
+    if is_list:
+        return [_to_abi(base, v) for v in value]
+    if base in _BY_NAME:
+        shape, fields = SHAPES[_BY_NAME[base]], dataclasses.fields(_BY_NAME[base])
+        return tuple(_to_abi(k, getattr(value, f.name)) for (_, k), f in zip(shape, fields, strict=True))
+    return "0x" + value.hex() if base == "address" else value
+
+
+def _from_abi(kind: str, value: Any) -> Any:
+    base, is_list = _split(kind)
+    if is_list:
+        return tuple(_from_abi(base, v) for v in value)
+    if base in _BY_NAME:
+        cls = _BY_NAME[base]
+        shape, fields = SHAPES[cls], dataclasses.fields(cls)
+        return cls(**{f.name: _from_abi(k, v) for (_, k), f, v in zip(shape, fields, value, strict=True)})
+    return bytes.fromhex(value[2:]) if base == "address" else value
+
+
+def encode_values(kinds: tuple[str, ...], values: tuple[Any, ...]) -> bytes:
+    """ABI-encode function arguments whose types are struct names or Solidity types.
+
+    Raises:
+        BadEncoding: A value does not fit its type.
+    """
+    try:
+        return _abi_encode([abi_type(k) for k in kinds], [_to_abi(k, v) for k, v in zip(kinds, values, strict=True)])
+    except (EncodingError, ValueError, TypeError, AttributeError) as error:
+        raise BadEncoding from error
+
+
+def decode_values(kinds: tuple[str, ...], data: bytes, *, limit: int = 1 << 20) -> tuple[Any, ...]:
+    """Decode function arguments; only the canonical encoding is accepted.
+
+    Raises:
+        BadEncoding: Longer than `limit` bytes, malformed, or not what `encode_values` gives.
+    """
+    if len(data) > limit:
+        raise BadEncoding
+    try:
+        raw = _abi_decode([abi_type(k) for k in kinds], data)
+        values = tuple(_from_abi(k, v) for k, v in zip(kinds, raw, strict=True))
+    except (DecodingError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+        raise BadEncoding from error
+    if encode_values(kinds, values) != data:
+        raise BadEncoding
+    return values
+
+
+def encode(record: Record) -> bytes:
+    """ABI-encode one record as a single argument."""
+    return encode_values((type(record).__name__,), (record,))
+
+
+def decode(cls: type[T], data: bytes, *, limit: int = 1 << 20) -> T:
+    """Inverse of `encode`.
+
+    Raises:
+        BadEncoding: See `decode_values`.
+    """
+    return cast(T, decode_values((cls.__name__,), data, limit=limit)[0])
+
+
+def _members(name: str, seen: set[str]) -> None:
+    for _, kind in SHAPES[_BY_NAME[name]]:
+        base, _ = _split(kind)
+        if base in _BY_NAME and base not in seen:
+            seen.add(base)
+            _members(base, seen)
+
+
+@cache
+def encode_type(name: str) -> str:
+    """EIP-712 encodeType: the struct, then its members' structs in alphabetical order."""
+    seen: set[str] = set()
+    _members(name, seen)
+    names = [name, *sorted(seen - {name})]
+    return "".join(f"{n}({','.join(f'{k} {f}' for f, k in SHAPES[_BY_NAME[n]])})" for n in names)
+
+
+@cache
+def _type_hash(name: str) -> bytes:
+    return keccak256(encode_type(name).encode("ascii"))
+
+
+def _word(kind: str, value: Any) -> bytes:
+    base, is_list = _split(kind)
+    if is_list:
+        return keccak256(b"".join(_word(base, v) for v in value))
+    if base in _BY_NAME:
+        return struct_hash(value)
+    if base == "string":
+        return keccak256(cast(str, value).encode())
+    if base == "bytes":
+        return keccak256(value)
+    if base == "address" and len(value) == 20:
+        return value.rjust(32, b"\0")
+    if base == "bytes32" and len(value) == 32:
+        return value
+    uint = _UINT.fullmatch(base)
+    if uint is None or not isinstance(value, int) or not 0 <= value < 1 << int(uint[1]):
+        raise BadEncoding
+    return int(value).to_bytes(32, "big")
+
+
+def struct_hash(record: Record) -> Bytes32:
+    """EIP-712 hashStruct.
+
+    Raises:
+        BadEncoding: A value does not fit its type.
+    """
+    cls = type(record)
+    fields = dataclasses.fields(cls)
+    words = [_word(k, getattr(record, f.name)) for (_, k), f in zip(SHAPES[cls], fields, strict=True)]
+    return keccak256(_type_hash(cls.__name__) + b"".join(words))
