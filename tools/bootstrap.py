@@ -14,25 +14,26 @@ NEWEST = (3, 13)
 # (system, machine) -> supported or what is known about it. Nothing else in the repository asks for the platform's
 # name, except the table of package suffixes in tools/toolchain/platforms.py.
 SUPPORTED = {("Linux", "x86_64")}
+_FOUNDRY = "nobody has run CAIMI on it; Foundry's packages for it have to be added to tools/node/package.json"
 UNTRIED = {
-    ("Linux", "aarch64"): "every part exists for it, but nobody has run CAIMI on it yet",
-    ("Darwin", "arm64"): "every part exists for it, but nobody has run CAIMI on it yet",
-    ("Darwin", "x86_64"): "onnxruntime has no current wheels for it",
+    ("Linux", "aarch64"): _FOUNDRY,
+    ("Darwin", "arm64"): _FOUNDRY,
+    ("Darwin", "x86_64"): _FOUNDRY + ", and onnxruntime has no current wheels for it",
 }
 
 
-def python_refusal(version):
-    """Why this Python cannot run CAIMI and what to do, or None. `version` is sys.version_info or its first two numbers."""
+def python_refusal(version: "tuple[int, ...]") -> "str | None":
+    """Why this Python cannot run CAIMI and what to do, or None. Only the first two numbers of `version` count."""
     if OLDEST <= tuple(version[:2]) <= NEWEST:
         return None
     return (
-        "Python {}.{} is not supported: CAIMI needs {}.{} to {}.{} (a cryptographic library has no builds for others).\n"
+        "Python {}.{} is not supported: CAIMI needs {}.{} to {}.{} (others lack a cryptographic library).\n"
         "  Install one of them and call it by name, for example: python3.13 tools/bootstrap.py demo\n"
         "  (with make: make demo PYTHON=python3.13)"
     ).format(version[0], version[1], *(OLDEST + NEWEST))
 
 
-def platform_refusal(system, machine, allow_untried):
+def platform_refusal(system: str, machine: str, allow_untried: bool) -> "str | None":
     """Why this platform cannot run CAIMI and what to do, or None."""
     if (system, machine) in SUPPORTED:
         return None
@@ -48,10 +49,10 @@ def platform_refusal(system, machine, allow_untried):
     ).format(reason)
 
 
-def main(arguments):
+def main(arguments: "list[str]") -> int:
     """Refuse what cannot work, then hand over to `targets.main`. Returns the exit code."""
     allow_untried = os.environ.get("CAIMI_ALLOW_UNTRIED_PLATFORM") == "1"
-    refusal = python_refusal(sys.version_info) or platform_refusal(
+    refusal = python_refusal(sys.version_info[:2]) or platform_refusal(
         platform.system(), platform.machine(), allow_untried
     )
     if refusal is not None:

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
 __all__ = ["STAMP_NAME", "Cache", "content_key", "default_root", "file_sha256", "locked"]
@@ -53,7 +53,7 @@ def content_key(words: Iterable[str], files: Iterable[tuple[str, Path]] = ()) ->
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, on_wait: Callable[[], None]) -> Iterator[None]:
+def locked(path: Path, *, on_wait: Callable[[], None]) -> Generator[None]:
     """Hold an exclusive lock on `path` between processes. `on_wait` is called once if another process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:

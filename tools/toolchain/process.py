@@ -61,8 +61,12 @@ def run_logged(
     with log.open("wb") as stream:
         try:
             child = subprocess.Popen(
-                [str(word) for word in command], cwd=cwd, env=dict(environment),
-                stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+                [str(word) for word in command],
+                cwd=cwd,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
             )
         except OSError as error:
             raise ToolchainError(f"{label}: cannot start {command[0]}: {error.strerror}") from error

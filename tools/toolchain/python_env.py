@@ -88,8 +88,20 @@ def _uv(repository: Path, cache: Cache, environment: dict[str, str]) -> Path:
         with tempfile.TemporaryDirectory(prefix="caimi-pip-") as scratch:
             python = _pip_python(Path(scratch) / "venv")
             run_logged(
-                [python, "-m", "pip", "install", "--no-deps", "--require-hashes", "--only-binary=:all:",
-                 "--disable-pip-version-check", "--target", folder, "-r", requirements],
+                [
+                    python,
+                    "-m",
+                    "pip",
+                    "install",
+                    "--no-deps",
+                    "--require-hashes",
+                    "--only-binary=:all:",
+                    "--disable-pip-version-check",
+                    "--target",
+                    folder,
+                    "-r",
+                    requirements,
+                ],
                 label="the installer (uv)",
                 log=cache.root / "logs" / "uv-install.log",
                 cwd=repository,
