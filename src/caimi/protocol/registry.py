@@ -1,0 +1,315 @@
+"""Reference model of a registry: what every ledger's contract does, call by call (spec 30 §3).
+
+Each entry point is read in one order: AUTHORITY - REPEAT - CHECKS - EFFECTS - EVENT. A call either raises a `Refusal`
+with the state untouched, or returns; a repeated call returns without doing anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caimi.crypto.ecdsa import recover
+from caimi.protocol.application import apply_run
+from caimi.protocol.decision import abort_home, emit, meet_answers, meet_outcome
+from caimi.protocol.publication import AbortReason, Input, Role, State
+from caimi.protocol.registry_state import PublicationRecord, RegistryConfig, RegistryState, RequestRecord
+from caimi.protocol.validity import check_cid, check_publication
+from caimi.types.errors import (
+    DeadlineNotPassed,
+    Expired,
+    HostKeyExpired,
+    LowBalance,
+    NameTaken,
+    NearDeadline,
+    NonceUsed,
+    NotCommitted,
+    NotHome,
+    NotLocked,
+    PastDeadline,
+    Refusal,
+    SmallDeposit,
+    UnknownOperator,
+    UnknownPublication,
+    UnknownRequest,
+    WrongCommitment,
+    WrongEpoch,
+    WrongRegistry,
+    WrongSigner,
+    ZeroAmount,
+)
+from caimi.types.primitives import ZERO32, Address, Bytes32, Epoch, PublicationId, UnixSeconds
+from caimi.types.records import (
+    Answer,
+    Certificate,
+    Event,
+    Funding,
+    HostKey,
+    InferenceRequest,
+    Item,
+    Kind,
+    Lane,
+    Publication,
+    Withdrawal,
+)
+from caimi.wire.codec import Record
+from caimi.wire.digests import network_id, publication_id, typed_digest
+from caimi.wire.functions import encode_body
+
+__all__ = ["Registry"]
+
+
+@dataclass(slots=True)
+class Registry:
+    """One registry. `now` of each call is the chain's clock in Unix seconds."""
+
+    state: RegistryState
+    network: Bytes32
+
+    @classmethod
+    def create(cls, config: RegistryConfig) -> Registry:
+        """A new registry of epoch 1."""
+        return cls(RegistryState(config=config, epoch=Epoch(1)), network_id(config.genesis))
+
+    @property
+    def lane(self) -> Lane:
+        """This registry as a source of events."""
+        return self.state.config.lane
+
+    def version(self) -> int:
+        """Version of the registry's rules."""
+        return 1
+
+    def fund(self, funding: Funding, signature: bytes, *, now: UnixSeconds) -> None:
+        """Move tokens of the signer's account into its balance."""
+        if self._authorise(funding, funding.account, funding.at, funding.nonce, signature):
+            return
+        self._check_money(funding.amount, funding.deadline, now)
+        tokens = self.state.tokens
+        if tokens.get(funding.account, 0) < funding.amount:
+            raise LowBalance(funding.amount, tokens.get(funding.account, 0))
+        tokens[funding.account] -= funding.amount
+        self.state.credit(funding.account, funding.amount)
+        self._use_nonce(funding.account, funding.nonce, funding)
+
+    def withdraw(self, withdrawal: Withdrawal, signature: bytes, *, now: UnixSeconds) -> None:
+        """Move balance of the signer's account out to a recipient's tokens."""
+        if self._authorise(withdrawal, withdrawal.account, withdrawal.at, withdrawal.nonce, signature):
+            return
+        self._check_money(withdrawal.amount, withdrawal.deadline, now)
+        self.state.debit(withdrawal.account, withdrawal.amount)
+        tokens = self.state.tokens
+        tokens[withdrawal.recipient] = tokens.get(withdrawal.recipient, 0) + withdrawal.amount
+        self._use_nonce(withdrawal.account, withdrawal.nonce, withdrawal)
+
+    def lock_model(self, publication: Publication, signature: bytes, *, now: UnixSeconds) -> PublicationId:
+        """Lock at home (escrow the deposit), or answer at a mirror (LOCKED or REFUSED)."""
+        identifier = self._verify_publisher(publication, signature)
+        if self.lane == publication.home:
+            role = Role.HOME
+        elif self.lane in publication.mirrors:
+            role = Role.MIRROR
+        else:
+            raise WrongRegistry(publication.home.registry, self.lane.registry)
+        if identifier in self.state.publications:
+            return identifier
+        if role is Role.HOME:
+            self._lock_home(identifier, publication, now)
+        else:
+            self._lock_mirror(identifier, publication)
+        return identifier
+
+    def abort(self, identifier: PublicationId, *, now: UnixSeconds) -> None:
+        """Abort at home after the deadline; anyone may."""
+        record = self.state.publications.get(identifier)
+        if record is None:
+            raise UnknownPublication(identifier)
+        if record.role is not Role.HOME:
+            raise NotHome
+        if record.state is State.ABORTED:
+            return
+        if record.state is not State.LOCKED:
+            raise NotLocked(record.state)
+        if now <= record.deadline:
+            raise DeadlineNotPassed(record.deadline, now)
+        abort_home(self.state, identifier, Input.DEADLINE, AbortReason.DEADLINE)
+
+    def abort_unlocked(self, publication: Publication, signature: bytes, *, now: UnixSeconds) -> None:
+        """After the deadline: record ABORTED for signed bytes that home never locked; uses no name, version or nonce."""
+        identifier = self._verify_publisher(publication, signature)
+        if self.lane != publication.home:
+            raise NotHome
+        if identifier in self.state.publications:
+            self.abort(identifier, now=now)
+            return
+        check_publication(publication)
+        if now <= publication.deadline:
+            raise DeadlineNotPassed(publication.deadline, now)
+        self.state.publications[identifier] = self._record(publication, Role.HOME, State.NONE, deposit=0)
+        abort_home(self.state, identifier, Input.NEVER_LOCKED, AbortReason.NEVER_LOCKED)
+
+    def apply_run(
+        self, certificate: Certificate, items: tuple[Item, ...], proof: tuple[Bytes32, ...], *, now: UnixSeconds
+    ) -> None:
+        """Apply the events of a certified run that concern this registry, each at most once."""
+        apply_run(self.state, self.network, certificate, items, proof, now=now)
+
+    def request_inference(self, request: InferenceRequest, signature: bytes, *, now: UnixSeconds) -> Bytes32:
+        """Record a request for one answer from a COMMITTED publication."""
+        identifier = typed_digest(self.network, request)
+        if self._authorise(request, request.consumer, request.at, request.nonce, signature):
+            return identifier
+        if now > request.deadline:
+            raise Expired(request.deadline, now)
+        record = self.state.publications.get(PublicationId(request.publication))
+        if record is None:
+            raise UnknownPublication(request.publication)
+        if record.state is not State.COMMITTED:
+            raise NotCommitted(record.state)
+        check_cid(request.input)
+        self._use_nonce(request.consumer, request.nonce, request)
+        self.state.requests[identifier] = RequestRecord(request=request, receipt_hash=ZERO32)
+        body = encode_body(
+            Kind.REQUESTED,
+            identifier,
+            request.consumer,
+            request.input,
+            request.input_commitment,
+            request.client_key,
+            request.deadline,
+        )
+        emit(
+            self.state,
+            Event(schema=1, kind=Kind.REQUESTED, destinations=(self.lane,), subject=request.publication, body=body),
+        )
+        return identifier
+
+    def answer_inference(
+        self, answer: Answer, signature: bytes, host_key: HostKey, operator_signature: bytes, *, now: UnixSeconds
+    ) -> None:
+        """Record a host's signed answer to a request made here."""
+        operator = recover(typed_digest(self.network, host_key), operator_signature)
+        if operator not in self.state.config.genesis.operators:
+            raise UnknownOperator(operator)
+        signer = recover(typed_digest(self.network, answer), signature)
+        if signer != host_key.signing_key:
+            raise WrongSigner(host_key.signing_key, signer)
+        self._check_lane(answer.at)
+        record = self.state.requests.get(answer.request)
+        if record is None:
+            raise UnknownRequest(answer.request)
+        if record.receipt_hash != ZERO32:
+            return
+        if host_key.epoch != self.state.epoch:
+            raise WrongEpoch(self.state.epoch, host_key.epoch)
+        if now > host_key.until:
+            raise HostKeyExpired(host_key.until, now)
+        if now > record.request.deadline:
+            raise Expired(record.request.deadline, now)
+        asked = record.request
+        if (answer.publication, answer.input_commitment) != (asked.publication, asked.input_commitment):
+            raise WrongCommitment
+        if answer.receipt_hash == ZERO32:
+            raise WrongCommitment
+        check_cid(answer.output)
+        record.receipt_hash = answer.receipt_hash
+        body = encode_body(Kind.ANSWERED, answer.request, answer.receipt_hash, answer.output)
+        home = self.state.publications[PublicationId(asked.publication)].home
+        emit(
+            self.state,
+            Event(schema=1, kind=Kind.ANSWERED, destinations=(home,), subject=asked.publication, body=body),
+        )
+
+    # --- authority
+
+    def _verify_publisher(self, publication: Publication, signature: bytes) -> PublicationId:
+        identifier = publication_id(self.network, publication)
+        signer = recover(identifier, signature)
+        if signer != publication.publisher:
+            raise WrongSigner(publication.publisher, signer)
+        return identifier
+
+    def _authorise(self, action: Record, account: Address, at: Lane, nonce: Bytes32, signature: bytes) -> bool:
+        # True means: this very action was done before, so that the call is a no-op.
+        digest = typed_digest(self.network, action)
+        signer = recover(digest, signature)
+        if signer != account:
+            raise WrongSigner(account, signer)
+        self._check_lane(at)
+        used = self.state.nonces.get((account, nonce))
+        if used is not None and used != digest:
+            raise NonceUsed(nonce)
+        return used is not None
+
+    def _check_lane(self, at: Lane) -> None:
+        if at != self.lane:
+            raise WrongRegistry(at.registry, self.lane.registry)
+
+    def _use_nonce(self, account: Address, nonce: Bytes32, action: Record) -> None:
+        self.state.nonces[account, nonce] = typed_digest(self.network, action)
+
+    @staticmethod
+    def _check_money(amount: int, deadline: UnixSeconds, now: UnixSeconds) -> None:
+        if amount < 1:
+            raise ZeroAmount
+        if now > deadline:
+            raise Expired(deadline, now)
+
+    # --- locks
+
+    def _lock_home(self, identifier: PublicationId, publication: Publication, now: UnixSeconds) -> None:
+        check_publication(publication)
+        config, state = self.state.config, self.state
+        if now > publication.deadline:
+            raise PastDeadline(publication.deadline, now)
+        earliest = now + 2 * config.clock_window
+        if publication.deadline < earliest:
+            raise NearDeadline(publication.deadline, earliest)
+        if publication.deposit < config.min_deposit:
+            raise SmallDeposit(config.min_deposit, publication.deposit)
+        if (publication.publisher, publication.nonce) in state.nonces:
+            raise NonceUsed(publication.nonce)
+        name = (publication.publisher, publication.name, publication.version)
+        if name in state.taken_names:
+            raise NameTaken
+        state.debit(publication.publisher, publication.deposit)
+        state.nonces[publication.publisher, publication.nonce] = identifier
+        state.taken_names.add(name)
+        state.publications[identifier] = self._record(publication, Role.HOME, State.LOCKED, deposit=publication.deposit)
+        body = encode_body(Kind.LOCKED, Role.HOME, publication.home)
+        emit(
+            state,
+            Event(schema=1, kind=Kind.LOCKED, destinations=publication.mirrors, subject=identifier, body=body),
+        )
+        meet_answers(state, identifier)
+
+    def _lock_mirror(self, identifier: PublicationId, publication: Publication) -> None:
+        try:
+            check_publication(publication)
+        except Refusal as reason:
+            # The reason is a pure function of the signed bytes, so every mirror and both ways of locking agree on it.
+            state, kind = State.REFUSED, Kind.REFUSED
+            body = encode_body(Kind.REFUSED, reason.code, publication.home)
+        else:
+            state, kind = State.LOCKED, Kind.LOCKED
+            body = encode_body(Kind.LOCKED, Role.MIRROR, publication.home)
+        self.state.publications[identifier] = self._record(publication, Role.MIRROR, state, deposit=0)
+        emit(
+            self.state,
+            Event(schema=1, kind=kind, destinations=(publication.home,), subject=identifier, body=body),
+        )
+        meet_outcome(self.state, identifier)
+
+    @staticmethod
+    def _record(publication: Publication, role: Role, state: State, *, deposit: int) -> PublicationRecord:
+        return PublicationRecord(
+            role=role,
+            state=state,
+            publisher=publication.publisher,
+            name=publication.name,
+            version=publication.version,
+            home=publication.home,
+            mirrors=publication.mirrors,
+            deposit=deposit,
+            deadline=publication.deadline,
+            awaited=len(publication.mirrors) if role is Role.HOME else 0,
+        )

@@ -1,0 +1,114 @@
+"""What a registry stores (spec 30 §5), as the reference model keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from caimi.protocol.publication import AbortReason, Disposition, Role, State
+from caimi.types.errors import LowBalance
+from caimi.types.primitives import Address, Bytes32, Epoch, Generation, PublicationId, Sequence, UnixSeconds
+from caimi.types.records import Genesis, InferenceRequest, Item, Lane
+
+__all__ = ["Applied", "PublicationRecord", "RegistryConfig", "RegistryState", "RequestRecord"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryConfig:
+    """Given at creation, fixed for ever."""
+
+    lane: Lane
+    genesis: Genesis
+    min_deposit: int
+    """u128, at least 1."""
+    clock_window: int
+    """Seconds by which this chain's clock may be off; home wants a deadline two of them away."""
+    max_run: int = 1024
+    """Longest range a certificate may cover."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PublicationRecord:
+    """One publication at this registry."""
+
+    role: Role
+    state: State
+    publisher: Address
+    name: str
+    version: int
+    home: Lane
+    mirrors: tuple[Lane, ...]
+    deposit: int
+    """Escrowed here now; 0 on mirrors and once given back."""
+    deadline: UnixSeconds
+    awaited: int
+    """Mirrors that home still waits for."""
+    reason: AbortReason = AbortReason.NONE
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestRecord:
+    """One inference request at this registry."""
+
+    request: InferenceRequest
+    receipt_hash: Bytes32
+    """Zero until ANSWERED."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """Note of one carried event: what it did, and the refusal's code if REFUSED (else 0)."""
+
+    source: Lane
+    sequence: Sequence
+    disposition: Disposition
+    code: int
+
+
+@dataclass(slots=True, kw_only=True)
+class RegistryState:
+    """All storage of one registry. Only `caimi.protocol.registry` writes to it."""
+
+    config: RegistryConfig
+    epoch: Epoch
+    generations: dict[Lane, Generation] = field(default_factory=dict[Lane, Generation])
+    events: list[Item] = field(default_factory=list[Item])
+    applied: list[Applied] = field(default_factory=list[Applied])
+    marks: set[tuple[Lane, Generation, Sequence]] = field(default_factory=set[tuple[Lane, Generation, Sequence]])
+    publications: dict[PublicationId, PublicationRecord] = field(default_factory=dict[PublicationId, PublicationRecord])
+    pending_answers: dict[tuple[PublicationId, Lane], State] = field(
+        default_factory=dict[tuple[PublicationId, Lane], State]
+    )
+    """LOCKED or REFUSED of a mirror, by id and mirror: before home's lock, and kept as the mirror's only answer."""
+    pending_outcomes: dict[tuple[PublicationId, Lane], State] = field(
+        default_factory=dict[tuple[PublicationId, Lane], State]
+    )
+    """COMMITTED, ABORTED or SUPERSEDED of a home, by id and home, before this mirror's lock."""
+    taken_names: set[tuple[Address, str, int]] = field(default_factory=set[tuple[Address, str, int]])
+    latest: dict[tuple[Address, str], PublicationId] = field(default_factory=dict[tuple[Address, str], PublicationId])
+    nonces: dict[tuple[Address, Bytes32], Bytes32] = field(default_factory=dict[tuple[Address, Bytes32], Bytes32])
+    """Digest of the action that used the nonce."""
+    requests: dict[Bytes32, RequestRecord] = field(default_factory=dict[Bytes32, RequestRecord])
+    carried_receipts: dict[Bytes32, Bytes32] = field(default_factory=dict[Bytes32, Bytes32])
+    """At home: receipt hash by request that a mirror answered."""
+    balances: dict[Address, int] = field(default_factory=dict[Address, int])
+    tokens: dict[Address, int] = field(default_factory=dict[Address, int])
+    """Outside balances: ERC-20 or the chaincode's token ledger."""
+
+    def debit(self, account: Address, amount: int) -> None:
+        """Take from a registry balance.
+
+        Raises:
+            LowBalance: There is less.
+        """
+        have = self.balances.get(account, 0)
+        if have < amount:
+            raise LowBalance(amount, have)
+        self.balances[account] = have - amount
+
+    def credit(self, account: Address, amount: int) -> None:
+        """Add to a registry balance."""
+        self.balances[account] = self.balances.get(account, 0) + amount
+
+    def escrowed(self) -> int:
+        """All deposits held."""
+        return sum(p.deposit for p in self.publications.values())
