@@ -86,6 +86,11 @@ class Cache:
             self._build(entry, build)
         return entry
 
+    def find(self, name: str, key: str) -> Path | None:
+        """The folder of entry (name, key) if it is there and whole."""
+        entry = self.root / name / key
+        return entry if _is_whole(entry) else None
+
     def _build(self, entry: Path, build: Callable[[Path], None]) -> None:
         prefix = f".building-{entry.name}-"
         entry.parent.mkdir(parents=True, exist_ok=True)

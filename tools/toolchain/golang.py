@@ -68,8 +68,13 @@ class Go:
         return self._build_tools("fabric", commands, label=label) / "bin"
 
     def kubo(self) -> Path:
-        """Kubo's `ipfs` program, the reference for our block format. Only the long tests need it."""
+        """Kubo's `ipfs` program, the reference for our block format. Only the slow tests need it."""
         return self._build_tools("kubo", [_KUBO_COMMAND], label="Kubo (ipfs), 3 to 5 minutes") / "bin" / "ipfs"
+
+    def kubo_if_built(self) -> Path | None:
+        """Kubo's `ipfs` program if an earlier call of `kubo` has left a whole one in the cache."""
+        entry = self._cache.find("kubo", self._tools_key("kubo", [_KUBO_COMMAND]))
+        return None if entry is None else entry / "bin" / "ipfs"
 
     def chaincode(self) -> Path:
         """The chaincode's static binary, built from onchain/fabric."""
@@ -83,15 +88,18 @@ class Go:
 
     def _build_tools(self, name: str, commands: Sequence[str], *, label: str) -> Path:
         module = self._repository / "tools" / name
-        pins = [(file, module / file) for file in ("go.mod", "go.sum")]
 
         def build(folder: Path) -> None:
             (folder / "bin").mkdir()
             # The trailing separator makes `go build` treat the output as a folder even for one command.
             self._compile(commands, output=f"{folder / 'bin'}/", module=module, label=label)
 
-        key = content_key([self.version, _GO_FLAGS, _LINK_FLAGS, platform_name(), *commands], pins)
-        return self._cache.ensure(name, key, build)
+        return self._cache.ensure(name, self._tools_key(name, commands), build)
+
+    def _tools_key(self, name: str, commands: Sequence[str]) -> str:
+        module = self._repository / "tools" / name
+        pins = [(file, module / file) for file in ("go.mod", "go.sum")]
+        return content_key([self.version, _GO_FLAGS, _LINK_FLAGS, platform_name(), *commands], pins)
 
     def _compile(self, packages: Sequence[str], *, output: Path | str, module: Path, label: str) -> None:
         run_logged(

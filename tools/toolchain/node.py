@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class Node:
         """Write the program that forge calls as its compiler; it carries absolute paths, so it needs no PATH."""
         wrapper = self._repository / "tools" / "node" / "solc-wrap"
         text = f'#!/bin/sh\nNODE_PATH="{modules}" exec "{self.program}" "{wrapper}" "$@"\n'
-        scratch = path.with_name(f".{path.name}.new")
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
         scratch.write_text(text, encoding="utf-8")
         scratch.chmod(0o755)
         scratch.replace(path)

@@ -13,7 +13,7 @@ from .node import Node
 from .process import say
 from .python_env import make_environment
 
-__all__ = ["Toolchain", "set_up"]
+__all__ = ["Toolchain", "add_kubo", "set_up"]
 
 _MANIFEST_FORMAT = 1
 
@@ -55,6 +55,7 @@ def set_up(repository: Path, environment: dict[str, str]) -> Toolchain:
         "fabric_bin": fabric_bin,
         "forge": node.foundry("forge"),
         "go": go.program,
+        "kubo": go.kubo_if_built(),
         "solc": solc,
     }
     manifest = repository / ".venv" / "caimi-toolchain.json"
@@ -76,6 +77,12 @@ def set_up(repository: Path, environment: dict[str, str]) -> Toolchain:
     )
 
 
+def add_kubo(toolchain: Toolchain) -> dict[str, str]:
+    """Build Kubo, which only the slow tests use, and name it in the manifest. Returns the targets' environment."""
+    toolchain.go.kubo()
+    return set_up(toolchain.repository, toolchain.environment).environment
+
+
 def _chaincode(repository: Path, go: Go) -> Path | None:
     if not (repository / "onchain" / "fabric" / "cmd" / "chaincode").is_dir():
         return None
@@ -94,7 +101,7 @@ def _link_modules(repository: Path, modules: Path) -> None:
     if link.exists() and not link.is_symlink():
         say(f"{link} is a folder of somebody's own; leaving it")
         return
-    scratch = project / ".node_modules.new"
+    scratch = project / f".node_modules.{os.getpid()}"
     scratch.unlink(missing_ok=True)
     scratch.symlink_to(modules)
     scratch.replace(link)
@@ -102,6 +109,6 @@ def _link_modules(repository: Path, modules: Path) -> None:
 
 def _write_manifest(path: Path, programs: dict[str, Path | None]) -> None:
     manifest = {"format": _MANIFEST_FORMAT, **{name: str(p) for name, p in programs.items() if p is not None}}
-    scratch = path.with_name(f".{path.name}.new")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     scratch.replace(path)

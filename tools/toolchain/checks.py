@@ -1,0 +1,122 @@
+"""The checks that `make test`, `make lint` and their kin consist of."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from .process import call
+from .setup import Toolchain
+from .steps import Step
+
+__all__ = ["Checks"]
+
+_VECTORS_VARIABLE = "CAIMI_VECTORS"
+_NOTHING_COLLECTED = 5
+
+
+class Checks:
+    """Makes the steps of each target for one toolchain."""
+
+    def __init__(self, toolchain: Toolchain) -> None:
+        self._toolchain = toolchain
+        self._repository = toolchain.repository
+        self._python = toolchain.repository / ".venv" / "bin"
+        self._ethereum = toolchain.repository / "onchain" / "ethereum"
+        self._fabric = toolchain.repository / "onchain" / "fabric"
+        self._tests = toolchain.repository / "tests"
+
+    def lint(self) -> list[Step]:
+        """Form and types of every language; runs no code of ours."""
+        return [
+            self._tool("ruff check", ["ruff", "check", "."]),
+            self._tool("ruff format", ["ruff", "format", "--check", "."]),
+            self._tool("pyright", ["pyright"]),
+            self._tool("import layers", ["lint-imports", "--no-timing"]),
+            *(self._script(name) for name in ("check_imports", "check_purity", "check_sizes", "check_docs")),
+            self._forge("forge fmt", ["fmt", "--check"], self._ethereum / "foundry.toml"),
+            Step("gofmt", self._gofmt, self._fabric / "go.mod"),
+            self._go("go vet", ["vet", "./..."]),
+        ]
+
+    def generated(self) -> list[Step]:
+        """Every committed file that a program makes is what the program makes now."""
+        tools = sorted((self._repository / "tools").glob("gen_*.py"))
+        return [self._script(path.stem, "--check") for path in tools]
+
+    def tests(self) -> list[Step]:
+        """The tests of every language, without the slow ones."""
+        fast = ["-m", "not slow and not devnet", "-n", "2", "--dist", "worksteal"]
+        return [
+            self._pytest("pytest", fast, self._tests),
+            self._pytest("pytest, real ledgers", ["-m", "devnet and not slow"], self._tests),
+            self._forge("forge test", ["test"], self._ethereum / "test"),
+            self._go("go test", ["test", "./..."]),
+        ]
+
+    def slow(self) -> list[Step]:
+        """What takes minutes each."""
+        return [self._pytest("pytest, slow", ["-m", "slow", "--timeout", "3600"], self._tests)]
+
+    def vectors(self, folder: Path) -> list[Step]:
+        """Each language's readers of the shared vectors, run on `folder`."""
+        environment = {_VECTORS_VARIABLE: str(folder)}
+        permissions = f'[{{ access = "read", path = "{folder}" }}]'
+        return [
+            self._pytest("vectors, Python", ["tests/vectors", "-n", "2"], self._tests / "vectors", environment),
+            self._forge(
+                "vectors, Solidity",
+                ["test", "--match-contract", "Vector"],
+                self._ethereum / "test",
+                {**environment, "FOUNDRY_FS_PERMISSIONS": permissions},
+            ),
+            # -count=1: Go would answer from its cache of test results, which does not see the folder's files.
+            self._go("vectors, Go", ["test", "-count=1", "-run", "Vector", "./..."], environment),
+        ]
+
+    def _tool(self, name: str, words: Sequence[str]) -> Step:
+        return Step(name, lambda: self._call([self._python / words[0], *words[1:]]))
+
+    def _script(self, name: str, *arguments: str) -> Step:
+        script = self._repository / "tools" / f"{name}.py"
+        return Step(name, lambda: self._call([self._python / "python", script, *arguments]), script)
+
+    def _pytest(self, name: str, words: Sequence[str], needs: Path, more: dict[str, str] | None = None) -> Step:
+        def run() -> int:
+            code = self._call([self._python / "python", "-m", "pytest", "-q", *words], more=more)
+            if code == _NOTHING_COLLECTED:
+                print(f"{name}: no test was found, which is not a pass")
+            return code
+
+        return Step(name, run, needs)
+
+    def _forge(self, name: str, words: Sequence[str], needs: Path, more: dict[str, str] | None = None) -> Step:
+        environment = {"FOUNDRY_SOLC": str(self._toolchain.solc), **(more or {})}
+        command = [self._toolchain.forge, *words]
+        return Step(name, lambda: self._call(command, cwd=self._ethereum, more=environment), needs)
+
+    def _go(self, name: str, words: Sequence[str], more: dict[str, str] | None = None) -> Step:
+        go = self._toolchain.go
+        environment = {**self._toolchain.environment, **go.environment, **(more or {})}
+        return Step(
+            name,
+            lambda: call([go.program, *words], cwd=self._fabric, environment=environment),
+            self._fabric / "go.mod",
+        )
+
+    def _gofmt(self) -> int:
+        go = self._toolchain.go
+        command = [str(go.program.with_name("gofmt")), "-l", "."]
+        done = subprocess.run(
+            command, cwd=self._fabric, env=go.environment, check=False, capture_output=True, text=True
+        )
+        print(done.stdout + done.stderr, end="")
+        # gofmt ends with 0 also when it has listed files that it would change.
+        return 1 if done.returncode != 0 or done.stdout.strip() else 0
+
+    def _call(
+        self, command: Sequence[str | Path], *, cwd: Path | None = None, more: dict[str, str] | None = None
+    ) -> int:
+        environment = {**self._toolchain.environment, **(more or {})}
+        return call(command, cwd=cwd or self._repository, environment=environment)
