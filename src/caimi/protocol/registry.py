@@ -134,7 +134,7 @@ class Registry:
         abort_home(self.state, identifier, Input.DEADLINE, AbortReason.DEADLINE)
 
     def abort_unlocked(self, publication: Publication, signature: bytes, *, now: UnixSeconds) -> None:
-        """After the deadline: record ABORTED for signed bytes that home never locked; uses no name, version or nonce."""
+        """After the deadline: record ABORTED for signed bytes home never locked; no name, version or nonce is used."""
         identifier = self._verify_publisher(publication, signature)
         if self.lane != publication.home:
             raise NotHome

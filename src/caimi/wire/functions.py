@@ -42,7 +42,8 @@ BODIES: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.ANSWERED: ("bytes32", "bytes32", "Cid"),
 }
 """LOCKED (role, home) · REFUSED (code, home) · OUTCOME (state, reason) · SUPERSEDED (by version) ·
-REQUESTED (request, consumer, input, input commitment, client key, deadline) · ANSWERED (request, receipt hash, output)."""
+REQUESTED (request, consumer, input, input commitment, client key, deadline) ·
+ANSWERED (request, receipt hash, output)."""
 
 
 def selector(name: str) -> bytes:
