@@ -38,6 +38,9 @@ class Tag(Enum):
     INPUT_SEAL = "CAIMI/1/input-seal"
     OUTPUT_SEAL = "CAIMI/1/output-seal"
     STREAM = "CAIMI/1/stream"
+    DERIVE = "CAIMI/1/derive"
+    DKG_SESSION = "CAIMI/1/dkg-session"
+    DKG_COMPLAINT = "CAIMI/1/dkg-complaint"
 
     @property
     def bytes32(self) -> Bytes32:
