@@ -1,0 +1,1 @@
+"""Adapters to real ledgers; they know the ports and never each other."""
