@@ -14,8 +14,13 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from caimi.chains.fabric.errors import BrokenBlockChain, MalformedBlock, ValidationCode
-from caimi.chains.fabric.proto import common_pb2, peer_pb2, proposal_pb2, transaction_pb2
-from caimi.chains.fabric.proto import chaincode_event_pb2 as event_pb2
+from caimi.chains.fabric.proto import (
+    chaincode_event_pb2,
+    common_pb2,
+    proposal_pb2,
+    proposal_response_pb2,
+    transaction_pb2,
+)
 
 __all__ = [
     "BlockLimits",
@@ -132,8 +137,7 @@ def parse_block(block: Any, limits: BlockLimits) -> FabricBlock:
         raise MalformedBlock(f"block {header.number} has {len(data)} transactions, at most {limits.transactions}")
     codes = _validation_codes(block)
     transactions = tuple(
-        _parse_transaction(header.number, index, envelope, codes[index], limits)
-        for index, envelope in enumerate(data)
+        _parse_transaction(header.number, index, envelope, codes[index], limits) for index, envelope in enumerate(data)
     )
     return FabricBlock(
         number=header.number,
@@ -212,12 +216,12 @@ def _parse_action(data: bytes, tx_id: str, limits: BlockLimits) -> tuple[str, Ch
     if len(actions) != 1:
         raise ValueError(f"{len(actions)} actions, exactly 1 is valid")
     endorsed = transaction_pb2.ChaincodeActionPayload.FromString(actions[0].payload).action
-    response = peer_pb2.ProposalResponsePayload.FromString(endorsed.proposal_response_payload)
+    response = proposal_response_pb2.ProposalResponsePayload.FromString(endorsed.proposal_response_payload)
     action = proposal_pb2.ChaincodeAction.FromString(response.extension)
     chaincode = str(action.chaincode_id.name)
     if not action.events:
         return chaincode, None
-    event = event_pb2.ChaincodeEvent.FromString(action.events)
+    event = chaincode_event_pb2.ChaincodeEvent.FromString(action.events)
     if event.chaincode_id != chaincode or event.tx_id != tx_id:
         raise ValueError(f"an event of {event.chaincode_id} and transaction {event.tx_id}")
     if len(event.payload) > limits.event_bytes:

@@ -318,9 +318,7 @@ def _validation_code(value: int) -> ValidationCode:
         return ValidationCode.INVALID_OTHER_REASON
 
 
-async def _named(
-    call: Awaitable[Any], name: Callable[[grpc.aio.AioRpcError, str], Exception], tx_id: str
-) -> Any:
+async def _named(call: Awaitable[Any], name: Callable[[grpc.aio.AioRpcError, str], Exception], tx_id: str) -> Any:
     try:
         return await call
     except grpc.aio.AioRpcError as error:

@@ -105,10 +105,9 @@ class BlockStream:
         try:
             # The request side stays open: the peer takes its end for the end of the subscription.
             await call.write(envelope)
-            while (response := await call.read()) is not grpc.aio.EOF:
+            async for response in call:
                 yield self._block(response)
-            code = await call.code()
-            raise _StreamEnded(f"{code.name} {await call.details()}")
+            raise _StreamEnded("the peer closed the stream")
         finally:
             call.cancel()
 

@@ -18,24 +18,24 @@ __all__ = [
     "NONCE_BYTES",
     "ProposalContent",
     "StatusDetail",
+    "chaincode_event_pb2",
     "collection_pb2",
     "common_pb2",
-    "configuration_pb2",
     "decode_error_details",
     "deliver_stub",
     "encode_proposal",
     "encode_seek",
     "endorser_stub",
-    "events_pb2",
     "gateway_pb2",
     "gateway_stub",
+    "identities_pb2",
     "ledger_pb2",
     "lifecycle_pb2",
     "msp_principal_pb2",
-    "peer_pb2",
     "policies_pb2",
     "policy_pb2",
     "proposal_pb2",
+    "proposal_response_pb2",
     "query_pb2",
     "response_payload",
     "transaction_id",
@@ -51,7 +51,6 @@ def _module(name: str) -> Any:
 
 
 common_pb2: Final[Any] = _module("common.common_pb2")
-configuration_pb2: Final[Any] = _module("common.configuration_pb2")
 ledger_pb2: Final[Any] = _module("common.ledger_pb2")
 policies_pb2: Final[Any] = _module("common.policies_pb2")
 identities_pb2: Final[Any] = _module("msp.identities_pb2")
@@ -60,9 +59,8 @@ orderer_pb2: Final[Any] = _module("orderer.ab_pb2")
 chaincode_pb2: Final[Any] = _module("peer.chaincode_pb2")
 chaincode_event_pb2: Final[Any] = _module("peer.chaincode_event_pb2")
 collection_pb2: Final[Any] = _module("peer.collection_pb2")
-events_pb2: Final[Any] = _module("peer.events_pb2")
 lifecycle_pb2: Final[Any] = _module("peer.lifecycle.lifecycle_pb2")
-peer_pb2: Final[Any] = _module("peer.proposal_response_pb2")
+proposal_response_pb2: Final[Any] = _module("peer.proposal_response_pb2")
 policy_pb2: Final[Any] = _module("peer.policy_pb2")
 proposal_pb2: Final[Any] = _module("peer.proposal_pb2")
 query_pb2: Final[Any] = _module("peer.query_pb2")
@@ -151,7 +149,7 @@ def response_payload(envelope_payload: bytes) -> bytes:
     data = common_pb2.Payload.FromString(envelope_payload).data
     action = transaction_pb2.Transaction.FromString(data).actions[0]
     endorsed = transaction_pb2.ChaincodeActionPayload.FromString(action.payload).action
-    response = peer_pb2.ProposalResponsePayload.FromString(endorsed.proposal_response_payload)
+    response = proposal_response_pb2.ProposalResponsePayload.FromString(endorsed.proposal_response_payload)
     return bytes(proposal_pb2.ChaincodeAction.FromString(response.extension).response.payload)
 
 
