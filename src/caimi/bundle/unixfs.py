@@ -57,11 +57,11 @@ PROFILE: Final = Profile(chunk_bytes=1 << 20)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One block and its CID."""
+    """One block whose hash is that of its CID: made by `verify_block` from foreign bytes, or by `UnixFsBuilder`."""
 
     cid: Cid
     data: BytesLike
-    """A leaf's data may be a view that is valid only until the builder's next step."""
+    """At most 2 MiB. From the builder a leaf's data may be a view that is valid only until its next step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,17 +152,18 @@ class UnixFsBuilder:
         return block
 
 
-def verify_block(cid: Cid, block: BytesLike) -> None:
-    """Check a block against the CID that was asked for.
+def verify_block(cid: Cid, data: BytesLike) -> Block:
+    """Check foreign bytes against the CID that was asked for.
 
     Raises:
         BlockTooLarge: More than 2 MiB; nothing was hashed.
         BlockMismatch: Another hash.
     """
-    if len(block) > MAX_BLOCK_BYTES:
-        raise BlockTooLarge(f"block {format_cid(cid)} has {len(block)} bytes, the limit is {MAX_BLOCK_BYTES}")
-    if hashlib.sha256(block).digest() != cid.digest:
+    if len(data) > MAX_BLOCK_BYTES:
+        raise BlockTooLarge(f"block {format_cid(cid)} has {len(data)} bytes, the limit is {MAX_BLOCK_BYTES}")
+    if hashlib.sha256(data).digest() != cid.digest:
         raise BlockMismatch(f"the bytes given for block {format_cid(cid)} have another hash")
+    return Block(cid=cid, data=data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,11 +177,11 @@ class _Due:
 
 @dataclass(slots=True)
 class DagReader:
-    """Walks the tree below `root` in content order and returns verified content (spec 15 §3).
+    """Walks the tree below `root` in content order and returns its content (spec 15 §3).
 
-    Feed the blocks in the order in which `due` names them. Every block is hashed, and its shape compared with the one
-    that the profile gives to the announced size: so depth and number of links are bounded by the size, a tree can
-    neither hang nor return to an earlier node, and one content has one CID.
+    Feed the blocks in the order in which `due` names them. Each was checked against its CID by `verify_block`; here its
+    shape is compared with the one that the profile gives to the announced size. So depth and number of links are
+    bounded by the size, a tree can neither hang nor return to an earlier node, and one content has one CID.
     """
 
     root: Cid
@@ -203,25 +204,23 @@ class DagReader:
         """The next blocks to feed, in order: at most `count`, fewer when parents must come first, none at the end."""
         return tuple(due.cid for due in reversed(self._stack[-count:]))
 
-    def feed(self, cid: Cid, block: BytesLike) -> BytesLike:
+    def feed(self, block: Block) -> BytesLike:
         """Take the next block and return the content in it: empty for a node.
 
         Raises:
-            UnaskedBlock: `cid` is not the first of `due()`.
-            BlockTooLarge, BlockMismatch: As `verify_block`.
+            UnaskedBlock: The block is not the first of `due()`.
             MalformedNode, WrongProfile: The publisher made another tree than the profile gives.
             DagTooLarge: More content than `max_content_bytes`.
-        After an error the reader stands where it stood: the same block from another source may be fed.
+        After an error the reader stands where it stood.
         """
-        if not self._stack or self._stack[-1].cid != cid:
-            raise UnaskedBlock(f"block {format_cid(cid)} is not the one that is due")
-        verify_block(cid, block)
+        if not self._stack or self._stack[-1].cid != block.cid:
+            raise UnaskedBlock(f"block {format_cid(block.cid)} is not the one that is due")
         due = self._stack[-1]
-        if cid.codec == RAW:
-            self._check_leaf(due, len(block))
+        if block.cid.codec == RAW:
+            self._check_leaf(due, len(block.data))
             self._stack.pop()
-            return block
-        children = self._children(due, bytes(block))
+            return block.data
+        children = self._children(due, bytes(block.data))
         self._stack.pop()
         self._stack.extend(reversed(children))
         return b""

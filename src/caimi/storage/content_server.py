@@ -1,0 +1,174 @@
+"""HTTP server of blocks: anyone may read, the holder of the token may write (schemas: its OpenAPI document)."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from fastapi import FastAPI, Header, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, Field, ValidationError
+
+from caimi.bundle.cid import CID_TEXT_CHARS, format_cid, parse_cid
+from caimi.bundle.errors import BlockMismatch, BlockTooLarge, BundleError, CidRefused
+from caimi.bundle.unixfs import MAX_BLOCK_BYTES, verify_block
+from caimi.ports.content import (
+    MAX_CIDS_ASKED,
+    BlockMissing,
+    BlockStore,
+    ContentError,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
+from caimi.types.failure import CaimiError
+
+__all__ = ["MissingAnswer", "MissingQuestion", "create_app"]
+
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+_MEDIA_TYPE: Final = "application/vnd.ipld.raw"
+_JSON: Final = "application/json"
+_MAX_QUESTION_BYTES: Final = 1 << 17
+_STATUS: Final[dict[type[CaimiError], int]] = {
+    BlockMissing: 404,
+    CidRefused: 400,
+    BlockMismatch: 422,
+    BlockTooLarge: 413,
+    StoreFull: 507,
+    StoreRefused: 401,
+    StoreUnavailable: 503,
+}
+
+CidText = Annotated[str, Field(min_length=CID_TEXT_CHARS, max_length=CID_TEXT_CHARS)]
+
+
+class MissingQuestion(BaseModel):
+    """Which of these does the store lack?"""
+
+    cids: Annotated[list[CidText], Field(max_length=MAX_CIDS_ASKED)]
+
+
+class MissingAnswer(BaseModel):
+    """Those that it lacks, in the order asked."""
+
+    missing: list[str]
+
+
+@dataclass(slots=True)
+class _Counters:
+    # For /metrics: what happened since the start.
+    values: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+    def count(self, call: str, result: str) -> None:
+        self.values[call, result] = self.values.get((call, result), 0) + 1
+
+    def text(self) -> str:
+        lines = ["# TYPE caimi_content_requests_total counter"]
+        rows = sorted(self.values.items())
+        lines += [f'caimi_content_requests_total{{call="{c}",result="{r}"}} {n}' for (c, r), n in rows]
+        return "\n".join(lines) + "\n"
+
+
+def create_app(store: BlockStore, *, token: str, check_writable: Callable[[], None] = lambda: None) -> FastAPI:
+    """The ASGI application.
+
+    Arguments:
+        token: What `PUT` needs as bearer token; at least 16 characters.
+        check_writable: Called by `/healthz`; raises a ContentError when the store takes no blocks.
+    Raises:
+        StoreRefused: The token is too short to be a secret.
+    """
+    if len(token) < 16:
+        raise StoreRefused("a token has at least 16 characters")
+    app = FastAPI(title="CAIMI content store", version="1", docs_url=None, redoc_url=None)
+    counters = _Counters()
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        known = error if isinstance(error, CaimiError) else StoreUnavailable(str(error))
+        counters.count(request.method.lower(), type(known).__name__)
+        return _refusal(known)
+
+    app.add_exception_handler(ContentError, refuse)
+    app.add_exception_handler(BundleError, refuse)
+    _add_block_routes(app, store, counters, token.encode())
+    _add_operator_routes(app, counters, check_writable)
+    return app
+
+
+def _add_block_routes(app: FastAPI, store: BlockStore, counters: _Counters, token: bytes) -> None:
+    async def get_block(cid: str) -> Response:
+        """The block's bytes."""
+        block = await store.get(parse_cid(cid))
+        counters.count("get", "ok")
+        headers = {"Cache-Control": _IMMUTABLE, "ETag": f'"{cid}"', "X-Content-Type-Options": "nosniff"}
+        return Response(content=bytes(block.data), media_type=_MEDIA_TYPE, headers=headers)
+
+    async def head_block(cid: str) -> Response:
+        """Whether the block is there: 200 or 404."""
+        parsed = parse_cid(cid)
+        if not await store.has(parsed):
+            raise BlockMissing(parsed, store.name)
+        counters.count("head", "ok")
+        return Response(headers={"Cache-Control": _IMMUTABLE, "ETag": f'"{cid}"'}, media_type=_MEDIA_TYPE)
+
+    async def put_block(cid: str, request: Request, authorization: Annotated[str, Header()] = "") -> Response:
+        """Keep a block of at most 2 MiB whose hash is the CID's."""
+        if not hmac.compare_digest(authorization.encode(), b"Bearer " + token):
+            raise StoreRefused("PUT needs the bearer token of this store")
+        block = verify_block(parse_cid(cid), await _bounded(request, MAX_BLOCK_BYTES))
+        await store.put(block)
+        counters.count("put", "ok")
+        return Response(status_code=201)
+
+    async def missing_blocks(request: Request) -> MissingAnswer:
+        """Which of at most 1024 blocks the store lacks."""
+        # Read by hand: the framework would take a body of any size into memory before it looks at it.
+        try:
+            question = MissingQuestion.model_validate_json(await _bounded(request, _MAX_QUESTION_BYTES))
+        except ValidationError as error:
+            raise CidRefused(f"not a list of at most {MAX_CIDS_ASKED} CIDs: {error.error_count()} errors") from error
+        cids = [parse_cid(text) for text in question.cids]
+        missing = await store.missing(cids)
+        counters.count("missing", "ok")
+        return MissingAnswer(missing=[format_cid(cid) for cid in cids if cid in missing])
+
+    path = "/v1/blocks/{cid}"
+    app.add_api_route(path, get_block, methods=["GET"], response_class=Response, operation_id="getBlock")
+    app.add_api_route(path, head_block, methods=["HEAD"], response_class=Response, operation_id="hasBlock")
+    app.add_api_route(path, put_block, methods=["PUT"], status_code=201, operation_id="putBlock")
+    question = {"requestBody": {"required": True, "content": {_JSON: {"schema": MissingQuestion.model_json_schema()}}}}
+    app.add_api_route(
+        "/v1/blocks/missing", missing_blocks, methods=["POST"], operation_id="missingBlocks", openapi_extra=question
+    )
+
+
+def _add_operator_routes(app: FastAPI, counters: _Counters, check_writable: Callable[[], None]) -> None:
+    def healthz() -> Response:
+        """200 when the store takes blocks."""
+        check_writable()
+        return JSONResponse({"status": "ok"})
+
+    async def metrics() -> Response:
+        """Prometheus text."""
+        return PlainTextResponse(counters.text(), media_type="text/plain; version=0.0.4")
+
+    app.add_api_route("/healthz", healthz, methods=["GET"], operation_id="health")
+    app.add_api_route("/metrics", metrics, methods=["GET"], operation_id="metrics")
+
+
+async def _bounded(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise BlockTooLarge(f"more than {limit} bytes")
+    return bytes(body)
+
+
+def _refusal(error: CaimiError) -> Response:
+    status = _STATUS.get(type(error), 500)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    body = {"error": type(error).__name__, "message": str(error), "hint": error.hint, "retry": error.retry.value}
+    return JSONResponse(body, status_code=status, headers=headers)
