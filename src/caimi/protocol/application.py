@@ -70,8 +70,8 @@ def apply_run(
     """
     checkpoint = certificate.checkpoint
     genesis = state.config.genesis
-    validators = ValidatorSet.create(genesis.validators, f=genesis.f, t=genesis.t)
-    verify_certificate(certificate, network, validators, state.epoch)
+    validators = ValidatorSet.from_genesis(genesis)
+    verify_certificate(certificate, network=network, validator_set=validators, epoch=state.epoch)
     if checkpoint.source == state.config.lane:
         raise OwnEvents
     generation = state.generations.get(checkpoint.source, Generation(1))

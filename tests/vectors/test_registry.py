@@ -1,0 +1,67 @@
+"""Reads vectors/registry: the reference model plays every scenario."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from suites import suite, unhex
+
+from caimi.protocol.calls import run_call
+from caimi.protocol.registry import Registry
+from caimi.protocol.registry_state import RegistryConfig
+from caimi.types.errors import BY_NAME
+from caimi.types.primitives import Address, PublicationId, UnixSeconds
+from caimi.types.records import Genesis, Lane
+from caimi.wire.codec import decode, encode_values
+from caimi.wire.digests import leaf_hash
+
+SUITES = {n: suite(f"registry/{n}.json") for n in ("ethereum", "fabric")}
+
+
+def play(case: dict[str, Any]) -> Registry:
+    config = case["config"]
+    registry = Registry.create(
+        RegistryConfig(
+            lane=decode(Lane, unhex(config["lane"])),
+            genesis=decode(Genesis, unhex(config["genesis"])),
+            min_deposit=int(config["minDeposit"]),
+            clock_window=config["clockWindow"],
+        )
+    )
+    for account in case["accounts"]:
+        registry.state.balances[Address(unhex(account["address"]))] = int(account["balance"])
+    for step in case["steps"]:
+        run_step(registry, step)
+        assert len(registry.state.events) == step["events"]
+    return registry
+
+
+def run_step(registry: Registry, step: dict[str, Any]) -> None:
+    now, call = UnixSeconds(step["now"]), unhex(step["call"])
+    if "error" not in step:
+        run_call(registry, call, now=now)
+        return
+    expected = BY_NAME[step["error"]]
+    with pytest.raises(expected) as caught:
+        run_call(registry, call, now=now)
+    kinds = tuple(a.split(" ")[0] for a in expected.arguments)
+    assert encode_values(kinds, caught.value.values) == unhex(step["arguments"])
+
+
+@pytest.mark.parametrize("ledger", list(SUITES))
+@pytest.mark.parametrize("number", range(len(SUITES["fabric"]["cases"])))
+def test_scenario(ledger: str, number: int) -> None:
+    case = SUITES[ledger]["cases"][number]
+    registry = play(case)
+    state = registry.state
+    assert [leaf_hash(registry.lane, i) for i in state.events] == [unhex(x) for x in case["leaves"]]
+    assert [[a.sequence, a.disposition, a.code] for a in state.applied] == case["applied"]
+    for expected in case["publications"]:
+        record = state.publications[PublicationId(unhex(expected["id"]))]
+        actual = (record.role, record.state, str(record.deposit), record.awaited, record.reason)
+        assert actual == tuple(expected[k] for k in ("role", "state", "deposit", "awaited", "reason"))
+    assert len(state.publications) == len(case["publications"])
+    for account in case["balances"]:
+        assert state.balances.get(Address(unhex(account["address"])), 0) == int(account["balance"])
+    assert sum(state.balances.values()) + state.escrowed() + sum(state.tokens.values()) == 1000

@@ -1,0 +1,50 @@
+"""Write vectors/{wire,events,certificate,registry}. `--check` fails when a file differs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from vectorgen import fixtures as fx  # noqa: E402 - the path is set above
+from vectorgen.certificate_suite import certificate_suite  # noqa: E402
+from vectorgen.registry_suite import registry_suite  # noqa: E402
+from vectorgen.wire_suite import board_suite, events_suite, receipt_suite, wire_suite  # noqa: E402
+
+
+def suites() -> dict[str, dict[str, Any]]:
+    """File name and content of every suite of this generator."""
+    return {
+        "wire/ledger.json": wire_suite(),
+        "wire/board.json": board_suite(),
+        "wire/receipt.json": receipt_suite(),
+        "events/run.json": events_suite(),
+        "certificate/quorum.json": certificate_suite(),
+        "registry/ethereum.json": registry_suite(fx.ETHEREUM, fx.FABRIC),
+        "registry/fabric.json": registry_suite(fx.FABRIC, fx.ETHEREUM),
+    }
+
+
+def main() -> int:
+    """Write the files, or with `--check` compare them."""
+    stale: list[str] = []
+    for name, content in suites().items():
+        path, text = ROOT / "vectors" / name, json.dumps(content, indent=1) + "\n"
+        if path.exists() and path.read_text() == text:
+            continue
+        stale.append(name)
+        if "--check" not in sys.argv:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    if "--check" in sys.argv:
+        print("\n".join(f"stale: vectors/{n}; run tools/gen_vectors.py" for n in stale))
+        return 1 if stale else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

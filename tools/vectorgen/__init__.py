@@ -1,0 +1,1 @@
+"""Makes the shared vectors from the Python implementation; other languages confirm them."""
