@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from toolchain.checks import Checks
 from toolchain.errors import ToolchainError
 from toolchain.process import call, say
-from toolchain.setup import Toolchain, add_kubo, set_up
+from toolchain.setup import Toolchain, complete, set_up
 from toolchain.steps import Step, run_steps
 
 __all__ = ["TARGETS", "main"]
@@ -58,7 +57,7 @@ def main(arguments: list[str]) -> int:
 def _setup(arguments: list[str]) -> int:
     """Make the toolchain and nothing else."""
     _none(arguments)
-    _toolchain()
+    complete(_toolchain())
     say("ready: .venv/bin/caimi")
     return 0
 
@@ -66,6 +65,7 @@ def _setup(arguments: list[str]) -> int:
 def _demo(arguments: list[str]) -> int:
     """Publish on two real ledgers, infer, and show the receipts; arguments go to `caimi demo`."""
     toolchain = _toolchain()
+    complete(toolchain)
     command = [REPOSITORY / ".venv" / "bin" / "caimi", "demo", *arguments]
     return call(command, cwd=REPOSITORY, environment=toolchain.environment)
 
@@ -80,7 +80,8 @@ def _test_long(arguments: list[str]) -> int:
     """All checks and tests, the slow ones too."""
     _none(arguments)
     toolchain = _toolchain()
-    checks = Checks(replace(toolchain, environment=add_kubo(toolchain)))
+    toolchain.go.kubo()
+    checks = Checks(toolchain)
     return run_steps([*checks.lint(), *checks.generated(), *checks.tests(), *checks.slow()])
 
 
@@ -111,6 +112,7 @@ def _bench(arguments: list[str]) -> int:
     if not (REPOSITORY / "benchmarks" / "__main__.py").is_file():
         raise ToolchainError("this version of CAIMI has no benchmarks")
     toolchain = _toolchain()
+    complete(toolchain)
     command = [REPOSITORY / ".venv" / "bin" / "python", "-m", "benchmarks", *arguments]
     return call(command, cwd=REPOSITORY, environment=toolchain.environment)
 

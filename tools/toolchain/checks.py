@@ -6,8 +6,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from .errors import ToolchainError
 from .process import call
-from .setup import Toolchain
+from .setup import Toolchain, complete
 from .steps import Step
 
 __all__ = ["Checks"]
@@ -33,7 +34,7 @@ class Checks:
             self._tool("ruff check", ["ruff", "check", "."]),
             self._tool("ruff format", ["ruff", "format", "--check", "."]),
             self._tool("pyright", ["pyright"]),
-            self._tool("import layers", ["lint-imports", "--no-timing"]),
+            self._tool("import layers", ["lint-imports", "--no-logo"]),
             *(self._script(name) for name in ("check_imports", "check_purity", "check_sizes", "check_docs")),
             self._forge("forge fmt", ["fmt", "--check"], self._ethereum / "foundry.toml"),
             Step("gofmt", self._gofmt, self._fabric / "go.mod"),
@@ -49,6 +50,7 @@ class Checks:
         """The tests of every language, without the slow ones."""
         fast = ["-m", "not slow and not devnet", "-n", "2", "--dist", "worksteal"]
         return [
+            Step("build the chaincode", self._chaincode, self._fabric / "cmd" / "chaincode"),
             self._pytest("pytest", fast, self._tests),
             self._pytest("pytest, real ledgers", ["-m", "devnet and not slow"], self._tests),
             self._forge("forge test", ["test"], self._ethereum / "test"),
@@ -57,7 +59,8 @@ class Checks:
 
     def slow(self) -> list[Step]:
         """What takes minutes each."""
-        return [self._pytest("pytest, slow", ["-m", "slow", "--timeout", "3600"], self._tests)]
+        words = ["-m", "slow", "--timeout", "3600", "--hypothesis-profile", "long"]
+        return [self._pytest("pytest, slow", words, self._tests)]
 
     def vectors(self, folder: Path) -> list[Step]:
         """Each language's readers of the shared vectors, run on `folder`."""
@@ -104,6 +107,14 @@ class Checks:
             lambda: call([go.program, *words], cwd=self._fabric, environment=environment),
             self._fabric / "go.mod",
         )
+
+    def _chaincode(self) -> int:
+        try:
+            complete(self._toolchain)
+        except ToolchainError as error:
+            print(error)
+            return 1
+        return 0
 
     def _gofmt(self) -> int:
         go = self._toolchain.go

@@ -51,19 +51,16 @@ class Node:
                 environment=self._environment,
             )
             for program in _FOUNDRY_PROGRAMS:
-                if not self._foundry(folder / "node_modules", program).is_file():
+                if not self.foundry(folder / "node_modules", program).is_file():
                     raise ToolchainError(f"npm left out Foundry's {program} for {platform_name()}")
 
         names = ("package.json", "package-lock.json")
         key = content_key([platform_name(), "ignore-scripts"], [(name, pins / name) for name in names])
         return self._cache.ensure("node", key, build) / "node_modules"
 
-    def foundry(self, program: str) -> Path:
-        """The native program `anvil`, `cast` or `forge` itself: npm's launcher costs a second per call."""
-        return self._foundry(self.modules(), program)
-
     @staticmethod
-    def _foundry(modules: Path, program: str) -> Path:
+    def foundry(modules: Path, program: str) -> Path:
+        """The native program `anvil`, `cast` or `forge` itself: npm's launcher costs a second per call."""
         return modules / "@foundry-rs" / f"{program}-{foundry_suffix()}" / "bin" / program
 
     def write_solc_launcher(self, path: Path, modules: Path) -> None:

@@ -13,7 +13,7 @@ from .node import Node
 from .process import say
 from .python_env import make_environment
 
-__all__ = ["Toolchain", "add_kubo", "set_up"]
+__all__ = ["Toolchain", "complete", "set_up"]
 
 _MANIFEST_FORMAT = 1
 
@@ -25,16 +25,19 @@ class Toolchain:
     repository: Path
     cache: Cache
     go: Go
-    node: Node
     fabric_bin: Path
+    anvil: Path
+    cast: Path
     forge: Path
     solc: Path
+    manifest: Path
+    """The file that tells the product where the programs are."""
     environment: dict[str, str]
     """The caller's environment plus CAIMI_TOOLCHAIN, with the environment's programs first on PATH."""
 
 
 def set_up(repository: Path, environment: dict[str, str]) -> Toolchain:
-    """Make or complete the toolchain; when all is there this takes about a second.
+    """Make everything that is not our own code; when all is there this takes about a second.
 
     Raises:
         ToolchainError: A part could not be made; what was finished is kept.
@@ -45,30 +48,21 @@ def set_up(repository: Path, environment: dict[str, str]) -> Toolchain:
     modules = node.modules()
     go = Go(repository, cache, environment)
     fabric_bin = go.fabric()
-    solc = repository / ".venv" / "bin" / "caimi-solc"
+    scripts = repository / ".venv" / "bin"
+    solc = scripts / "caimi-solc"
     node.write_solc_launcher(solc, modules)
     _link_modules(repository, modules)
-    programs = {
-        "anvil": node.foundry("anvil"),
-        "cast": node.foundry("cast"),
-        "chaincode": _chaincode(repository, go),
-        "fabric_bin": fabric_bin,
-        "forge": node.foundry("forge"),
-        "go": go.program,
-        "kubo": go.kubo_if_built(),
-        "solc": solc,
-    }
     manifest = repository / ".venv" / "caimi-toolchain.json"
-    _write_manifest(manifest, programs)
-    scripts = repository / ".venv" / "bin"
     return Toolchain(
         repository=repository,
         cache=cache,
         go=go,
-        node=node,
         fabric_bin=fabric_bin,
-        forge=node.foundry("forge"),
+        anvil=node.foundry(modules, "anvil"),
+        cast=node.foundry(modules, "cast"),
+        forge=node.foundry(modules, "forge"),
         solc=solc,
+        manifest=manifest,
         environment={
             **environment,
             "CAIMI_TOOLCHAIN": str(manifest),
@@ -77,16 +71,28 @@ def set_up(repository: Path, environment: dict[str, str]) -> Toolchain:
     )
 
 
-def add_kubo(toolchain: Toolchain) -> dict[str, str]:
-    """Build Kubo, which only the slow tests use, and name it in the manifest. Returns the targets' environment."""
-    toolchain.go.kubo()
-    return set_up(toolchain.repository, toolchain.environment).environment
+def complete(toolchain: Toolchain) -> None:
+    """Build our own chaincode and write the manifest.
 
-
-def _chaincode(repository: Path, go: Go) -> Path | None:
-    if not (repository / "onchain" / "fabric" / "cmd" / "chaincode").is_dir():
-        return None
-    return go.chaincode()
+    Raises:
+        ToolchainError: The chaincode does not compile. The manifest then names none, rather than an older one.
+    """
+    chaincode: Path | None = None
+    try:
+        if (toolchain.repository / "onchain" / "fabric" / "cmd" / "chaincode").is_dir():
+            chaincode = toolchain.go.chaincode()
+    finally:
+        programs = {
+            "anvil": toolchain.anvil,
+            "cast": toolchain.cast,
+            "chaincode": chaincode,
+            "fabric_bin": toolchain.fabric_bin,
+            "forge": toolchain.forge,
+            "go": toolchain.go.program,
+            "kubo": toolchain.go.kubo_if_built(),
+            "solc": toolchain.solc,
+        }
+        _write_manifest(toolchain.manifest, programs)
 
 
 def _link_modules(repository: Path, modules: Path) -> None:

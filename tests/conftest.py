@@ -1,0 +1,9 @@
+"""What all tests share: how hypothesis chooses its examples."""
+
+from hypothesis import settings
+
+# The same examples on every run: a test that passes here passes in CI, and a failure is replayed by running it again.
+settings.register_profile("caimi", deadline=None, derandomize=True)
+# `make test-long` looks further, at fresh examples; a failure prints what replays it.
+settings.register_profile("long", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile("caimi")
