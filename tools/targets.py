@@ -55,9 +55,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _setup(arguments: list[str]) -> int:
-    """Make the toolchain and nothing else."""
-    _none(arguments)
-    complete(_toolchain())
+    """Make the toolchain and nothing else; with --kubo also the reference for block formats."""
+    if arguments not in ([], ["--kubo"]):
+        raise ToolchainError(f"setup takes nothing or --kubo, got: {' '.join(arguments)}")
+    toolchain = _toolchain()
+    if arguments:
+        toolchain.go.kubo()
+    complete(toolchain)
     say("ready: .venv/bin/caimi")
     return 0
 

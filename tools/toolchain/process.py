@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import ToolchainError
 
-__all__ = ["call", "capture", "run_logged", "say"]
+__all__ = ["call", "call_watching", "capture", "run_logged", "say"]
 
 _PROGRESS_EVERY_S = 15.0
 _TAIL_LINES = 30
@@ -29,6 +29,32 @@ def call(command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, 
     except OSError as error:
         say(f"cannot start {command[0]}: {error.strerror}")
         return 127
+
+
+def call_watching(
+    command: Sequence[str | Path], *, marker: str, cwd: Path, environment: Mapping[str, str]
+) -> tuple[int, bool]:
+    """Run a program, pass its output on, and also tell whether a line of it began with `marker` (after spaces)."""
+    seen = False
+    try:
+        child = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=cwd,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        say(f"cannot start {command[0]}: {error.strerror}")
+        return 127, False
+    with child:
+        for line in child.stdout or ():
+            seen = seen or line.lstrip().startswith(marker)
+            sys.stdout.write(line)
+        sys.stdout.flush()
+    return child.returncode, seen
 
 
 def capture(command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from toolchain.errors import ToolchainError
-from toolchain.process import call, capture, run_logged
+from toolchain.process import call, call_watching, capture, run_logged
 
 _ENVIRONMENT = dict(os.environ)
 
@@ -51,3 +51,13 @@ def test_capture_rejects_a_failure_with_its_words(tmp_path: Path) -> None:
 
 def test_call_returns_the_exit_code(tmp_path: Path) -> None:
     assert call([sys.executable, "-c", "raise SystemExit(5)"], cwd=tmp_path, environment=_ENVIRONMENT) == 5
+
+
+@pytest.mark.parametrize(("printed", "seen"), [("  Ran 3 tests", True), ("I ran", False), ("", False)])
+def test_watching_call_sees_the_marker_and_passes_the_output_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], printed: str, seen: bool
+) -> None:
+    command = [sys.executable, "-c", f"print({printed!r}); raise SystemExit(4)"]
+    assert call_watching(command, marker="Ran ", cwd=tmp_path, environment=_ENVIRONMENT) == (4, seen)
+    assert capfd.readouterr().out == printed + "\n"
+    assert call_watching([tmp_path / "absent"], marker="x", cwd=tmp_path, environment=_ENVIRONMENT) == (127, False)
