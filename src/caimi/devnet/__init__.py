@@ -1,0 +1,1 @@
+"""The devnet: real ledgers and every process of CAIMI on one machine, under one supervisor."""
