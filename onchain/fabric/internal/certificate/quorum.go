@@ -1,0 +1,64 @@
+package certificate
+
+import "caimi.local/onchain/fabric/internal/wire"
+
+const maxValidators = 64
+
+// Quorum is the number of signatures that make a certificate: floor((n+f)/2)+1 (spec 00 §4).
+func Quorum(validators int, f uint8) int { return (validators+int(f))/2 + 1 }
+
+// CheckGenesis refuses a descriptor outside the bounds of spec 00 §4: BadQuorum, BadValidatorSet.
+func CheckGenesis(genesis wire.Genesis) error {
+	n, f, t := len(genesis.Validators), int(genesis.F), int(genesis.T)
+	if n > maxValidators || f < 1 || n < 3*f+1 || t < f+1 || t > n-f {
+		return wire.BadQuorum.With(n, f, t)
+	}
+	if !distinct(genesis.Validators) || len(genesis.Operators) == 0 || !distinct(genesis.Operators) {
+		return wire.BadValidatorSet.With()
+	}
+	return nil
+}
+
+func distinct(accounts []wire.Address) bool {
+	seen := map[wire.Address]bool{{}: true} // nobody is the zero account
+	for _, account := range accounts {
+		if seen[account] {
+			return false
+		}
+		seen[account] = true
+	}
+	return true
+}
+
+// Verify checks a certificate against the present validator set, in the order of spec 20 §3.
+func Verify(certificate wire.Certificate, network wire.Bytes32, genesis wire.Genesis, epoch uint64) error {
+	if actual := certificate.Checkpoint.Epoch; actual != epoch {
+		return wire.WrongEpoch.With(epoch, actual)
+	}
+	quorum, signatures := Quorum(len(genesis.Validators), genesis.F), certificate.Signatures
+	if len(signatures) < quorum {
+		return wire.TooFewSignatures.With(quorum, len(signatures))
+	}
+	digest := wire.TypedDigest(network, certificate.Checkpoint)
+	before := -1
+	for _, signature := range signatures {
+		signer := int(signature.Signer)
+		switch {
+		case signer >= len(genesis.Validators):
+			return wire.UnknownSigner.With(signer)
+		case signer == before:
+			return wire.DuplicateSigner.With(signer)
+		case signer < before:
+			return wire.UnsortedSigners.With(signer)
+		}
+		before = signer
+		account, err := recoverParts(digest, signature.R, signature.S, signature.V)
+		if err != nil {
+			return err
+		}
+		if account != genesis.Validators[signer] {
+			return wire.WrongSigner.With(genesis.Validators[signer], account)
+		}
+	}
+	return nil
+}

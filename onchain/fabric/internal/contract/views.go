@@ -1,0 +1,90 @@
+package contract
+
+import (
+	"caimi.local/onchain/fabric/internal/state"
+	"caimi.local/onchain/fabric/internal/wire"
+)
+
+// The views of spec 30 §6. Each answers the ABI encoding of its results.
+
+func (r *registry) viewVersion() ([]byte, error)     { return wire.Encode(rulesVersion), nil }
+func (r *registry) viewNetwork() ([]byte, error)     { return wire.Encode(r.network), nil }
+func (r *registry) viewLane() ([]byte, error)        { return wire.Encode(r.lane), nil }
+func (r *registry) viewMinDeposit() ([]byte, error)  { return wire.Encode(r.config.MinDeposit), nil }
+func (r *registry) viewClockWindow() ([]byte, error) { return wire.Encode(r.config.ClockWindow), nil }
+
+func (r *registry) viewValidatorSet() ([]byte, error) {
+	genesis := r.config.Genesis
+	return wire.Encode(presentEpoch, genesis.F, genesis.T, genesis.Validators), nil
+}
+
+func (r *registry) viewPublication(id wire.Bytes32) ([]byte, error) {
+	record, _ := r.ledger.Publication(id)
+	return wire.EncodeFields(record), nil
+}
+
+func (r *registry) viewBalance(account wire.Address) ([]byte, error) {
+	amount, err := wire.ToUint128(r.ledger.Balance(account))
+	return wire.Encode(amount), err
+}
+
+func (r *registry) viewTokens(account wire.Address) ([]byte, error) {
+	amount, err := wire.ToUint128(r.ledger.Tokens(account))
+	return wire.Encode(amount), err
+}
+
+// A registry answers for requests made here, and as home for those that its mirrors' events carried here.
+func (r *registry) viewReceiptOf(id wire.Bytes32) ([]byte, error) {
+	if request, known := r.ledger.Request(id); known {
+		return wire.Encode(request.ReceiptHash), nil
+	}
+	carried, _ := r.ledger.CarriedReceipt(id)
+	return wire.Encode(carried), nil
+}
+
+func (r *registry) viewIsMarked(source wire.Lane, generation, sequence uint64) ([]byte, error) {
+	var answer uint8 // a bool has the encoding of 0 or 1
+	if r.ledger.IsMarked(wire.LaneHash(source), generation, sequence) {
+		answer = 1
+	}
+	return wire.Encode(answer), nil
+}
+
+func (r *registry) viewLease(id wire.Bytes32) ([]byte, error) {
+	lease, _ := r.ledger.Lease(id)
+	return wire.Encode(lease), nil
+}
+
+func (r *registry) viewPartials(lease wire.Bytes32) ([]byte, error) {
+	return r.byIndex(func(index uint8) []byte {
+		if _, posted := r.ledger.PartialHash(lease, index); !posted {
+			return nil
+		}
+		return r.ledger.Partial(lease, index)
+	}), nil
+}
+
+func (r *registry) viewBoard(epoch uint64, phase uint8) ([]byte, error) {
+	return r.byIndex(func(index uint8) []byte {
+		body, _ := r.ledger.Post(epoch, phase, index)
+		return body
+	}), nil
+}
+
+// byIndex encodes bytes[]: place i holds what share index i+1 has posted, empty where absent.
+func (r *registry) byIndex(read func(index uint8) []byte) []byte {
+	list := make([][]byte, len(r.config.Genesis.Validators))
+	for i := range list {
+		list[i] = read(uint8(i + 1))
+	}
+	return wire.Encode(list)
+}
+
+// view answers a read: UnknownFunction, BadEncoding.
+func view(ledger *state.Overlay, config state.Config, call []byte) ([]byte, error) {
+	run, arguments, err := find(views, call)
+	if err != nil {
+		return nil, err
+	}
+	return run(newRegistry(ledger, config), arguments)
+}

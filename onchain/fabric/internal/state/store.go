@@ -1,0 +1,224 @@
+package state
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math/big"
+
+	"caimi.local/onchain/fabric/internal/wire"
+)
+
+// Every key belongs to one account, publication, request, lease or carried event, so that unrelated calls never write a
+// key that another reads: Fabric refuses a transaction whose reads have changed. Only init writes configKey.
+const configKey = "config"
+
+func publicationKey(id wire.Bytes32) string { return "publication/" + hex.EncodeToString(id[:]) }
+
+func answerKey(id wire.Bytes32, mirror wire.Lane) string {
+	return fmt.Sprintf("answer/%x/%x", id, wire.LaneHash(mirror))
+}
+
+func outcomeKey(id wire.Bytes32, home wire.Lane) string {
+	return fmt.Sprintf("outcome/%x/%x", id, wire.LaneHash(home))
+}
+
+func markKey(source wire.Bytes32, generation, sequence uint64) string {
+	return fmt.Sprintf("mark/%x/%d/%d", source, generation, sequence)
+}
+
+func nonceKey(account wire.Address, nonce wire.Bytes32) string {
+	return fmt.Sprintf("nonce/%x/%x", account, nonce)
+}
+
+// A name on a ledger is one of spec 30 §4, so that it needs no escape.
+func takenKey(publisher wire.Address, name string, version uint64) string {
+	return fmt.Sprintf("name/%x/%s/%d", publisher, name, version)
+}
+
+func latestKey(publisher wire.Address, name string) string {
+	return fmt.Sprintf("latest/%x/%s", publisher, name)
+}
+
+func balanceKey(account wire.Address) string { return fmt.Sprintf("balance/%x", account) }
+func tokensKey(account wire.Address) string  { return fmt.Sprintf("tokens/%x", account) }
+func requestKey(id wire.Bytes32) string      { return fmt.Sprintf("request/%x", id) }
+func receiptKey(id wire.Bytes32) string      { return fmt.Sprintf("receipt/%x", id) }
+func leaseKey(id wire.Bytes32) string        { return fmt.Sprintf("lease/%x", id) }
+
+func partialKey(lease wire.Bytes32, index uint8) string {
+	return fmt.Sprintf("partial/%x/%d", lease, index)
+}
+
+func postKey(epoch uint64, phase, index uint8) string {
+	return fmt.Sprintf("post/%d/%d/%d", epoch, phase, index)
+}
+
+// Config gives the configuration, if init was called.
+func (o *Overlay) Config() (Config, bool) { return load[Config](o, configKey) }
+
+// PutConfig stores it.
+func (o *Overlay) PutConfig(config Config) { store(o, configKey, config) }
+
+// Publication gives a record.
+func (o *Overlay) Publication(id wire.Bytes32) (Publication, bool) {
+	return load[Publication](o, publicationKey(id))
+}
+
+// PutPublication stores it.
+func (o *Overlay) PutPublication(id wire.Bytes32, record Publication) {
+	store(o, publicationKey(id), record)
+}
+
+// Answer is a mirror's only answer to home, a publication state; 0 if there is none.
+func (o *Overlay) Answer(id wire.Bytes32, mirror wire.Lane) uint8 {
+	state, _ := load[uint8](o, answerKey(id, mirror))
+	return state
+}
+
+// PutAnswer stores it.
+func (o *Overlay) PutAnswer(id wire.Bytes32, mirror wire.Lane, state uint8) {
+	store(o, answerKey(id, mirror), state)
+}
+
+// EarlyOutcome is home's outcome that came before this mirror's lock; 0 if there is none.
+func (o *Overlay) EarlyOutcome(id wire.Bytes32, home wire.Lane) uint8 {
+	state, _ := load[uint8](o, outcomeKey(id, home))
+	return state
+}
+
+// PutEarlyOutcome stores it; 0 when the lock has met it.
+func (o *Overlay) PutEarlyOutcome(id wire.Bytes32, home wire.Lane, state uint8) {
+	store(o, outcomeKey(id, home), state)
+}
+
+// IsMarked tells whether a carried event was met before.
+func (o *Overlay) IsMarked(source wire.Bytes32, generation, sequence uint64) bool {
+	return len(o.get(markKey(source, generation, sequence))) != 0
+}
+
+// Mark notes that it is met.
+func (o *Overlay) Mark(source wire.Bytes32, generation, sequence uint64) {
+	o.put(markKey(source, generation, sequence), []byte{1})
+}
+
+// NonceUse gives the digest of the action that used a nonce.
+func (o *Overlay) NonceUse(account wire.Address, nonce wire.Bytes32) (wire.Bytes32, bool) {
+	return load[wire.Bytes32](o, nonceKey(account, nonce))
+}
+
+// UseNonce stores it.
+func (o *Overlay) UseNonce(account wire.Address, nonce, digest wire.Bytes32) {
+	store(o, nonceKey(account, nonce), digest)
+}
+
+// IsTaken tells whether the publisher has locked this name and version here as home.
+func (o *Overlay) IsTaken(publisher wire.Address, name string, version uint64) bool {
+	return len(o.get(takenKey(publisher, name, version))) != 0
+}
+
+// Take notes it.
+func (o *Overlay) Take(publisher wire.Address, name string, version uint64) {
+	o.put(takenKey(publisher, name, version), []byte{1})
+}
+
+// Latest is the highest committed version of a publisher's name.
+func (o *Overlay) Latest(publisher wire.Address, name string) (wire.Bytes32, bool) {
+	return load[wire.Bytes32](o, latestKey(publisher, name))
+}
+
+// PutLatest stores it.
+func (o *Overlay) PutLatest(publisher wire.Address, name string, id wire.Bytes32) {
+	store(o, latestKey(publisher, name), id)
+}
+
+// Balance is an account's registry balance. Stored amounts have 256 bits, so that giving back a
+// deposit of 128 cannot fail.
+func (o *Overlay) Balance(account wire.Address) *big.Int { return o.amount(balanceKey(account)) }
+
+// PutBalance stores it.
+func (o *Overlay) PutBalance(account wire.Address, n *big.Int) { o.putAmount(balanceKey(account), n) }
+
+// Tokens is an account's holding on the token ledger.
+func (o *Overlay) Tokens(account wire.Address) *big.Int { return o.amount(tokensKey(account)) }
+
+// PutTokens stores it.
+func (o *Overlay) PutTokens(account wire.Address, n *big.Int) { o.putAmount(tokensKey(account), n) }
+
+func (o *Overlay) amount(key string) *big.Int { return new(big.Int).SetBytes(o.get(key)) }
+
+func (o *Overlay) putAmount(key string, n *big.Int) { o.put(key, n.FillBytes(make([]byte, 32))) }
+
+// Request gives an inference request made here.
+func (o *Overlay) Request(id wire.Bytes32) (Request, bool) { return load[Request](o, requestKey(id)) }
+
+// PutRequest stores it.
+func (o *Overlay) PutRequest(id wire.Bytes32, request Request) { store(o, requestKey(id), request) }
+
+// CarriedReceipt is, at home, the receipt hash of a request that a mirror answered.
+func (o *Overlay) CarriedReceipt(request wire.Bytes32) (wire.Bytes32, bool) {
+	return load[wire.Bytes32](o, receiptKey(request))
+}
+
+// PutCarriedReceipt stores it.
+func (o *Overlay) PutCarriedReceipt(request, hash wire.Bytes32) { store(o, receiptKey(request), hash) }
+
+// Lease gives a lease of the board.
+func (o *Overlay) Lease(id wire.Bytes32) (wire.LeaseRequest, bool) {
+	return load[wire.LeaseRequest](o, leaseKey(id))
+}
+
+// PutLease stores it.
+func (o *Overlay) PutLease(id wire.Bytes32, lease wire.LeaseRequest) { store(o, leaseKey(id), lease) }
+
+// PartialHash is the public hash of a posted partial; it outlives the private value.
+func (o *Overlay) PartialHash(lease wire.Bytes32, index uint8) (wire.Bytes32, bool) {
+	return load[wire.Bytes32](o, partialKey(lease, index))
+}
+
+// Partial is the sealed partial, which members of the collection read until it is purged.
+func (o *Overlay) Partial(lease wire.Bytes32, index uint8) []byte {
+	value, err := o.ledger.GetPrivateData(Partials, partialKey(lease, index))
+	if err != nil {
+		o.fail(fmt.Errorf("read private %s: %w", partialKey(lease, index), err))
+	}
+	return value
+}
+
+// PutPartial stores the hash for all and the sealed bytes for the members.
+func (o *Overlay) PutPartial(lease wire.Bytes32, index uint8, hash wire.Bytes32, sealed []byte) {
+	store(o, partialKey(lease, index), hash)
+	o.partials[partialKey(lease, index)] = sealed
+}
+
+// Post is a message on the board.
+func (o *Overlay) Post(epoch uint64, phase, index uint8) ([]byte, bool) {
+	return load[[]byte](o, postKey(epoch, phase, index))
+}
+
+// PutPost stores it.
+func (o *Overlay) PutPost(epoch uint64, phase, index uint8, body []byte) {
+	store(o, postKey(epoch, phase, index), body)
+}
+
+// PrefetchRun reads what applying these items needs: marks, then records and answers of the unmarked ones.
+func (o *Overlay) PrefetchRun(source wire.Lane, generation uint64, items []wire.Item) {
+	lane := wire.LaneHash(source)
+	marks := make([]string, len(items))
+	for i, item := range items {
+		marks[i] = markKey(lane, generation, item.Sequence)
+	}
+	o.Prefetch(marks)
+	var records []string
+	for i, item := range items {
+		if len(o.known[marks[i]]) != 0 {
+			continue
+		}
+		switch item.Event.Kind {
+		case wire.KindLocked, wire.KindRefused:
+			records = append(records, answerKey(item.Event.Subject, source), publicationKey(item.Event.Subject))
+		case wire.KindOutcome, wire.KindSuperseded, wire.KindAnswered:
+			records = append(records, publicationKey(item.Event.Subject))
+		}
+	}
+	o.Prefetch(records)
+}

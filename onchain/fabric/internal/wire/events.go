@@ -1,0 +1,66 @@
+package wire
+
+// Kinds of events that registries make or read (spec 10 §5); the others are carried and ignored.
+const (
+	KindLocked     uint16 = 1
+	KindRefused    uint16 = 2
+	KindOutcome    uint16 = 3
+	KindSuperseded uint16 = 4
+	KindRequested  uint16 = 5
+	KindAnswered   uint16 = 6
+)
+
+// Schema is the version of event bodies.
+const Schema uint16 = 1
+
+// LockedBody is LOCKED's.
+type LockedBody struct {
+	Role uint8
+	Home Lane
+}
+
+// RefusedBody is REFUSED's.
+type RefusedBody struct {
+	Code uint16
+	Home Lane
+}
+
+// OutcomeBody is OUTCOME's.
+type OutcomeBody struct {
+	State  uint8
+	Reason uint16
+}
+
+// SupersededBody is SUPERSEDED's.
+type SupersededBody struct{ ByVersion uint64 }
+
+// RequestedBody is REQUESTED's.
+type RequestedBody struct {
+	Request         Bytes32
+	Consumer        Address
+	Input           Cid
+	InputCommitment Bytes32
+	ClientKey       Bytes32
+	Deadline        uint64
+}
+
+// AnsweredBody is ANSWERED's.
+type AnsweredBody struct {
+	Request     Bytes32
+	ReceiptHash Bytes32
+	Output      Cid
+}
+
+// DecodeBody reads an event's body; bodies are static, so that the struct and its fields have one encoding (BadBody).
+func DecodeBody(body []byte, into any) error {
+	if Decode(body, BodyLimit, into) != nil {
+		return BadBody.With()
+	}
+	return nil
+}
+
+// Selector is the first 4 bytes of keccak256 of a function's canonical signature.
+func Selector(name string, prototypes ...any) [4]byte {
+	signature := Keccak256([]byte(name + SignatureOf(prototypes...)))
+	return [4]byte(signature[:4])
+}
