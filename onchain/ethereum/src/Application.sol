@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {Decisions} from "./Decisions.sol";
+import {Bodies} from "./libs/Bodies.sol";
+import {
+    AbortReason,
+    CaimiWire,
+    Certificate,
+    Checkpoint,
+    Disposition,
+    Event,
+    Item,
+    Kind,
+    Role,
+    State
+} from "./libs/CaimiWire.sol";
+import {Certificates} from "./libs/Certificates.sol";
+import {OwnEvents, Refusals, WrongGeneration} from "./libs/Errors.sol";
+
+/// @title Applying a certified run: total, each event at most once (spec 20 §3)
+/// @notice Once the certificate and the run hold, no item can make the call revert: functions here answer with a
+/// disposition and a code. Running out of gas reverts the whole call, so that nothing is marked.
+abstract contract Application is Decisions {
+    // Generation of every lane until governance can raise it.
+    uint64 private constant GENERATION = 1;
+
+    /// @notice Verify a certified run, then apply every item that concerns this registry and is not marked yet.
+    /// @param certificate checkpoint with a quorum's signatures of the present epoch
+    /// @param items events of the certified range, ascending
+    /// @param proof siblings that the items' leaves lack (spec 20 §2)
+    function applyRun(Certificate calldata certificate, Item[] calldata items, bytes32[] calldata proof)
+        external
+        onOwnChain
+    {
+        // AUTHORITY
+        Checkpoint calldata checkpoint = certificate.checkpoint;
+        Certificates.verify(certificate, _validators, _quorum, _epoch, _domain);
+        // CHECKS
+        require(!_isHere(checkpoint.source), OwnEvents());
+        require(checkpoint.generation == GENERATION, WrongGeneration(GENERATION, checkpoint.generation));
+        Certificates.checkRun(checkpoint, items, proof);
+        // REPEAT – EFFECTS – EVENT, item by item
+        bytes32 source = CaimiWire.laneKey(checkpoint.source);
+        mapping(uint256 => uint256) storage marks = _marks[source][GENERATION];
+        for (uint256 i = 0; i < items.length; i++) {
+            Item calldata item = items[i];
+            if (item.happened.destinations.length != 0 && !_isHereAmong(item.happened.destinations)) continue;
+            if (!_mark(marks, item.sequence)) continue;
+            (Disposition disposition, uint16 code) = _apply(source, item.happened);
+            emit Applied(checkpoint.source.chain, checkpoint.source.registry, item.sequence, uint8(disposition), code);
+        }
+    }
+
+    // False if it was marked before.
+    function _mark(mapping(uint256 => uint256) storage marks, uint256 sequence) private returns (bool) {
+        uint256 bit = 1 << (sequence & 0xff);
+        uint256 word = marks[sequence >> 8];
+        if (word & bit != 0) return false;
+        marks[sequence >> 8] = word | bit;
+        return true;
+    }
+
+    function _apply(bytes32 source, Event calldata e) private returns (Disposition, uint16) {
+        if (e.schema != CaimiWire.SCHEMA) return (Disposition.IGNORED, 0);
+        if (e.kind == Kind.LOCKED || e.kind == Kind.REFUSED) return _applyLock(source, e);
+        if (e.kind == Kind.OUTCOME) {
+            (bool ok, uint256 outcome) = Bodies.readOutcome(e.body);
+            if (!ok) return _refused(Refusals.BAD_BODY);
+            if (outcome == uint256(State.COMMITTED)) return _applyOutcome(source, e.subject, State.COMMITTED);
+            if (outcome == uint256(State.ABORTED)) return _applyOutcome(source, e.subject, State.ABORTED);
+            return (Disposition.IGNORED, 0);
+        }
+        if (e.kind == Kind.SUPERSEDED) {
+            if (!Bodies.isSuperseded(e.body)) return _refused(Refusals.BAD_BODY);
+            return _applyOutcome(source, e.subject, State.SUPERSEDED);
+        }
+        if (e.kind == Kind.ANSWERED) return _applyReceipt(source, e);
+        return (Disposition.IGNORED, 0);
+    }
+
+    // LOCKED or REFUSED. A home's LOCKED is for range registration, which does not exist yet.
+    function _applyLock(bytes32 source, Event calldata e) private returns (Disposition, uint16) {
+        bool locked = e.kind == Kind.LOCKED;
+        (bool ok, uint256 first, bytes32 chain, bytes32 registry) =
+            Bodies.readLock(e.body, locked ? type(uint8).max : type(uint16).max);
+        if (!ok) return _refused(Refusals.BAD_BODY);
+        if (locked && first != uint256(Role.MIRROR)) return (Disposition.IGNORED, 0);
+        if (chain != _chain || registry != _registry) return _refused(Refusals.WRONG_AUTHORITY);
+        return _applyAnswer(source, e.subject, locked ? State.LOCKED : State.REFUSED);
+    }
+
+    // A mirror's answer, at home.
+    function _applyAnswer(bytes32 source, bytes32 id, State answer) private returns (Disposition, uint16) {
+        PublicationRecord storage record = _publications[id];
+        if (record.role == Role.NONE) {
+            // The first answer stays.
+            if (_earlyAnswers[id][source] == State.NONE) _earlyAnswers[id][source] = answer;
+            return (Disposition.PENDING, 0);
+        }
+        uint8 bit = _mirrorBit(record, source);
+        if (bit == 0) return _refused(Refusals.WRONG_AUTHORITY);
+        if (record.answered & bit != 0) return (Disposition.IGNORED, 0);
+        if (record.state != State.LOCKED) return _refused(Refusals.ALREADY_DECIDED);
+        if (answer == State.LOCKED && _now() > record.deadline) return _refused(Refusals.PAST_DEADLINE);
+        record.answered |= bit;
+        uint8 awaited = record.awaited - 1;
+        record.awaited = awaited;
+        if (answer == State.REFUSED) _abortHome(id, record, AbortReason.MIRROR_REFUSED);
+        else if (awaited == 0) _commitHome(id, record);
+        return (Disposition.APPLIED, 0);
+    }
+
+    // A home's outcome, at a mirror.
+    function _applyOutcome(bytes32 source, bytes32 id, State outcome) private returns (Disposition, uint16) {
+        PublicationRecord storage record = _publications[id];
+        if (record.role == Role.NONE) {
+            State kept = _earlyOutcomes[id][source];
+            if (kept == State.NONE || (kept == State.COMMITTED && outcome == State.SUPERSEDED)) {
+                _earlyOutcomes[id][source] = outcome;
+            }
+            return (Disposition.PENDING, 0);
+        }
+        bool ofHome = record.role == Role.MIRROR && record.home == _laneNumbers[source];
+        if (!ofHome) return _refused(Refusals.WRONG_AUTHORITY);
+        (bool moves, bool there) = _followStep(record.state, outcome);
+        if (there) return (Disposition.IGNORED, 0);
+        if (!moves) return _refused(Refusals.ALREADY_DECIDED);
+        record.state = outcome;
+        return (Disposition.APPLIED, 0);
+    }
+
+    // A mirror's ANSWERED, at home.
+    function _applyReceipt(bytes32 source, Event calldata e) private returns (Disposition, uint16) {
+        (bool ok, bytes32 request, bytes32 receiptHash) = Bodies.readAnswered(e.body);
+        if (!ok) return _refused(Refusals.BAD_BODY);
+        PublicationRecord storage record = _publications[e.subject];
+        if (record.role == Role.NONE) return _refused(Refusals.UNKNOWN_PUBLICATION);
+        if (_mirrorBit(record, source) == 0) return _refused(Refusals.WRONG_AUTHORITY);
+        if (_carriedReceipts[request] != 0 || _carriedZeroReceipts[request]) return (Disposition.IGNORED, 0);
+        if (receiptHash == 0) _carriedZeroReceipts[request] = true;
+        else _carriedReceipts[request] = receiptHash;
+        return (Disposition.APPLIED, 0);
+    }
+
+    // The bit of a mirror in a home's record; 0 if this is not home or the source is not one of its mirrors.
+    function _mirrorBit(PublicationRecord storage record, bytes32 source) private view returns (uint8) {
+        uint32 number = _laneNumbers[source];
+        if (record.role != Role.HOME || number == 0) return 0;
+        bytes memory numbers = record.mirrors;
+        for (uint256 i = 0; i < numbers.length / 4; i++) {
+            if (_numberAt(numbers, i) == number) return uint8(1 << i);
+        }
+        return 0;
+    }
+
+    function _refused(uint16 code) private pure returns (Disposition, uint16) {
+        return (Disposition.REFUSED, code);
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {RegistryStorage} from "./RegistryStorage.sol";
+import {AbortReason, CaimiWire, Kind, Lane, State} from "./libs/CaimiWire.sol";
+
+/// @title How home decides and what a decision moves (spec 30 §2)
+/// @notice Each transition of the table is in the function of its input; the caller has checked the state before it.
+abstract contract Decisions is RegistryStorage {
+    // Home aborts: deposit back, outcome to the mirrors.
+    function _abortHome(bytes32 id, PublicationRecord storage record, AbortReason reason) internal {
+        record.state = State.ABORTED;
+        record.reason = reason;
+        _giveBack(record);
+        _emit(Kind.OUTCOME, _mirrorsOf(record), id, abi.encode(State.ABORTED, uint16(reason)));
+    }
+
+    // The last mirror has locked.
+    function _commitHome(bytes32 id, PublicationRecord storage record) internal {
+        record.state = State.COMMITTED;
+        _emit(Kind.OUTCOME, _mirrorsOf(record), id, abi.encode(State.COMMITTED, uint16(AbortReason.NONE)));
+        mapping(bytes32 => bytes32) storage latest = _latest[record.publisher];
+        bytes32 nameHash = keccak256(bytes(record.name));
+        bytes32 rivalId = latest[nameHash];
+        if (rivalId == 0) {
+            latest[nameHash] = id;
+            return;
+        }
+        PublicationRecord storage rival = _publications[rivalId];
+        if (rival.version < record.version) {
+            latest[nameHash] = id;
+            _supersede(rivalId, rival, record.version);
+        } else {
+            _supersede(id, record, rival.version);
+        }
+    }
+
+    // Answers of the mirrors that came before home knew the publication.
+    function _earlyAnswersOf(bytes32 id, Lane[] calldata mirrors)
+        internal
+        view
+        returns (uint8 answered, uint8 awaited, bool refused)
+    {
+        awaited = uint8(mirrors.length);
+        for (uint256 i = 0; i < mirrors.length; i++) {
+            State answer = _earlyAnswers[id][CaimiWire.laneKey(mirrors[i])];
+            if (answer == State.NONE) continue;
+            answered |= uint8(1 << i);
+            awaited--;
+            refused = refused || answer == State.REFUSED;
+        }
+    }
+
+    // Whether a mirror in `state` moves when its home says `outcome`, and whether it is there already.
+    function _followStep(State state, State outcome) internal pure returns (bool moves, bool there) {
+        if (state == outcome || (state == State.SUPERSEDED && outcome == State.COMMITTED)) return (false, true);
+        if (state == State.LOCKED) return (true, false);
+        if (state == State.REFUSED) return (outcome == State.ABORTED, false);
+        return (state == State.COMMITTED && outcome == State.SUPERSEDED, false);
+    }
+
+    function _supersede(bytes32 id, PublicationRecord storage record, uint64 byVersion) private {
+        record.state = State.SUPERSEDED;
+        _giveBack(record);
+        _emit(Kind.SUPERSEDED, _mirrorsOf(record), id, abi.encode(byVersion));
+    }
+
+    function _giveBack(PublicationRecord storage record) private {
+        uint128 deposit = record.deposit;
+        if (deposit == 0) return;
+        record.deposit = 0;
+        _credit(record.publisher, deposit);
+    }
+}

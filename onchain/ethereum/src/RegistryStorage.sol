@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
+import {AbortReason, CaimiWire, Genesis, Lane, Role, State} from "./libs/CaimiWire.sol";
+import {
+    BadQuorum,
+    BadValidatorSet,
+    LowBalance,
+    NonceUsed,
+    OutOfRange,
+    WrongChain,
+    WrongRegistry,
+    WrongSigner,
+    ZeroAmount
+} from "./libs/Errors.sol";
+import {Signatures} from "./libs/Signatures.sol";
+
+/// @title What a registry stores, and what every entry point needs of it
+/// @notice The same state as `RegistryState` of the reference model.
+abstract contract RegistryStorage {
+    /// @notice An event of this registry (spec 30 §6).
+    /// @param sequence gapless, the first is 1
+    /// @param destinations registries that it concerns; empty means all
+    event Emitted(
+        uint64 indexed sequence,
+        uint16 schema,
+        uint16 indexed kind,
+        Lane[] destinations,
+        bytes32 indexed subject,
+        bytes body
+    );
+
+    /// @notice Note of one carried event: what it did, and the refusal's code if REFUSED (else 0).
+    event Applied(
+        bytes32 indexed chain, bytes32 indexed registry, uint64 indexed sequence, uint8 disposition, uint16 code
+    );
+
+    // One publication here. Lanes are kept as numbers of `_lanes`, which costs one slot instead of two for each.
+    struct PublicationRecord {
+        address publisher;
+        Role role;
+        State state;
+        // Mirrors that home still waits for.
+        uint8 awaited;
+        AbortReason reason;
+        uint64 deadline;
+        // Escrowed here now; 0 on mirrors and once given back.
+        uint128 deposit;
+        uint64 version;
+        uint32 home;
+        // At home: bit i is set once the i-th mirror has answered.
+        uint8 answered;
+        string name;
+        // 4 bytes each. Only a REFUSED publication of a mirror can name more than 7.
+        bytes mirrors;
+    }
+
+    // One inference request taken here.
+    struct RequestRecord {
+        // keccak256(publication ‖ input commitment); zero if there is no such request.
+        bytes32 asked;
+        // Zero until ANSWERED.
+        bytes32 receiptHash;
+        uint64 deadline;
+    }
+
+    uint256 private constant MAX_VALIDATORS = 64;
+    // Of `_lanes`: this registry.
+    uint32 internal constant HERE = 1;
+
+    /// @notice Network id: hash of the genesis descriptor.
+    bytes32 public immutable network;
+    /// @notice Smallest deposit of a publication whose home is here, in the token's smallest unit; at least 1.
+    uint128 public immutable minDeposit;
+    /// @notice Seconds by which this chain's clock may be off.
+    uint64 public immutable clockWindow;
+    /// @notice The ERC-20 with EIP-2612 in which deposits are made.
+    address public immutable token;
+    bytes32 internal immutable _chain;
+    bytes32 internal immutable _registry;
+    bytes32 internal immutable _domain;
+    uint256 private immutable _chainId;
+
+    // One slot: read by every certificate and written by every event.
+    uint64 internal _epoch = 1;
+    uint64 internal _eventCount;
+    uint8 internal _quorum;
+    uint8 internal _f;
+    uint8 internal _t;
+
+    address[] internal _validators;
+    mapping(address operator => bool) internal _isOperator;
+    Lane[] private _lanes;
+    mapping(bytes32 laneKey => uint32 number) internal _laneNumbers;
+
+    mapping(bytes32 id => PublicationRecord) internal _publications;
+    // LOCKED or REFUSED of a mirror, before home's lock.
+    mapping(bytes32 id => mapping(bytes32 laneKey => State)) internal _earlyAnswers;
+    // COMMITTED, ABORTED or SUPERSEDED of a home, before this mirror's lock.
+    mapping(bytes32 id => mapping(bytes32 laneKey => State)) internal _earlyOutcomes;
+    mapping(bytes32 laneKey => mapping(uint64 generation => mapping(uint256 word => uint256 bits))) internal _marks;
+    mapping(address publisher => mapping(bytes32 nameHash => mapping(uint64 version => bool))) internal _takenNames;
+    mapping(address publisher => mapping(bytes32 nameHash => bytes32 id)) internal _latest;
+
+    mapping(bytes32 request => RequestRecord) internal _requests;
+    // At home: what mirrors answered. A receipt hash of zero is legal in a carried body, hence the second mapping.
+    mapping(bytes32 request => bytes32 receiptHash) internal _carriedReceipts;
+    mapping(bytes32 request => bool) internal _carriedZeroReceipts;
+
+    // Digest of the action that used the nonce.
+    mapping(address account => mapping(bytes32 nonce => bytes32 digest)) internal _nonces;
+    /// @notice Registry balance of an account, in the token's smallest unit.
+    mapping(address account => uint128) public balance;
+
+    /// @notice Every call that changes state refuses to run on a fork with another chain id.
+    modifier onOwnChain() {
+        _checkChain();
+        _;
+    }
+
+    constructor(Genesis memory genesis, uint128 minDeposit_, uint64 clockWindow_, address token_) {
+        require(minDeposit_ > 0, ZeroAmount());
+        // Twice the window is added to the clock, which has to stay inside 64 bits.
+        require(clockWindow_ <= type(uint32).max, OutOfRange(32, clockWindow_));
+        _adoptValidators(genesis);
+        network = CaimiWire.networkId(genesis);
+        _domain = CaimiWire.domainSeparator(network);
+        minDeposit = minDeposit_;
+        clockWindow = clockWindow_;
+        token = token_;
+        _chainId = block.chainid;
+        _chain = _presentChain();
+        _registry = bytes32(uint256(uint160(address(this))));
+        _lanes.push(Lane({chain: _chain, registry: _registry}));
+        _laneNumbers[CaimiWire.laneKey(_chain, _registry)] = HERE;
+    }
+
+    // --- authority
+
+    // The digest of an action that `account` has signed.
+    function _verifySigner(bytes32 structHash, bytes calldata signature, address account)
+        internal
+        view
+        returns (bytes32 digest)
+    {
+        digest = CaimiWire.typedDigest(_domain, structHash);
+        address signer = Signatures.recover(digest, signature);
+        require(signer == account, WrongSigner(account, signer));
+    }
+
+    // True means: this very action was done before, so that the call is a no-op.
+    function _isRepeated(address account, bytes32 nonce, bytes32 digest) internal view returns (bool) {
+        bytes32 used = _nonces[account][nonce];
+        require(used == 0 || used == digest, NonceUsed(nonce));
+        return used != 0;
+    }
+
+    function _checkLane(Lane calldata target) internal view {
+        require(_isHere(target), WrongRegistry(target.registry, _registry));
+    }
+
+    function _isHere(Lane calldata lane) internal view returns (bool) {
+        return lane.chain == _chain && lane.registry == _registry;
+    }
+
+    function _isHereAmong(Lane[] calldata lanes) internal view returns (bool) {
+        for (uint256 i = 0; i < lanes.length; i++) {
+            if (_isHere(lanes[i])) return true;
+        }
+        return false;
+    }
+
+    function _now() internal view returns (uint64) {
+        return uint64(block.timestamp);
+    }
+
+    // --- balances: sums stay inside 128 bits because the tokens held here do (see `fundWithPermit`)
+
+    function _credit(address account, uint128 amount) internal {
+        balance[account] += amount;
+    }
+
+    function _debit(address account, uint128 amount) internal {
+        uint128 have = balance[account];
+        require(have >= amount, LowBalance(amount, have));
+        balance[account] = have - amount;
+    }
+
+    // --- events
+
+    function _emit(uint16 kind, Lane[] memory destinations, bytes32 subject, bytes memory body) internal {
+        emit Emitted(++_eventCount, CaimiWire.SCHEMA, kind, destinations, subject, body);
+    }
+
+    function _emitTo(uint16 kind, Lane memory destination, bytes32 subject, bytes memory body) internal {
+        Lane[] memory destinations = new Lane[](1);
+        destinations[0] = destination;
+        _emit(kind, destinations, subject, body);
+    }
+
+    // --- lanes by number
+
+    function _numberOf(Lane calldata lane) internal returns (uint32 number) {
+        bytes32 key = CaimiWire.laneKey(lane);
+        number = _laneNumbers[key];
+        if (number == 0) {
+            _lanes.push(lane);
+            number = uint32(_lanes.length);
+            _laneNumbers[key] = number;
+        }
+    }
+
+    function _numbersOf(Lane[] calldata lanes) internal returns (bytes memory numbers) {
+        for (uint256 i = 0; i < lanes.length; i++) {
+            numbers = bytes.concat(numbers, bytes4(_numberOf(lanes[i])));
+        }
+    }
+
+    function _laneAt(uint32 number) internal view returns (Lane memory) {
+        return _lanes[number - 1];
+    }
+
+    function _mirrorsOf(PublicationRecord storage record) internal view returns (Lane[] memory lanes) {
+        bytes memory numbers = record.mirrors;
+        lanes = new Lane[](numbers.length / 4);
+        for (uint256 i = 0; i < lanes.length; i++) {
+            lanes[i] = _laneAt(_numberAt(numbers, i));
+        }
+    }
+
+    function _numberAt(bytes memory numbers, uint256 index) internal pure returns (uint32 number) {
+        // Four single bytes; Solidity has no slices of memory.
+        for (uint256 i = index * 4; i < index * 4 + 4; i++) {
+            number = (number << 8) | uint8(numbers[i]);
+        }
+    }
+
+    // --- creation
+
+    function _adoptValidators(Genesis memory genesis) private {
+        address[] memory validators = genesis.validators;
+        uint256 n = validators.length;
+        uint256 f = genesis.f;
+        uint256 t = genesis.t;
+        bool lawful = n <= MAX_VALIDATORS && f >= 1 && n >= 3 * f + 1 && t >= f + 1 && t <= n - f;
+        require(lawful, BadQuorum(n, f, t));
+        for (uint256 i = 0; i < n; i++) {
+            require(validators[i] != address(0), BadValidatorSet());
+            for (uint256 j = 0; j < i; j++) {
+                require(validators[i] != validators[j], BadValidatorSet());
+            }
+        }
+        require(genesis.operators.length >= 1, BadValidatorSet());
+        for (uint256 i = 0; i < genesis.operators.length; i++) {
+            address operator = genesis.operators[i];
+            require(operator != address(0) && !_isOperator[operator], BadValidatorSet());
+            _isOperator[operator] = true;
+        }
+        _validators = validators;
+        _f = genesis.f;
+        _t = genesis.t;
+        _quorum = uint8((n + f) / 2 + 1);
+    }
+
+    function _checkChain() private view {
+        if (block.chainid != _chainId) revert WrongChain(_chain, _presentChain());
+    }
+
+    function _presentChain() private view returns (bytes32) {
+        return keccak256(bytes(string.concat("eip155:", Strings.toString(block.chainid))));
+    }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+/// @title Bodies of carried events, read by hand (spec 10 §5)
+/// @notice abi.decode would revert on malformed bytes and stop the run; these answer `ok` false instead. All values are
+/// static, so the canonical encoding is the one with exactly as many words and with every number inside its range.
+library Bodies {
+    /// @notice LOCKED (role u8, home) or REFUSED (code u16, home).
+    /// @param limit largest value of the first field
+    function readLock(bytes calldata body, uint256 limit)
+        internal
+        pure
+        returns (bool ok, uint256 first, bytes32 chain, bytes32 registry)
+    {
+        if (body.length != 96) return (false, 0, 0, 0);
+        first = _number(body, 0);
+        return (first <= limit, first, _word(body, 1), _word(body, 2));
+    }
+
+    /// @notice OUTCOME (state u8, reason u16).
+    function readOutcome(bytes calldata body) internal pure returns (bool ok, uint256 state) {
+        if (body.length != 64) return (false, 0);
+        state = _number(body, 0);
+        return (state <= type(uint8).max && _number(body, 1) <= type(uint16).max, state);
+    }
+
+    /// @notice SUPERSEDED (by version u64): only whether it is well formed, nobody needs the version here.
+    function isSuperseded(bytes calldata body) internal pure returns (bool) {
+        return body.length == 32 && _number(body, 0) <= type(uint64).max;
+    }
+
+    /// @notice ANSWERED (request, receipt hash, output CID).
+    function readAnswered(bytes calldata body) internal pure returns (bool ok, bytes32 request, bytes32 receiptHash) {
+        if (body.length != 128) return (false, 0, 0);
+        return (_number(body, 2) <= type(uint8).max, _word(body, 0), _word(body, 1));
+    }
+
+    function _number(bytes calldata body, uint256 index) private pure returns (uint256) {
+        return uint256(_word(body, index));
+    }
+
+    function _word(bytes calldata body, uint256 index) private pure returns (bytes32) {
+        return bytes32(body[index * 32:index * 32 + 32]);
+    }
+}

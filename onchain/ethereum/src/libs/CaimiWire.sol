@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+// Records and digests of spec 10. No other file hashes a protocol message. Two members cannot have their wire name,
+// which Solidity keeps for itself: `at` is `target` and an item's `event` is `happened`. Names of members are in no
+// encoding but in EIP-712 types, which are written out below.
+
+/// @notice One (chain, registry) as a source of events.
+/// @param chain keccak256 of the chain's CAIP-2 id
+/// @param registry EVM: address left-padded; Fabric: keccak256("channel/chaincode")
+struct Lane {
+    bytes32 chain;
+    bytes32 registry;
+}
+
+/// @notice A CIDv1 with sha2-256.
+/// @param codec 0x55 (raw) or 0x70 (dag-pb)
+/// @param digest the 32-byte digest
+struct Cid {
+    uint8 codec;
+    bytes32 digest;
+}
+
+/// @notice Price terms; only all zero is accepted until payments exist.
+struct Terms {
+    bytes32 currency;
+    uint8 unit;
+    uint128 price;
+}
+
+/// @notice One version of one model or dataset, as its publisher signs it; its digest is the publication's id.
+struct Publication {
+    uint16 format;
+    uint8 kind;
+    address publisher;
+    string name;
+    uint64 version;
+    Cid ciphertext;
+    bytes32 capsuleHash;
+    bytes32 manifestCommitment;
+    bytes32 policyHash;
+    Lane home;
+    Lane[] mirrors;
+    Terms terms;
+    uint128 deposit;
+    bytes32 nonce;
+    uint64 deadline;
+    bytes32 extensionHash;
+}
+
+/// @notice Move `amount` of the account's registry balance out to `recipient`.
+struct Withdrawal {
+    Lane target;
+    address account;
+    address recipient;
+    uint128 amount;
+    bytes32 nonce;
+    uint64 deadline;
+}
+
+/// @notice A consumer asks for one answer; its digest is the request's id.
+struct InferenceRequest {
+    Lane target;
+    bytes32 publication;
+    address consumer;
+    Cid input;
+    bytes32 inputCommitment;
+    bytes32 clientKey;
+    bytes32 nonce;
+    uint64 deadline;
+}
+
+/// @notice The keys of one start of a host, signed by an operator of the genesis descriptor.
+struct HostKey {
+    bytes32 sealingKey;
+    address signingKey;
+    uint64 epoch;
+    uint64 until;
+}
+
+/// @notice A host's signed result of one request.
+struct Answer {
+    Lane target;
+    bytes32 request;
+    bytes32 publication;
+    bytes32 lease;
+    Cid output;
+    bytes32 inputCommitment;
+    bytes32 outputCommitment;
+    bytes32 receiptHash;
+    uint64 answeredAt;
+}
+
+/// @notice What happened at a registry.
+/// @param destinations empty means all
+/// @param body ABI-encoded static values, at most 1,024 bytes
+struct Event {
+    uint16 schema;
+    uint16 kind;
+    Lane[] destinations;
+    bytes32 subject;
+    bytes body;
+}
+
+/// @notice An event with its sequence number, as carried in a run.
+struct Item {
+    uint64 sequence;
+    Event happened;
+}
+
+/// @notice Root over a run of one registry's final events; what validators sign.
+struct Checkpoint {
+    Lane source;
+    uint64 generation;
+    uint64 epoch;
+    uint64 firstSequence;
+    uint64 lastSequence;
+    bytes32 root;
+    uint64 height;
+    bytes32 blockHash;
+}
+
+/// @notice One validator's ECDSA signature.
+struct Signature {
+    uint8 signer;
+    uint8 v;
+    bytes32 r;
+    bytes32 s;
+}
+
+/// @notice A checkpoint with a quorum's signatures, ascending by signer.
+struct Certificate {
+    Checkpoint checkpoint;
+    Signature[] signatures;
+}
+
+/// @notice The genesis descriptor; its hash is the network id.
+/// @param f Byzantine validators tolerated
+/// @param t decryption threshold
+struct Genesis {
+    bytes32 rootGenesis;
+    address[] validators;
+    uint8 f;
+    uint8 t;
+    address[] operators;
+    uint8 attestation;
+    bytes32 nonce;
+}
+
+/// @notice State of one publication at one registry (spec 30 §2).
+enum State {
+    NONE,
+    LOCKED,
+    COMMITTED,
+    ABORTED,
+    REFUSED,
+    SUPERSEDED
+}
+
+/// @notice What a registry is to a publication.
+enum Role {
+    NONE,
+    HOME,
+    MIRROR
+}
+
+/// @notice What applying one carried event did.
+enum Disposition {
+    NONE,
+    APPLIED,
+    PENDING,
+    REFUSED,
+    IGNORED
+}
+
+/// @notice Why home aborted.
+enum AbortReason {
+    NONE,
+    DEADLINE,
+    MIRROR_REFUSED,
+    NEVER_LOCKED
+}
+
+/// @title Kinds of events (spec 10 §5)
+/// @notice Numbers and not an enum: unknown kinds are carried and ignored.
+library Kind {
+    uint16 internal constant LOCKED = 1;
+    uint16 internal constant REFUSED = 2;
+    uint16 internal constant OUTCOME = 3;
+    uint16 internal constant SUPERSEDED = 4;
+    uint16 internal constant REQUESTED = 5;
+    uint16 internal constant ANSWERED = 6;
+}
+
+/// @title The digests of spec 10, one function each
+/// @notice Calls are hashed field by field, never as the bytes that arrived. The ABI decoder already refuses values
+/// that do not fit their types; that calldata could be laid out in another order than the canonical one therefore
+/// changes no digest, and nothing here looks at it.
+library CaimiWire {
+    /// @notice Version of event schemas that this code emits and applies.
+    uint16 internal constant SCHEMA = 1;
+
+    bytes32 private constant TAG_GENESIS = "CAIMI/1/genesis";
+    bytes32 private constant TAG_EVENT = "CAIMI/1/event";
+    bytes32 private constant TAG_LEAF = "CAIMI/1/leaf";
+
+    /// @notice The policy that lets everybody in: the tagged hash of no parts.
+    bytes32 internal constant POLICY_OPEN = keccak256(bytes.concat(bytes32("CAIMI/1/policy-open")));
+
+    bytes32 private constant DOMAIN_TYPE = keccak256("EIP712Domain(string name,string version,bytes32 salt)");
+    bytes32 private constant LANE_TYPE = keccak256("Lane(bytes32 chain,bytes32 registry)");
+    bytes32 private constant CID_TYPE = keccak256("Cid(uint8 codec,bytes32 digest)");
+    bytes32 private constant TERMS_TYPE = keccak256("Terms(bytes32 currency,uint8 unit,uint128 price)");
+    bytes32 private constant PUBLICATION_TYPE = keccak256(
+        "Publication(uint16 format,uint8 kind,address publisher,string name,uint64 version,Cid ciphertext,bytes32 capsuleHash,bytes32 manifestCommitment,bytes32 policyHash,Lane home,Lane[] mirrors,Terms terms,uint128 deposit,bytes32 nonce,uint64 deadline,bytes32 extensionHash)Cid(uint8 codec,bytes32 digest)Lane(bytes32 chain,bytes32 registry)Terms(bytes32 currency,uint8 unit,uint128 price)"
+    );
+    bytes32 private constant WITHDRAWAL_TYPE = keccak256(
+        "Withdrawal(Lane at,address account,address recipient,uint128 amount,bytes32 nonce,uint64 deadline)Lane(bytes32 chain,bytes32 registry)"
+    );
+    bytes32 private constant REQUEST_TYPE = keccak256(
+        "InferenceRequest(Lane at,bytes32 publication,address consumer,Cid input,bytes32 inputCommitment,bytes32 clientKey,bytes32 nonce,uint64 deadline)Cid(uint8 codec,bytes32 digest)Lane(bytes32 chain,bytes32 registry)"
+    );
+    bytes32 private constant HOST_KEY_TYPE =
+        keccak256("HostKey(bytes32 sealingKey,address signingKey,uint64 epoch,uint64 until)");
+    bytes32 private constant ANSWER_TYPE = keccak256(
+        "Answer(Lane at,bytes32 request,bytes32 publication,bytes32 lease,Cid output,bytes32 inputCommitment,bytes32 outputCommitment,bytes32 receiptHash,uint64 answeredAt)Cid(uint8 codec,bytes32 digest)Lane(bytes32 chain,bytes32 registry)"
+    );
+    bytes32 private constant CHECKPOINT_TYPE = keccak256(
+        "Checkpoint(Lane source,uint64 generation,uint64 epoch,uint64 firstSequence,uint64 lastSequence,bytes32 root,uint64 height,bytes32 blockHash)Lane(bytes32 chain,bytes32 registry)"
+    );
+
+    /// @notice keccak256(abi.encode(tag, Genesis)) (spec 10 §7).
+    function networkId(Genesis memory genesis) internal pure returns (bytes32) {
+        return keccak256(abi.encode(TAG_GENESIS, genesis));
+    }
+
+    /// @notice EIP-712 domain {name "CAIMI", version "1", salt network} (spec 10 §4).
+    function domainSeparator(bytes32 network) internal pure returns (bytes32) {
+        return keccak256(abi.encode(DOMAIN_TYPE, keccak256("CAIMI"), keccak256("1"), network));
+    }
+
+    /// @notice What is signed: keccak256(0x1901 ‖ domain separator ‖ hashStruct).
+    function typedDigest(bytes32 domain, bytes32 structHash) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(hex"1901", domain, structHash));
+    }
+
+    /// @notice hashStruct of a Publication.
+    function hash(Publication calldata p) internal pure returns (bytes32) {
+        bytes memory front = abi.encode(
+            PUBLICATION_TYPE,
+            p.format,
+            p.kind,
+            p.publisher,
+            keccak256(bytes(p.name)),
+            p.version,
+            _hash(p.ciphertext),
+            p.capsuleHash,
+            p.manifestCommitment
+        );
+        bytes memory back = abi.encode(
+            p.policyHash,
+            _hash(p.home),
+            _hash(p.mirrors),
+            keccak256(abi.encode(TERMS_TYPE, p.terms.currency, p.terms.unit, p.terms.price)),
+            p.deposit,
+            p.nonce,
+            p.deadline,
+            p.extensionHash
+        );
+        return keccak256(bytes.concat(front, back));
+    }
+
+    /// @notice hashStruct of a Withdrawal.
+    function hash(Withdrawal calldata w) internal pure returns (bytes32) {
+        return
+            keccak256(abi.encode(WITHDRAWAL_TYPE, _hash(w.target), w.account, w.recipient, w.amount, w.nonce, w.deadline));
+    }
+
+    /// @notice hashStruct of an InferenceRequest.
+    function hash(InferenceRequest calldata r) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                REQUEST_TYPE,
+                _hash(r.target),
+                r.publication,
+                r.consumer,
+                _hash(r.input),
+                r.inputCommitment,
+                r.clientKey,
+                r.nonce,
+                r.deadline
+            )
+        );
+    }
+
+    /// @notice hashStruct of a HostKey.
+    function hash(HostKey calldata k) internal pure returns (bytes32) {
+        return keccak256(abi.encode(HOST_KEY_TYPE, k.sealingKey, k.signingKey, k.epoch, k.until));
+    }
+
+    /// @notice hashStruct of an Answer.
+    function hash(Answer calldata a) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                ANSWER_TYPE,
+                _hash(a.target),
+                a.request,
+                a.publication,
+                a.lease,
+                _hash(a.output),
+                a.inputCommitment,
+                a.outputCommitment,
+                a.receiptHash,
+                a.answeredAt
+            )
+        );
+    }
+
+    /// @notice hashStruct of a Checkpoint.
+    function hash(Checkpoint calldata c) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                CHECKPOINT_TYPE,
+                _hash(c.source),
+                c.generation,
+                c.epoch,
+                c.firstSequence,
+                c.lastSequence,
+                c.root,
+                c.height,
+                c.blockHash
+            )
+        );
+    }
+
+    /// @notice keccak256(chain ‖ registry): the key of a lane in storage.
+    function laneKey(bytes32 chain, bytes32 registry) internal pure returns (bytes32) {
+        return keccak256(abi.encode(chain, registry));
+    }
+
+    /// @notice Key of a lane that came in a call.
+    function laneKey(Lane calldata lane) internal pure returns (bytes32) {
+        return laneKey(lane.chain, lane.registry);
+    }
+
+    /// @notice keccak256(tag ‖ schema ‖ kind ‖ keccak256(destinations) ‖ subject ‖ keccak256(body)) (spec 10 §5).
+    function eventHash(Event calldata e) internal pure returns (bytes32) {
+        return
+            keccak256(
+                abi.encode(TAG_EVENT, e.schema, e.kind, _concatHash(e.destinations), e.subject, keccak256(e.body))
+            );
+    }
+
+    /// @notice keccak256(0x00 ‖ keccak256(tag ‖ chain ‖ registry ‖ sequence ‖ eventHash)) (spec 10 §6).
+    function leafHash(Lane calldata source, Item calldata item) internal pure returns (bytes32) {
+        bytes32 inner =
+            keccak256(abi.encode(TAG_LEAF, source.chain, source.registry, item.sequence, eventHash(item.happened)));
+        return keccak256(abi.encodePacked(bytes1(0x00), inner));
+    }
+
+    // keccak256(chain ‖ registry of each). A Lane is two full words, so the list lies in calldata as it is hashed.
+    function _concatHash(Lane[] calldata lanes) private pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            let size := mul(lanes.length, 0x40)
+            calldatacopy(free, lanes.offset, size)
+            result := keccak256(free, size)
+        }
+    }
+
+    function _hash(Lane calldata lane) private pure returns (bytes32) {
+        return keccak256(abi.encode(LANE_TYPE, lane.chain, lane.registry));
+    }
+
+    function _hash(Cid calldata cid) private pure returns (bytes32) {
+        return keccak256(abi.encode(CID_TYPE, cid.codec, cid.digest));
+    }
+
+    // EIP-712 array: the hash of the elements' struct hashes, one after the other.
+    function _hash(Lane[] calldata lanes) private pure returns (bytes32) {
+        bytes memory words;
+        for (uint256 i = 0; i < lanes.length; i++) {
+            words = bytes.concat(words, _hash(lanes[i]));
+        }
+        return keccak256(words);
+    }
+}

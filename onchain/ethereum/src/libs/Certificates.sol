@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {CaimiWire, Certificate, Checkpoint, Item, Signature} from "./CaimiWire.sol";
+import {
+    DuplicateSigner,
+    EmptyRun,
+    ItemOutOfRun,
+    RunTooLong,
+    TooFewSignatures,
+    UnknownSigner,
+    UnsortedSigners,
+    WrongEpoch,
+    WrongRoot,
+    WrongSigner,
+    ZeroRoot
+} from "./Errors.sol";
+import {Merkle} from "./Merkle.sol";
+import {Signatures} from "./Signatures.sol";
+
+/// @title Certificates and the runs they certify (spec 20 §3)
+/// @notice The seam at which another signature scheme would stand beside this one.
+library Certificates {
+    /// @notice Longest range a certificate may cover.
+    uint256 internal constant MAX_RUN = 1024;
+
+    /// @notice Check that `quorum` members of the set signed the checkpoint in this epoch.
+    /// @param validators the present set, in signer order
+    /// @param domain EIP-712 domain separator of the network
+    function verify(
+        Certificate calldata certificate,
+        address[] storage validators,
+        uint256 quorum,
+        uint64 epoch,
+        bytes32 domain
+    ) internal view {
+        Checkpoint calldata checkpoint = certificate.checkpoint;
+        Signature[] calldata signatures = certificate.signatures;
+        require(checkpoint.epoch == epoch, WrongEpoch(epoch, checkpoint.epoch));
+        require(signatures.length >= quorum, TooFewSignatures(quorum, signatures.length));
+        bytes32 digest = CaimiWire.typedDigest(domain, CaimiWire.hash(checkpoint));
+        uint256 size = validators.length;
+        uint256 next = 0;
+        for (uint256 i = 0; i < signatures.length; i++) {
+            Signature calldata one = signatures[i];
+            uint256 signer = one.signer;
+            require(signer < size, UnknownSigner(signer));
+            require(signer + 1 != next, DuplicateSigner(signer));
+            require(signer >= next, UnsortedSigners(signer));
+            address actual = Signatures.recover(digest, one.v, one.r, one.s);
+            require(actual == validators[signer], WrongSigner(validators[signer], actual));
+            next = signer + 1;
+        }
+    }
+
+    /// @notice Check that `items` are events of the certified range.
+    function checkRun(Checkpoint calldata checkpoint, Item[] calldata items, bytes32[] calldata proof) internal pure {
+        uint256 first = checkpoint.firstSequence;
+        uint256 last = checkpoint.lastSequence;
+        require(checkpoint.root != 0, ZeroRoot());
+        require(first >= 1 && last >= first && items.length != 0, EmptyRun());
+        uint256 width = last - first + 1;
+        require(width <= MAX_RUN, RunTooLong(MAX_RUN, width));
+        uint256 next = first;
+        for (uint256 i = 0; i < items.length; i++) {
+            uint256 sequence = items[i].sequence;
+            require(next <= sequence && sequence <= last, ItemOutOfRun(uint64(sequence)));
+            next = sequence + 1;
+        }
+        uint256[] memory indices = new uint256[](items.length);
+        bytes32[] memory leaves = new bytes32[](items.length);
+        for (uint256 i = 0; i < items.length; i++) {
+            indices[i] = items[i].sequence - first;
+            leaves[i] = CaimiWire.leafHash(checkpoint.source, items[i]);
+        }
+        bytes32 root = Merkle.multiproofRoot(width, indices, leaves, proof);
+        require(root == checkpoint.root, WrongRoot(checkpoint.root, root));
+    }
+}
