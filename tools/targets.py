@@ -77,7 +77,7 @@ def _demo(arguments: list[str]) -> int:
 def _test(arguments: list[str]) -> int:
     """All checks and tests but the slow ones."""
     _none(arguments)
-    return _run(lambda checks: [*checks.lint(), *checks.generated(), *checks.tests()])
+    return _run(lambda checks: [*checks.lint(), *checks.build(), *checks.generated(), *checks.tests()])
 
 
 def _test_long(arguments: list[str]) -> int:
@@ -86,7 +86,7 @@ def _test_long(arguments: list[str]) -> int:
     toolchain = _toolchain()
     toolchain.go.kubo()
     checks = Checks(toolchain)
-    return run_steps([*checks.lint(), *checks.generated(), *checks.tests(), *checks.slow()])
+    return run_steps([*checks.lint(), *checks.build(), *checks.generated(), *checks.tests(), *checks.slow()])
 
 
 def _lint(arguments: list[str]) -> int:
@@ -98,7 +98,7 @@ def _lint(arguments: list[str]) -> int:
 def _generated_check(arguments: list[str]) -> int:
     """Is every generated file what its generator makes now?"""
     _none(arguments)
-    return _run(lambda checks: checks.generated())
+    return _run(lambda checks: [*checks.build(), *checks.generated()])
 
 
 def _test_vectors(arguments: list[str]) -> int:

@@ -101,7 +101,7 @@ def test_chaincode_that_does_not_compile_fails_and_is_not_named_to_the_product(r
     checks = _checks(repository)
     manifest = repository / ".venv" / "caimi-toolchain.json"
     manifest.write_text('{"chaincode": "/an/older/one"}')
-    assert _step(checks.tests(), "build the chaincode").run() == 1
+    assert _step(checks.build(), "build the chaincode").run() == 1
     written = json.loads(manifest.read_text())
     assert "chaincode" not in written
     assert written["anvil"] == str(repository / "anvil")
