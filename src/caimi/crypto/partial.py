@@ -1,13 +1,13 @@
-"""Partials: one validator's decryption share of one capsule under one lease, and putting t of them together (spec 40 §5).
+"""Partials: one validator's decryption share of one capsule under one lease; putting t together (spec 40 §5).
 
-A partial proves itself twice: a proof of equal logarithms shows that the share point is right, the validator's signature
-shows who made it. A signed partial with a wrong proof convicts its validator; without the signature it is suspicion only.
+A partial proves itself twice: a proof of equal logarithms shows that the share point is right, the validator's
+signature shows who made it. A signed partial with a wrong proof convicts its validator; an unsigned one is suspicion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from caimi.crypto.capsule import Capsule, capsule_hash, check_capsule, open_capsule
@@ -67,7 +67,7 @@ class Partial:
     """Share index, 1 <= index <= n."""
     epoch: Epoch
     lease: Bytes32
-    point: Point
+    point: Point = field(repr=False)
     """D = share times U."""
     proof: Proof
     """That D to U is what the verification key is to G."""
@@ -124,7 +124,7 @@ def make_partial(
     lease: Bytes32,
     entropy: Bytes32,
 ) -> Partial:
-    """Make this validator's partial for a lease, of the share's epoch. The caller has checked that the lease may have it.
+    """Make this validator's partial for a lease of the share's epoch. The caller has judged the lease.
 
     Arguments:
         label: recomputed from the ledger's publication, never taken from the requester.
