@@ -1,0 +1,1 @@
+"""Ethereum: JSON-RPC client, transaction signer, registry adapter, deployment."""

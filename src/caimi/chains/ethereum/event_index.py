@@ -1,0 +1,229 @@
+"""Finds the registry's final events by number: remembers in which block each begins, reads the logs again on demand.
+
+Nothing is stored: after a restart the index is built again from the registry's first block. Checkpoints of blocks that
+were scanned tell whether the node is still on the branch that the index describes; if not (a reorganisation, or a
+development node that lost its last blocks), the index goes back to the newest checkpoint that still holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from caimi.chains.ethereum.blocks import Block, block_at, blocks_at, read_tip
+from caimi.chains.ethereum.errors import AnswerTooLarge, ChainMoved, EventGap, RpcFailure
+from caimi.chains.ethereum.fields import hex_data, hex_quantity
+from caimi.chains.ethereum.finality import Finality
+from caimi.chains.ethereum.jsonrpc import RpcClient
+from caimi.chains.ethereum.logs import RegistryLog, check_contiguous, read_logs
+from caimi.ports.chain import FinalEvent
+from caimi.types.errors import OutOfRange
+from caimi.types.primitives import Address, Bytes32, Sequence
+from caimi.wire.functions import event_topic
+
+__all__ = ["EventIndex", "ScanLimits"]
+
+_CHECKPOINTS: Final = 64
+# How nodes say that they do not serve so wide a range.
+_TOO_WIDE: Final = ("limit", "range", "too many", "more than", "exceed", "too large")
+_TOO_WIDE_CODE: Final = -32005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanLimits:
+    """What one reading may cost."""
+
+    blocks: int = 2_000
+    """Blocks per question for logs."""
+    kept: int = 8_192
+    """Decoded events kept in memory."""
+    answer: int = 4_096
+    """Most events given at once, however many are asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checkpoint:
+    height: int
+    hash: Bytes32
+    events: int  # numbered up to here in blocks up to this height
+
+
+class EventIndex:
+    """Events of one registry by one node."""
+
+    def __init__(
+        self,
+        rpc: RpcClient,
+        contract: Address,
+        *,
+        first_block: int,
+        finality: Finality,
+        limits: ScanLimits | None = None,
+    ) -> None:
+        """Begin with nothing known.
+
+        Arguments:
+            first_block: a block at or below the one in which the registry was made.
+        """
+        self._rpc = rpc
+        self._contract = contract
+        self._first_block = first_block
+        self._finality = finality
+        self._limits = limits or ScanLimits()
+        self._lock = asyncio.Lock()
+        self._checkpoints: list[_Checkpoint] = []
+        # For each block with events, in order: the number of its first event, and its height.
+        self._firsts, self._heights = array("Q"), array("Q")
+        self._recent: dict[int, FinalEvent] = {}
+
+    async def events(self, first: Sequence, limit: int) -> tuple[FinalEvent, ...]:
+        """Final events numbered from `first` on, at most `limit`; see `ChainReader.events`.
+
+        Raises:
+            OutOfRange: `first` is below 1.
+            EventGap: The node's events have a hole.
+            ChainMoved: The branch changed meanwhile: ask again.
+            ChainUnavailable, MalformedAnswer, RpcFailure, WrongChain: Of the node.
+        """
+        if first < 1:
+            raise OutOfRange(64, first)
+        async with self._lock:
+            await self._advance((await read_tip(self._rpc, self._finality)).final)
+            last = min(first + min(limit, self._limits.answer) - 1, self._known)
+            if last < first:
+                return ()
+            wanted = range(first, last + 1)
+            if any(number not in self._recent for number in wanted):
+                await self._read_again(first, last)
+            found = tuple(self._recent[number] for number in wanted)
+            self._trim()
+            return found
+
+    @property
+    def _known(self) -> int:
+        return self._checkpoints[-1].events if self._checkpoints else 0
+
+    async def _advance(self, final: Block) -> None:
+        await self._return_to_branch(final)
+        start = self._checkpoints[-1].height + 1 if self._checkpoints else self._first_block
+        while start <= final.number:
+            end = min(start + self._limits.blocks - 1, final.number)
+            events, blocks = await self._read(start, end)
+            last = blocks[end]
+            if end == final.number and last.hash != final.hash:
+                raise ChainMoved(f"final block {end} of {self._rpc.node} changed")
+            self._append(events, last)
+            start = end + 1
+
+    async def _return_to_branch(self, final: Block) -> None:
+        while self._checkpoints:
+            newest = self._checkpoints[-1]
+            if newest.height == final.number:
+                there = final
+            elif newest.height < final.number:
+                there = await block_at(self._rpc, newest.height)
+            else:
+                there = None
+            if there is not None and there.hash == newest.hash:
+                return
+            self._checkpoints.pop()
+            self._forget_above(self._known)
+
+    def _forget_above(self, known: int) -> None:
+        keep = bisect_right(self._firsts, known)
+        del self._firsts[keep:], self._heights[keep:]
+        self._recent = {number: event for number, event in self._recent.items() if number <= known}
+
+    def _append(self, events: list[FinalEvent], end: Block) -> None:
+        known = self._known
+        if events and events[0].item.sequence != known + 1:
+            raise EventGap(f"event {events[0].item.sequence} where event {known + 1} was due")
+        for event in events:
+            if not self._heights or self._heights[-1] != event.height:
+                self._firsts.append(event.item.sequence)
+                self._heights.append(event.height)
+            self._recent[event.item.sequence] = event
+        self._checkpoints.append(_Checkpoint(height=end.number, hash=end.hash, events=known + len(events)))
+        del self._checkpoints[:-_CHECKPOINTS]
+        self._trim()
+
+    def _trim(self) -> None:
+        # Oldest in first: services mostly read on from where they were.
+        while len(self._recent) > self._limits.kept + self._limits.answer:
+            del self._recent[next(iter(self._recent))]
+
+    async def _read_again(self, first: int, last: int) -> None:
+        known = self._known
+        for start, end in self._ranges(first, last):
+            events, _ = await self._read(start, end)
+            for event in events:
+                self._recent.pop(event.item.sequence, None)
+                self._recent[event.item.sequence] = event
+        if any(number not in self._recent for number in range(first, last + 1)):
+            # They were there when the index was built on this very branch.
+            raise EventGap(f"events {first} to {last} of {known} are not all there any more")
+
+    def _ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        # Ranges of blocks that hold the events, passing over the stretches without any.
+        place = bisect_right(self._firsts, first) - 1
+        stop = bisect_right(self._firsts, last)
+        while place < stop:
+            start = self._heights[place]
+            end = start
+            while place < stop and self._heights[place] < start + self._limits.blocks:
+                end = self._heights[place]
+                place += 1
+            yield start, end
+
+    async def _read(self, start: int, end: int) -> tuple[list[FinalEvent], dict[int, Block]]:
+        logs = await self._logs(start, end)
+        blocks: dict[int, Block] = {}
+        for number, block in (await blocks_at(self._rpc, {end, *(log.height for log in logs)})).items():
+            if block is None:
+                raise ChainMoved(f"block {number} of {self._rpc.node} is gone")
+            blocks[number] = block
+        for log in logs:
+            if log.block_hash != blocks[log.height].hash:
+                raise ChainMoved(f"event {log.item.sequence} of {self._rpc.node} is of another block {log.height}")
+        events = [
+            FinalEvent(
+                item=log.item,
+                height=log.height,
+                block_hash=log.block_hash,
+                transaction=hex_data(log.transaction),
+                time=blocks[log.height].time,
+            )
+            for log in logs
+        ]
+        return events, blocks
+
+    async def _logs(self, start: int, end: int) -> list[RegistryLog]:
+        question = {
+            "address": hex_data(self._contract),
+            "topics": [hex_data(event_topic())],
+            "fromBlock": hex_quantity(start),
+            "toBlock": hex_quantity(end),
+        }
+        try:
+            answer = await self._rpc.call("eth_getLogs", question)
+            return read_logs(answer, self._contract, first_block=start, last_block=end)
+        except (RpcFailure, AnswerTooLarge) as error:
+            if start == end or not _is_too_wide(error):
+                raise
+        middle = (start + end) // 2
+        logs = [*await self._logs(start, middle), *await self._logs(middle + 1, end)]
+        if logs:
+            check_contiguous(logs, logs[0].item.sequence)
+        return logs
+
+
+def _is_too_wide(error: RpcFailure | AnswerTooLarge) -> bool:
+    if isinstance(error, AnswerTooLarge) or error.code == _TOO_WIDE_CODE:
+        return True
+    if "BlockOutOfRange" in error.message:
+        raise ChainMoved(error.message) from error
+    return any(words in error.message.lower() for words in _TOO_WIDE)

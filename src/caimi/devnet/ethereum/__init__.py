@@ -1,0 +1,1 @@
+"""The devnet's Ethereum: one Anvil under Osaka rules."""

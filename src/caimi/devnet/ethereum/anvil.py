@@ -1,0 +1,106 @@
+"""Anvil as a process of the devnet: its first state, its command line, where its state is kept.
+
+Anvil writes its state once a second and on a soft stop, so a hard kill loses up to a second of blocks: to its readers
+that looks like a reorganisation, which is what a development chain is for. It takes either a genesis or a state, hence
+the genesis is written as the state of a chain that has only block 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from caimi.devnet.process import ProcessSpec, RestartPolicy
+from caimi.types.primitives import Address
+
+__all__ = ["HOST", "AnvilPlan", "anvil_process", "write_first_state"]
+
+HOST: Final = "127.0.0.1"
+"""The only address that Anvil listens on."""
+_STATE_NAME: Final = "state.json"
+_GAS_LIMIT: Final = 60_000_000
+_FIRST_BASE_FEE: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnvilPlan:
+    """What is fixed when the chain is made."""
+
+    port: int
+    """TCP port on the loopback, 1 to 65535."""
+    chain_id: int
+    """EIP-155; a number of its own keeps two devnets apart."""
+    folder: Path
+    """Holds the state."""
+    block_time_s: int = 1
+    """Seconds between blocks; 0 makes a block for each transaction."""
+
+    @property
+    def url(self) -> str:
+        """Address of the JSON-RPC interface."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def state(self) -> Path:
+        """File that `write_first_state` writes and Anvil keeps."""
+        return self.folder / _STATE_NAME
+
+
+def write_first_state(plan: AnvilPlan, *, balances: Mapping[Address, int], time: int) -> None:
+    """Write the state of a new chain, once.
+
+    Arguments:
+        balances: wei by account; nobody else has any, and the well-known development keys have none.
+        time: of block 0, Unix seconds.
+
+    Raises:
+        FileExistsError: There is one already: another would be another chain.
+    """
+    empty = {"nonce": 0, "code": "0x", "storage": {}}
+    state = {
+        "block": {
+            "number": 0,
+            "beneficiary": "0x" + bytes(20).hex(),
+            "timestamp": hex(time),
+            "gas_limit": _GAS_LIMIT,
+            "basefee": _FIRST_BASE_FEE,
+            "difficulty": "0x0",
+            "prevrandao": "0x" + bytes(32).hex(),
+            "blob_excess_gas_and_price": {"excess_blob_gas": 0, "blob_gasprice": 1},
+        },
+        "accounts": {"0x" + account.hex(): {**empty, "balance": hex(wei)} for account, wei in balances.items()},
+        "best_block_number": 0,
+        "blocks": [],
+        "transactions": [],
+        "historical_states": None,
+    }
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with plan.state.open("x", encoding="ascii") as file:
+        json.dump(state, file)
+
+
+def anvil_process(plan: AnvilPlan, *, anvil: Path, log: Path) -> ProcessSpec:
+    """The process; it goes on from the state, which `write_first_state` has to have written.
+
+    Arguments:
+        anvil: absolute path of the program.
+    """
+    arguments = [
+        *("--silent", "--host", HOST, "--port", str(plan.port), "--chain-id", str(plan.chain_id)),
+        *("--hardfork", "osaka", "--enable-tx-gas-limit", "--gas-limit", str(_GAS_LIMIT), "--accounts", "0"),
+        *("--state", str(plan.state), "--state-interval", "1"),
+        *("--no-cors",),
+    ]
+    if plan.block_time_s:
+        arguments += ["--block-time", str(plan.block_time_s)]
+    return ProcessSpec(
+        name="ethereum",
+        argv=(str(anvil), *arguments),
+        cwd=plan.folder,
+        log_path=log,
+        health_url=f"tcp://{HOST}:{plan.port}",
+        restart=RestartPolicy.ALWAYS,
+    )
