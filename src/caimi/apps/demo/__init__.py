@@ -1,0 +1,1 @@
+"""The demonstration: two models published across ledgers, one abort, answers on each chain."""
