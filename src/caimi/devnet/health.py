@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -38,5 +39,7 @@ async def is_healthy(url: str) -> bool:
                 return status_line.split(b" ")[1:2] == [b"200"]
             finally:
                 writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, TimeoutError, ValueError):
         return False

@@ -124,12 +124,13 @@ class _Run:
 
     async def approve(self, admin: PeerAdmin) -> None:
         definition, package_id = self.plan.definition, self.plan.package_id
-        await self._converge(
-            BringUpStep.APPROVED,
-            admin.msp_id,
-            lambda: admin.has_approved(definition, package_id),
-            lambda: admin.approve(definition, package_id),
-        )
+
+        async def is_done() -> bool:
+            # Raises if the channel has another definition, which no approval could mend.
+            await admin.has_committed(definition)
+            return await admin.has_approved(definition, package_id)
+
+        await self._converge(BringUpStep.APPROVED, admin.msp_id, is_done, lambda: admin.approve(definition, package_id))
 
     async def commit(self, admin: PeerAdmin) -> None:
         definition = self.plan.definition

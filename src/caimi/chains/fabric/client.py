@@ -262,11 +262,17 @@ class FabricGateway:
         return Invalid(tx_id=tx_id, block_number=response.block_number, code=code)
 
     async def status_of(self, tx_id: str, *, timeout_s: float = STATUS_TIMEOUT_S) -> TransactionStatus:
-        """Tell what became of a transaction; Unknown if this peer has no block with it within `timeout_s`."""
+        """Tell what became of a transaction; Unknown if this peer has no block with it within `timeout_s`.
+
+        Raises:
+            CommitStatusError: The peer did not answer at all, or not to this identity.
+        """
         try:
             return await self.commit_status(tx_id, timeout_s=timeout_s)
         except CommitStatusError as error:
-            return Unknown(tx_id=tx_id, reason=str(error))
+            if error.status != grpc.StatusCode.DEADLINE_EXCEEDED.name:
+                raise
+            return Unknown(tx_id=tx_id, reason=f"not in a block of this peer within {timeout_s} s")
 
     async def send(
         self,

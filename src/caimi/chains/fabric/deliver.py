@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -64,8 +64,10 @@ class BlockStream:
         self._entropy = entropy
         self._sleep = sleep
 
-    async def blocks(self, start: int, *, previous_hash: bytes | None = None) -> AsyncIterator[FabricBlock]:
+    async def blocks(self, start: int, *, previous_hash: bytes | None = None) -> AsyncGenerator[FabricBlock, None]:
         """Yield the blocks from number `start` on, without end; each follows from the one before.
+
+        Close the generator (`contextlib.aclosing`) when no more blocks are wanted.
 
         Args:
             start: Number of the first block wanted, 0 <= start < 2**64.

@@ -30,8 +30,14 @@ _DETAILS_TRAILER: Final = "grpc-status-details-bin"
 _REFUSAL: Final = re.compile(r"chaincode response \d+, ([A-Za-z][A-Za-z0-9_]{1,63}): (.*)", re.DOTALL)
 _TIME_WINDOW: Final = "request unauthorized due to incorrect timestamp"
 _TOO_LARGE: Final = "larger than max"
-# An identity that the channel does not admit stays inadmissible, although the Gateway says ABORTED.
-_INADMISSIBLE: Final = ("access denied", "creator certificate is not valid", "error validating proposal")
+# An identity that the channel does not admit, or a server that is not the one expected, stays so, although the
+# status is one that passes.
+_INADMISSIBLE: Final = (
+    "access denied",
+    "creator certificate is not valid",
+    "error validating proposal",
+    "CERTIFICATE_VERIFY_FAILED",
+)
 
 _PASSING: Final = frozenset(
     {

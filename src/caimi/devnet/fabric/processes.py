@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +44,9 @@ def fabric_processes(network: FabricNetwork, binaries: FabricBinaries, *, logs: 
 
 def _write(network: FabricNetwork, name: str, file: str, config: dict[str, object]) -> Path:
     folder = network.root / "nodes" / name
-    # The peer makes folders for its chaincode, with a client key in them, where TMPDIR says.
-    (folder / "tmp").mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The peer makes folders for its chaincode, with a client key in them, where TMPDIR says; a killed one leaves them.
+    shutil.rmtree(folder / "tmp", ignore_errors=True)
+    (folder / "tmp").mkdir(mode=0o700, parents=True)
     (folder / file).write_text(json.dumps(config, indent=1))
     return folder
 
@@ -56,6 +58,7 @@ def _spec(name: str, argv: tuple[str, ...], folder: Path, logs: Path, health_url
         env={
             "FABRIC_CFG_PATH": str(folder),
             "FABRIC_LOGGING_SPEC": "warn",
+            "FABRIC_LOGGING_FORMAT": "json",
             "TMPDIR": str(folder / "tmp"),
             **_GO_MEMORY,
         },
