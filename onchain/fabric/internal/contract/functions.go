@@ -47,14 +47,14 @@ func init() {
 	add2(views, "board", (*registry).viewBoard)
 }
 
-// multicall runs the calls in order, all or nothing; calls of a batch are no batches themselves.
+// multicall runs the calls in order, all or nothing. A batch in a batch, or too long a one, is no encoding of a call.
 func (r *registry) multicall(batch [][]byte) error {
 	if len(batch) > maxBatch {
-		return wire.RunTooLong.With(maxBatch, len(batch))
+		return wire.BadEncoding.With()
 	}
 	for _, call := range batch {
 		if len(call) >= selectorSize && [selectorSize]byte(call) == multicallSelector {
-			return wire.UnknownFunction.With()
+			return wire.BadEncoding.With()
 		}
 		run, arguments, err := find(calls, call)
 		if err != nil {

@@ -33,9 +33,9 @@ func (r *registry) viewTokens(account wire.Address) ([]byte, error) {
 	return wire.Encode(amount), err
 }
 
-// A registry answers for requests made here, and as home for those that its mirrors' events carried here.
+// Of a request answered here or, as home, of one whose answer a mirror's event carried here.
 func (r *registry) viewReceiptOf(id wire.Bytes32) ([]byte, error) {
-	if request, known := r.ledger.Request(id); known {
+	if request, _ := r.ledger.Request(id); !request.ReceiptHash.IsZero() {
 		return wire.Encode(request.ReceiptHash), nil
 	}
 	carried, _ := r.ledger.CarriedReceipt(id)

@@ -1,0 +1,206 @@
+package contract
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+
+	"caimi.local/onchain/fabric/internal/ledgertest"
+	"caimi.local/onchain/fabric/internal/state"
+	"caimi.local/onchain/fabric/internal/vectortest"
+	"caimi.local/onchain/fabric/internal/wire"
+)
+
+type scenario struct {
+	TcID    int
+	Comment string
+	Config  struct {
+		Genesis, Lane vectortest.Hex
+		MinDeposit    string
+		ClockWindow   uint64
+	}
+	Accounts, Balances []struct {
+		Address vectortest.Hex
+		Balance string
+	}
+	Steps []struct {
+		Now             int64
+		Function, Error string
+		Call, Arguments vectortest.Hex
+		Events          int
+	}
+	Publications []struct {
+		ID                           vectortest.Hex
+		Role, State, Awaited, Reason uint8
+		Deposit                      string
+	}
+	Leaves  []vectortest.Hex
+	Applied [][3]uint64
+}
+
+func TestRegistryVectors(t *testing.T) {
+	var suite struct {
+		Network vectortest.Hex
+		Cases   []scenario
+	}
+	vectortest.Read(t, "registry/fabric.json", &suite)
+	for _, s := range suite.Cases {
+		t.Run(fmt.Sprintf("%d: %s", s.TcID, s.Comment), func(t *testing.T) { s.play(t, suite.Network.Word(t)) })
+	}
+}
+
+func (s scenario) play(t *testing.T, network wire.Bytes32) {
+	w := s.world(t)
+	var actual wire.Bytes32
+	if w.view("network", &actual); actual != network {
+		t.Fatalf("network %s", actual.Hex())
+	}
+	var all outbox
+	for i, step := range s.Steps {
+		w.now = step.Now
+		done := w.simulate("call", step.Call)
+		if want := refusalMessage(t, step.Error, step.Arguments); done.Response.GetMessage() != want {
+			t.Fatalf("step %d, %s: got %q, want %q", i, step.Function, done.Response.GetMessage(), want)
+		}
+		if step.Error != "" {
+			requireNoWrites(t, done)
+			continue
+		}
+		w.ledger.Commit(done)
+		news := told(t, done)
+		all.Events, all.Applied = append(all.Events, news.Events...), append(all.Applied, news.Applied...)
+		if len(all.Events) != step.Events {
+			t.Fatalf("step %d, %s: %d events, want %d", i, step.Function, len(all.Events), step.Events)
+		}
+	}
+	s.compare(t, w, all)
+}
+
+// world has the scenario's configuration and balances.
+func (s scenario) world(t *testing.T) *world {
+	w := emptyWorld(t)
+	var lane wire.Lane
+	c := state.Config{Channel: "caimi", Chaincode: "registry", ClockWindow: s.Config.ClockWindow}
+	if wire.Decode(s.Config.Lane, wire.CallLimit, &lane) != nil || wire.Decode(s.Config.Genesis, wire.CallLimit, &c.Genesis) != nil {
+		t.Fatal("the configuration does not decode")
+	}
+	c.Chain, c.MinDeposit = lane.Chain, wire.Uint128(decimal(t, s.Config.MinDeposit).FillBytes(make([]byte, 16)))
+	if c.Lane() != lane {
+		t.Fatal("another lane")
+	}
+	w.accept("init", wire.EncodeFields(c))
+	stub := ledgertest.NewStub(w.ledger, ledgertest.Proposal{})
+	overlay := state.New(stub)
+	for _, a := range s.Accounts {
+		overlay.PutBalance(wire.Address(a.Address), decimal(t, a.Balance))
+	}
+	if err := overlay.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	given := stub.Transaction()
+	given.Response = shim.Success(nil)
+	w.ledger.Commit(given)
+	return w
+}
+
+func (s scenario) compare(t *testing.T, w *world, all outbox) {
+	for i, event := range all.Events {
+		if leaf := leafOf(t, event, uint64(i+1)); leaf != s.Leaves[i].Word(t) {
+			t.Errorf("event %d: leaf %s", i+1, leaf.Hex())
+		}
+	}
+	if len(all.Applied) != len(s.Applied) || len(all.Events) != len(s.Leaves) {
+		t.Fatalf("%d notes and %d events, want %d and %d", len(all.Applied), len(all.Events), len(s.Applied), len(s.Leaves))
+	}
+	for i, note := range all.Applied {
+		if actual := [3]uint64{note.Sequence, uint64(note.Disposition), uint64(note.Code)}; actual != s.Applied[i] {
+			t.Errorf("note %d: %v, want %v", i, actual, s.Applied[i])
+		}
+	}
+	for _, p := range s.Publications {
+		r := w.publication(p.ID.Word(t))
+		actual := fmt.Sprintln(r.Role, r.State, r.Deposit.Big(), r.Awaited, r.Reason)
+		if want := fmt.Sprintln(p.Role, p.State, p.Deposit, p.Awaited, p.Reason); actual != want {
+			t.Errorf("publication %x: %s, want %s", p.ID, actual, want)
+		}
+	}
+	for _, account := range s.Balances {
+		var n wire.Uint128
+		if w.view("balance", &n, wire.Address(account.Address)); n.Big().String() != account.Balance {
+			t.Errorf("balance of %x: %s, want %s", account.Address, n.Big(), account.Balance)
+		}
+	}
+}
+
+// leafOf rebuilds the event from what readers of the ledger see.
+func leafOf(t *testing.T, note eventNote, sequence uint64) wire.Bytes32 {
+	t.Helper()
+	unhex := func(text string) []byte {
+		data, err := hex.DecodeString(strings.TrimPrefix(text, "0x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	event := wire.Event{Schema: note.Schema, Kind: note.Kind, Subject: wire.Bytes32(unhex(note.Subject)), Body: unhex(note.Body)}
+	for _, d := range note.Destinations {
+		event.Destinations = append(event.Destinations, wire.Lane{Chain: wire.Bytes32(unhex(d[0])), Registry: wire.Bytes32(unhex(d[1]))})
+	}
+	return wire.LeafHash(own, wire.Item{Sequence: sequence, Event: event})
+}
+
+// refusalMessage shows ABI-encoded arguments as the message does: words of more than 8 significant bytes are ids or
+// accounts, which are told apart by their length.
+func refusalMessage(t *testing.T, name string, arguments []byte) string {
+	t.Helper()
+	var shown []string
+	for word := range bytesIn(arguments, 32) {
+		kind := argumentKinds[name][len(shown)]
+		switch kind {
+		case "address":
+			shown = append(shown, "0x"+hex.EncodeToString(word[12:]))
+		case "bytes32":
+			shown = append(shown, "0x"+hex.EncodeToString(word))
+		default:
+			shown = append(shown, fmt.Sprint(binary.BigEndian.Uint64(word[24:])))
+		}
+	}
+	if len(shown) == 0 {
+		return name
+	}
+	return name + ": " + strings.Join(shown, ", ")
+}
+
+func bytesIn(data []byte, size int) func(func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		for reader := bytes.NewReader(data); reader.Len() > 0; {
+			chunk := make([]byte, size)
+			if n, _ := reader.Read(chunk); n != size || !yield(chunk) {
+				return
+			}
+		}
+	}
+}
+
+// Types of the values of spec/errors.toml, where they are no numbers.
+var argumentKinds = map[string][2]string{
+	"WrongSigner": {"address", "address"}, "UnknownOperator": {"address"},
+	"WrongRegistry": {"bytes32", "bytes32"}, "WrongRoot": {"bytes32", "bytes32"}, "NonceUsed": {"bytes32"},
+	"UnknownPublication": {"bytes32"}, "UnknownRequest": {"bytes32"}, "UnsupportedPolicy": {"bytes32"},
+	"UnsupportedExtension": {"bytes32"},
+}
+
+func decimal(t *testing.T, text string) *big.Int {
+	t.Helper()
+	n, ok := new(big.Int).SetString(text, 10)
+	if !ok {
+		t.Fatalf("%q is no number", text)
+	}
+	return n
+}
