@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 from check_docs import anchors, broken_links, cited_sections, spec_sections, vague_names
-from check_imports import omissions
+from check_imports import forbidden_imports, omissions
 from check_purity import impure_uses
 from check_sizes import go_findings, python_findings, solidity_findings
 
@@ -116,13 +117,11 @@ def _contracts(**changes: dict[str, Any]) -> list[dict[str, Any]]:
         "layers": {"exhaustive": True, "containers": ["caimi"]},
         "pure": {"source_modules": ["caimi.types", "caimi.wire"]},
         "chains": {"modules": ["caimi.chains.*"]},
-        "sdk": {"source_modules": ["caimi.sdk"], "forbidden_modules": ["caimi.relay", "caimi.host"]},
-        "simulators": {"protected_modules": ["caimi.simulators"]},
     }
     return [{"id": name, **body, **changes.get(name, {})} for name, body in contracts.items()]
 
 
-_ROOMS = {"types", "wire", "chains", "sdk", "relay", "host", "simulators"}
+_ROOMS = {"types", "wire", "chains", "sdk", "relay"}
 
 
 def test_imports_complete_contracts_pass() -> None:
@@ -133,15 +132,52 @@ def test_imports_complete_contracts_pass() -> None:
     ("changes", "rooms"),
     [
         ({}, {*_ROOMS, "crypto"}),
-        ({}, {*_ROOMS, "validator"}),
         ({"layers": {"exhaustive": False}}, _ROOMS),
         ({"layers": {"containers": []}}, _ROOMS),
+        ({"layers": {"id": "other"}}, _ROOMS),
         ({"pure": {"source_modules": ["caimi.types"]}}, _ROOMS),
         ({"chains": {"modules": ["caimi.chains.fabric"]}}, _ROOMS),
-        ({"sdk": {"source_modules": []}}, _ROOMS),
-        ({"sdk": {"id": "other"}}, _ROOMS),
-        ({"simulators": {"protected_modules": []}}, _ROOMS),
     ],
 )
 def test_imports_reject_a_contract_that_leaves_a_room_out(changes: dict[str, Any], rooms: set[str]) -> None:
     assert list(omissions(_contracts(**changes), rooms)) != []
+
+
+def _graph(*imports: tuple[str, str]) -> grimp.ImportGraph:
+    graph = grimp.ImportGraph()
+    for module in ("", ".sdk", ".sdk.client", ".ports", ".relay", ".relay.engine", ".chains", ".apps", ".apps.devnet"):
+        graph.add_module(f"caimi{module}")
+    for module in ("caimi.simulators", "caimi.simulators.chain", "caimi.apps.relayd", "caimi.simulators_view"):
+        graph.add_module(module)
+    for importer, imported in imports:
+        graph.add_import(importer=importer, imported=imported)
+    return graph
+
+
+def test_imports_accept_what_is_allowed() -> None:
+    graph = _graph(
+        ("caimi.sdk.client", "caimi.ports"),
+        ("caimi.apps.devnet", "caimi.simulators.chain"),
+        ("caimi.simulators.chain", "caimi.simulators"),
+        ("caimi.relay.engine", "caimi.ports"),
+    )
+    assert list(forbidden_imports(graph)) == []
+
+
+@pytest.mark.parametrize(
+    ("imports", "found"),
+    [
+        ([("caimi.sdk", "caimi.relay")], "caimi.sdk -> caimi.relay"),
+        ([("caimi.sdk.client", "caimi.relay.engine")], "caimi.sdk.client -> caimi.relay.engine"),
+        (
+            [("caimi.sdk.client", "caimi.chains"), ("caimi.chains", "caimi.relay")],
+            "caimi.sdk.client -> caimi.chains -> caimi.relay",
+        ),
+        ([("caimi.apps.relayd", "caimi.simulators.chain")], "caimi.apps.relayd -> caimi.simulators.chain"),
+        ([("caimi.simulators_view", "caimi.simulators")], "caimi.simulators_view -> caimi.simulators"),
+    ],
+)
+def test_imports_reject_services_in_the_client_and_strangers_at_the_simulators(
+    imports: list[tuple[str, str]], found: str
+) -> None:
+    assert list(forbidden_imports(_graph(*imports))) == [found]
