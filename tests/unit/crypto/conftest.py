@@ -1,0 +1,81 @@
+"""Four validators with one generated key, and a capsule under it. Nothing here is random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from caimi.crypto.capsule import Capsule, seal_key
+from caimi.crypto.dkg import DkgParticipant
+from caimi.crypto.dkg_messages import DkgSession
+from caimi.crypto.ecdsa import SigningKey
+from caimi.crypto.key_share import KeyShare, ThresholdKey
+from caimi.crypto.partial import Partial, make_partial
+from caimi.crypto.quorum import ValidatorSet
+from caimi.types.primitives import Bytes32, Epoch
+
+LABEL = Bytes32(b"\x1a" * 32)
+LEASE = Bytes32(b"\x1e" * 32)
+DATA_KEY = bytes(range(32))
+ENTROPY = Bytes32(b"\xe4" * 32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A validator set that has generated its key."""
+
+    signing_keys: tuple[SigningKey, ...]
+    validators: ValidatorSet
+    shares: tuple[KeyShare, ...]
+    key: ThresholdKey
+    capsule: Capsule
+
+    def partial(self, index: int, *, lease: Bytes32 = LEASE) -> Partial:
+        """The honest partial of one validator."""
+        return make_partial(
+            self.shares[index - 1],
+            signing_key=self.signing_keys[index - 1],
+            capsule=self.capsule,
+            label=LABEL,
+            lease=lease,
+            entropy=ENTROPY,
+        )
+
+
+def make_session(n: int = 4, f: int = 1, t: int = 3, *, epoch: int = 1, attempt: int = 0) -> DkgSession:
+    """A session of validators with fixed keys."""
+    accounts = tuple(SigningKey(bytes([i + 1]) * 32).address for i in range(n))
+    validators = ValidatorSet(validators=accounts, f=f, t=t)
+    return DkgSession(network=Bytes32(b"\x07" * 32), epoch=Epoch(epoch), attempt=attempt, validators=validators)
+
+
+def make_participants(session: DkgSession) -> list[DkgParticipant]:
+    """All participants, with fixed seeds."""
+    return [DkgParticipant(session=session, index=i, seed=Bytes32(bytes([0x50 + i]) * 32)) for i in session.indices]
+
+
+def run_phase(participants: list[DkgParticipant]) -> list[tuple[int, bytes]]:
+    """Post what everybody owes and let everybody hear it, in index order."""
+    owed = [(p.index, out.body) for p in participants if (out := p.outgoing()) is not None]
+    for sender, body in owed:
+        for participant in participants:
+            participant.receive(sender, body)
+    return owed
+
+
+@pytest.fixture(scope="session")
+def network() -> Network:
+    """n = 4, f = 1, t = 3, epoch 1."""
+    session = make_session()
+    participants = make_participants(session)
+    while participants[0].result() is None:
+        run_phase(participants)
+    shares = tuple(share for p in participants if (share := p.result()) is not None)
+    return Network(
+        signing_keys=tuple(SigningKey(bytes([i + 1]) * 32) for i in range(4)),
+        validators=session.validators,
+        shares=shares,
+        key=shares[0].public,
+        capsule=seal_key(shares[0].group_key, label=LABEL, data_key=DATA_KEY, entropy=ENTROPY),
+    )
