@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -39,6 +39,7 @@ from caimi.chains.fabric.transaction import Committed, Invalid, Unknown
 from caimi.devnet.fabric.generate import generate_network, load_network
 from caimi.devnet.fabric.network import CHANNEL, FabricBinaries, FabricNetwork, FabricPlan, FabricPorts
 from caimi.devnet.fabric.processes import fabric_processes
+from caimi.devnet.ports import choose_ports
 from caimi.devnet.supervisor import Supervisor
 from caimi.devnet.toolchain import load_toolchain
 from caimi.types.failure import Retry
@@ -47,14 +48,6 @@ pytestmark = [pytest.mark.devnet, pytest.mark.timeout(240)]
 
 _REPOSITORY = Path(__file__).parents[2]
 _SECOND_NS = 1_000_000_000
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
 
 
 def _plan(network: FabricNetwork) -> ChannelPlan:
@@ -143,7 +136,7 @@ def devnet(tmp_path_factory: pytest.TempPathFactory, chaincode: Path) -> Iterato
     home = tmp_path_factory.mktemp("home")
     binaries = FabricBinaries.in_folder(load_toolchain().fabric_bin)
     begin = time.monotonic()
-    plan = FabricPlan(ports=FabricPorts.from_list(_free_ports(FabricPorts.COUNT)))
+    plan = FabricPlan(ports=FabricPorts.from_list(choose_ports(FabricPorts.COUNT, order=random.Random())))
     network = generate_network(home / "fabric", plan, binaries=binaries, chaincode=chaincode)
     with asyncio.Runner() as runner:
         made = Devnet(network=network, binaries=binaries, runner=runner, supervisor=Supervisor(home))

@@ -24,10 +24,12 @@ from caimi.chains.fabric.errors import (
     EndorseError,
     EvaluateError,
     SubmitOutcomeUnknown,
+    SubmitUnavailable,
     ValidationCode,
 )
 from caimi.chains.fabric.identity import FabricIdentity
 from caimi.chains.fabric.transaction import Committed, Invalid, Unknown
+from caimi.types.failure import Retry
 
 T = TypeVar("T")
 
@@ -210,11 +212,41 @@ def test_a_gateway_that_prepares_nonsense_is_refused_before_signing(payload: byt
     assert _names(service) == ["Endorse"]
 
 
-def test_an_unclear_submission_is_unknown_and_not_repeated() -> None:
-    service = Service(fail={"Submit": (grpc.StatusCode.UNAVAILABLE, "insufficient number of orderers")})
-    with pytest.raises(SubmitOutcomeUnknown) as caught:
-        against(service, _send)
+_UNCLEAR = (grpc.StatusCode.UNAVAILABLE, "insufficient number of orderers")
+
+
+def test_an_unclear_submission_is_unknown_by_itself() -> None:
+    async def act(gateway: FabricGateway) -> None:
+        endorsed = await gateway.endorse(gateway.prepare("caimi", "lock"))
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await gateway.submit(endorsed)
+        assert caught.value.tx_id == endorsed.tx_id
+
+    against(Service(fail={"Submit": _UNCLEAR}), act)
+
+
+def test_after_an_unclear_submission_the_ledger_is_asked_and_nothing_repeated() -> None:
+    service = Service(fail={"Submit": _UNCLEAR})
+    assert against(service, _send).result == b"result"
+    assert _names(service) == ["Endorse", "Submit", "CommitStatus"]
+
+
+def test_an_unclear_submission_that_does_not_commit_stays_unknown() -> None:
+    service = Service(fail={"Submit": _UNCLEAR}, never_commits=True)
+
+    async def act(gateway: FabricGateway) -> None:
+        await gateway.send(gateway.prepare("caimi", "lock"), commit_timeout_s=0.01)
+
+    with pytest.raises(CommitStatusError) as caught:
+        against(service, act)
     assert caught.value.tx_id == service.seen[0][1].transaction_id
+    assert caught.value.retry is Retry.AFTER
+
+
+def test_a_refused_submission_is_not_waited_for() -> None:
+    service = Service(fail={"Submit": (grpc.StatusCode.UNAVAILABLE, "no orderer nodes available")})
+    with pytest.raises(SubmitUnavailable):
+        against(service, _send)
     assert _names(service) == ["Endorse", "Submit"]
 
 

@@ -28,6 +28,7 @@ from caimi.chains.fabric.rpc_errors import (
     commit_status_error,
     endorse_error,
     evaluate_error,
+    is_already_ordered,
     submit_error,
 )
 from caimi.types.failure import Retry
@@ -141,6 +142,14 @@ def test_a_submission_is_unknown_unless_surely_nothing_was_ordered(
     typed = submit_error(failure(code, message), "tx1")
     assert type(typed) is kind
     assert typed.retry is retry
+
+
+def test_orderers_that_the_others_overtook_are_no_failure() -> None:
+    overtaken = "status=SERVICE_UNAVAILABLE, info=failed to submit request: request already processed"
+    down = "connection refused"
+    assert is_already_ordered(failure(_Status.UNAVAILABLE, "insufficient", overtaken, overtaken))
+    assert not is_already_ordered(failure(_Status.UNAVAILABLE, "insufficient", overtaken, down))
+    assert not is_already_ordered(failure(_Status.UNAVAILABLE, "insufficient"))
 
 
 def test_no_status_makes_an_unanswered_commit_anything_but_unknown() -> None:

@@ -7,9 +7,10 @@ A change is made in four steps, each of which can be stored by the caller before
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -22,6 +23,7 @@ from caimi.chains.fabric.errors import (
     CommitStatusError,
     EndorseError,
     EvaluateError,
+    SubmitOutcomeUnknown,
     ValidationCode,
 )
 from caimi.chains.fabric.identity import FabricIdentity
@@ -36,7 +38,13 @@ from caimi.chains.fabric.proto import (
     proposal_pb2,
     response_payload,
 )
-from caimi.chains.fabric.rpc_errors import commit_status_error, endorse_error, evaluate_error, submit_error
+from caimi.chains.fabric.rpc_errors import (
+    commit_status_error,
+    endorse_error,
+    evaluate_error,
+    is_already_ordered,
+    submit_error,
+)
 from caimi.chains.fabric.transaction import (
     ChainInfo,
     Committed,
@@ -243,7 +251,13 @@ class FabricGateway:
             channel_id=endorsed.channel,
             prepared_transaction=common_pb2.Envelope.FromString(endorsed.envelope),
         )
-        await _named(self._stub.Submit(request, timeout=timeout_s), submit_error, endorsed.tx_id)
+        try:
+            await self._stub.Submit(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            # The Gateway counts an orderer that the others overtook as a failure; whether the transaction is valid
+            # is for commit_status to say in any case.
+            if not is_already_ordered(error):
+                raise submit_error(error, endorsed.tx_id) from error
 
     async def commit_status(self, tx_id: str, *, timeout_s: float = COMMIT_TIMEOUT_S) -> Committed | Invalid:
         """Wait until the transaction is in a block and tell whether it is valid.
@@ -255,7 +269,10 @@ class FabricGateway:
             transaction_id=tx_id, channel_id=self.channel, identity=self.identity.creator
         ).SerializeToString()
         signed = gateway_pb2.SignedCommitStatusRequest(request=request, signature=self.identity.sign(request))
-        response = await _named(self._stub.CommitStatus(signed, timeout=timeout_s), commit_status_error, tx_id)
+        try:
+            response = await self._stub.CommitStatus(signed, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise commit_status_error(error, tx_id) from error
         code = _validation_code(response.result)
         if code is ValidationCode.VALID:
             return Committed(tx_id=tx_id, block_number=response.block_number)
@@ -284,12 +301,15 @@ class FabricGateway:
         """Endorse, submit and wait for a valid commit.
 
         Raises:
-            FabricError: Those of `endorse`, `submit` and `commit_status`.
+            FabricError: Those of `endorse` and `submit`.
+            CommitStatusError: The outcome is unknown: ask `status_of`.
             CommitConflict: Another transaction changed what this one read.
             CommitError: It was ordered and found invalid.
         """
         endorsed = await self.endorse(prepared, organisations=organisations)
-        await self.submit(endorsed)
+        # Fewer orderers than a quorum may have confirmed, and yet it may commit: the ledger knows.
+        with contextlib.suppress(SubmitOutcomeUnknown):
+            await self.submit(endorsed)
         status = await self.commit_status(prepared.tx_id, timeout_s=commit_timeout_s)
         if isinstance(status, Invalid):
             kind = CommitConflict if status.code in _CONFLICTS else CommitError
@@ -322,10 +342,3 @@ def _validation_code(value: int) -> ValidationCode:
     except ValueError:
         # A code of a later Fabric is at any rate not VALID.
         return ValidationCode.INVALID_OTHER_REASON
-
-
-async def _named(call: Awaitable[Any], name: Callable[[grpc.aio.AioRpcError, str], Exception], tx_id: str) -> Any:
-    try:
-        return await call
-    except grpc.aio.AioRpcError as error:
-        raise name(error, tx_id) from error

@@ -23,7 +23,14 @@ from caimi.chains.fabric.errors import (
 )
 from caimi.chains.fabric.proto import StatusDetail, decode_error_details
 
-__all__ = ["chaincode_refusal", "commit_status_error", "endorse_error", "evaluate_error", "submit_error"]
+__all__ = [
+    "chaincode_refusal",
+    "commit_status_error",
+    "endorse_error",
+    "evaluate_error",
+    "is_already_ordered",
+    "submit_error",
+]
 
 _DETAILS_TRAILER: Final = "grpc-status-details-bin"
 # The peer prefixes what the chaincode returned; the chaincode's own part is `CODE: text`.
@@ -61,6 +68,8 @@ _SUBMIT_REFUSED: Final = frozenset(
     }
 )
 _NO_ORDERER: Final = "no orderer nodes available"
+# What a SmartBFT orderer says that the others overtook: the block was cut before it had the transaction from us.
+_ALREADY_ORDERED: Final = ("request already processed", "request already exists")
 
 
 def chaincode_refusal(message: str) -> ChaincodeRefusal | None:
@@ -87,6 +96,12 @@ def submit_error(error: grpc.aio.AioRpcError, tx_id: str) -> FabricError:
     if error.code() is grpc.StatusCode.FAILED_PRECONDITION or _NO_ORDERER in message:
         return SubmitUnavailable(status, message, tx_id=tx_id, details=details)
     return SubmitOutcomeUnknown(status, message, tx_id=tx_id, details=details)
+
+
+def is_already_ordered(error: grpc.aio.AioRpcError) -> bool:
+    """Tell whether a submission failed only because orderers have the transaction already, by their word."""
+    _, _, details = _read(error)
+    return bool(details) and all(any(mark in detail.message for mark in _ALREADY_ORDERED) for detail in details)
 
 
 def commit_status_error(error: grpc.aio.AioRpcError, tx_id: str) -> CommitStatusError:
