@@ -1,0 +1,166 @@
+"""Rows of the outbox: how a call is keyed, made and changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from caimi.ports.relay_store import CallRow, CallState, Purpose
+from caimi.protocol.publication import Role
+from caimi.types.errors import BadBody, CaimiError, Refusal
+from caimi.types.primitives import Bytes32, PublicationId, Sequence, UnixSeconds
+from caimi.types.records import Certificate, Event, Item, Kind, Lane
+from caimi.wire.functions import decode_body, decode_call, encode_call
+from caimi.wire.refusal_json import refusal_to_json
+
+__all__ = [
+    "Failure",
+    "abort_key",
+    "answer_key",
+    "carried_run",
+    "carry_key",
+    "carry_prefix",
+    "changed",
+    "concerns",
+    "failed",
+    "gives_up",
+    "lock_key",
+    "new_call",
+    "other_key",
+    "packed",
+    "request_key",
+    "subjects_of",
+]
+
+_CALL_LIMIT: Final = 1 << 23
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an attempt failed: the error's name and its values."""
+
+    name: str
+    values: Mapping[str, str | int]
+
+    @classmethod
+    def of(cls, error: CaimiError) -> Failure:
+        """What an error says."""
+        values = refusal_to_json(error) if isinstance(error, Refusal) else {"cause": str(error)}
+        return cls(name=type(error).__name__, values=values)
+
+
+def lock_key(identifier: PublicationId, lane: str) -> str:
+    """Key of a publication's lock on a lane."""
+    return f"lock/{identifier.hex()}/{lane}"
+
+
+def abort_key(identifier: PublicationId) -> str:
+    """Key of a publication's abort at its home."""
+    return f"abort/{identifier.hex()}"
+
+
+def carry_key(source: str, destination: str, first: Sequence, last: Sequence) -> str:
+    """Key of a run's application."""
+    return f"{carry_prefix(source, destination)}{first}-{last}"
+
+
+def carry_prefix(source: str, destination: str) -> str:
+    """How the keys of all runs between two lanes begin."""
+    return f"carry/{source}/{destination}/"
+
+
+def request_key(request: Bytes32) -> str:
+    """Key of an inference request."""
+    return f"request/{request.hex()}"
+
+
+def answer_key(request: Bytes32) -> str:
+    """Key of a request's answer."""
+    return f"answer/{request.hex()}"
+
+
+def other_key(lane: str, digest: Bytes32) -> str:
+    """Key of any other call, by the hash of its bytes."""
+    return f"call/{lane}/{digest.hex()}"
+
+
+def new_call(
+    key: str, lane: Lane, call: bytes, *, purpose: Purpose, subjects: tuple[Bytes32, ...], now: UnixSeconds
+) -> CallRow:
+    """A call that waits to be sent."""
+    return CallRow(
+        key=key,
+        lane=lane,
+        call=call,
+        purpose=purpose,
+        subjects=tuple(sorted(set(subjects))),
+        state=CallState.QUEUED,
+        attempts=0,
+        transaction=None,
+        height=None,
+        refusal=None,
+        values="",
+        created=now,
+        updated=now,
+    )
+
+
+def changed(row: CallRow, state: CallState, now: UnixSeconds, **fields: Any) -> CallRow:
+    """The row in another state."""
+    return dataclasses.replace(row, state=state, updated=now, **fields)
+
+
+def failed(row: CallRow, state: CallState, cause: Failure, now: UnixSeconds) -> CallRow:
+    """The row after an attempt that failed, without its transaction."""
+    return dataclasses.replace(
+        row,
+        state=state,
+        attempts=row.attempts + 1,
+        transaction=None,
+        refusal=cause.name,
+        values=json.dumps(cause.values),
+        updated=now,
+    )
+
+
+def gives_up(row: CallRow, max_attempts: int) -> bool:
+    """Whether the attempt that just failed was the last one."""
+    return not row.purpose.never_given_up and row.attempts + 1 >= max_attempts
+
+
+def packed(rows: list[CallRow]) -> bytes:
+    """One call that does what all rows do, in order."""
+    return rows[0].call if len(rows) == 1 else encode_call("multicall", tuple(row.call for row in rows))
+
+
+def carried_run(row: CallRow) -> tuple[Certificate, tuple[Item, ...], tuple[Bytes32, ...]]:
+    """Certificate, items and multiproof of a CARRY row."""
+    _, arguments = decode_call(row.call, limit=_CALL_LIMIT)
+    return arguments[0], arguments[1], arguments[2]
+
+
+def concerns(event: Event, destination: Lane) -> bool:
+    """Whether carrying the event to `destination` can do anything there (spec 20 §4).
+
+    Kinds and schemas that this version does not know are carried.
+    """
+    if event.destinations and destination not in event.destinations:
+        return False
+    if event.schema != 1:
+        return True
+    if event.kind == Kind.LOCKED:
+        with suppress(BadBody):
+            return decode_body(Kind.LOCKED, event.body)[0] != Role.HOME
+    return event.kind != Kind.REQUESTED
+
+
+def subjects_of(event: Event) -> tuple[Bytes32, ...]:
+    """What an event is about: its publication, and the request if there is one."""
+    if event.schema == 1 and event.kind in (Kind.REQUESTED, Kind.ANSWERED):
+        with suppress(BadBody):
+            return event.subject, decode_body(Kind(event.kind), event.body)[0]
+    return (event.subject,)

@@ -1,0 +1,129 @@
+"""Carries the events of one lane to another: a cursor, a certificate, a queued `applyRun` (spec 20)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from caimi.crypto.quorum import ValidatorSet
+from caimi.ports.clock import Clock
+from caimi.ports.observer import Observer
+from caimi.ports.relay_store import (
+    AddCall,
+    CallState,
+    DropEvents,
+    MoveCursor,
+    PutCall,
+    RelayStep,
+    RelayStore,
+)
+from caimi.relay.backoff import Pauses
+from caimi.relay.calls import carried_run, carry_key, carry_prefix, changed, concerns
+from caimi.relay.certifier import Certifier, Range
+from caimi.relay.follower import Follower
+from caimi.relay.lanes import RelayLane
+from caimi.relay.runs import apply_run_call, run_row, stored_run
+from caimi.types.errors import CaimiError
+from caimi.types.primitives import Sequence
+from caimi.types.records import Certificate, Item
+from caimi.wire.digests import leaf_hash
+from caimi.wire.merkle import merkle_root
+
+__all__ = ["Carrier"]
+
+_WINDOW: Final = 1024
+
+
+class Carrier:
+    """Carries from `source` to `destination`."""
+
+    def __init__(
+        self,
+        source: RelayLane,
+        destination: RelayLane,
+        *,
+        follower: Follower,
+        certifier: Certifier,
+        store: RelayStore,
+        clock: Clock,
+        observer: Observer,
+        pauses: Pauses,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._follower = follower
+        self._certifier = certifier
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._pauses = pauses
+
+    async def turn(self) -> None:
+        """Move the cursor as far as certificates allow, and certify refused runs again.
+
+        Raises:
+            CaimiError: Validators or a ledger do not give what is needed now.
+        """
+        if self._pauses.waits(self):
+            return
+        try:
+            while await self._advance():
+                pass
+            await self._certify_again()
+        except CaimiError:
+            self._pauses.failed(self)
+            raise
+        self._pauses.over(self)
+
+    async def _advance(self) -> bool:
+        source, destination = self._source.lane, self._destination.lane
+        cursor = self._store.cursor(source, destination)
+        events = self._store.followed(source, Sequence(cursor + 1), _WINDOW)
+        if not events:
+            return False
+        run = tuple(event.item for event in events)
+        chosen = tuple(i for i in run if concerns(i.event, destination))[: self._destination.run_items]
+        if not chosen:
+            cursor_moved = MoveCursor(source=source, destination=destination, sequence=run[-1].sequence)
+            self._store.write(RelayStep.PASSED, cursor_moved)
+            return True
+        # The range asked for begins and ends with an event to carry: it is final as early as can be.
+        run = tuple(i for i in run if chosen[0].sequence <= i.sequence <= chosen[-1].sequence)
+        certificate = await self._certify(run)
+        if certificate is None:
+            return False
+        key = carry_key(self._source.name, self._destination.name, run[0].sequence, run[-1].sequence)
+        row = run_row(key, destination, apply_run_call(certificate, run, chosen), chosen, self._clock.now())
+        moved = MoveCursor(source=source, destination=destination, sequence=run[-1].sequence)
+        self._store.write(RelayStep.CARRIED, AddCall(row=row), moved)
+        return True
+
+    async def _certify(self, run: tuple[Item, ...]) -> Certificate | None:
+        # None: what is stored is not what a quorum saw; it is dropped and read again.
+        view = await self._destination.port.validator_set()
+        validators = ValidatorSet(validators=view.validators, f=view.f, t=view.t)
+        source = self._source.lane
+        wanted = Range(source=source, generation=self._source.generation, first=run[0].sequence, last=run[-1].sequence)
+        certificate = await self._certifier.certify(wanted, validators=validators, epoch=view.epoch)
+        if merkle_root([leaf_hash(source, item) for item in run]) == certificate.checkpoint.root:
+            return certificate
+        self._observer.step("relay.source-contradicted", lane=self._source.name, first=wanted.first, last=wanted.last)
+        self._store.write(RelayStep.REWOUND, DropEvents(lane=source, first=wanted.first))
+        self._follower.read_again()
+        return None
+
+    async def _certify_again(self) -> None:
+        prefix = carry_prefix(self._source.name, self._destination.name)
+        for row in self._store.calls(self._destination.lane, CallState.UNCERTIFIED, _WINDOW):
+            if not row.key.startswith(prefix) or self._pauses.waits(row.key):
+                continue
+            certificate, items, _ = carried_run(row)
+            run = stored_run(self._store, certificate.checkpoint)
+            if run is None:
+                continue
+            fresh = await self._certify(run)
+            if fresh is None:
+                return
+            wanted = {item.sequence for item in items}
+            call = apply_run_call(fresh, run, tuple(item for item in run if item.sequence in wanted))
+            again = changed(row, CallState.QUEUED, self._clock.now(), call=call)
+            self._store.write(RelayStep.RECERTIFIED, PutCall(row=again))

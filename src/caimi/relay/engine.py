@@ -1,0 +1,176 @@
+"""The relay's tasks: one follower, sender and watcher for each lane, one carrier for each ordered pair."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from caimi.ports.clock import Clock, Entropy
+from caimi.ports.observer import Observer
+from caimi.ports.relay_store import LIVE, CallState, RelayStore
+from caimi.ports.validators import NotYet
+from caimi.relay.backoff import Backoff, Pauses
+from caimi.relay.carrier import Carrier
+from caimi.relay.certifier import Certifier, ValidatorPeer
+from caimi.relay.follower import Follower
+from caimi.relay.intake import Intake
+from caimi.relay.lanes import RelayLane, RelayLanes
+from caimi.relay.sender import Sender
+from caimi.relay.watcher import Watcher
+from caimi.types.errors import CaimiError
+from caimi.types.primitives import Bytes32
+from caimi.types.records import Lane
+
+__all__ = ["LaneReport", "Relay", "RelayTuning"]
+
+
+_RETRY: Final = Backoff(first=0.5, longest=30.0)
+_CERTIFY: Final = Backoff(first=0.2, longest=5.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayTuning:
+    """How often and how long. All in seconds."""
+
+    poll: float = 0.2
+    answer: float = 10.0
+    """How long validators are waited for."""
+    resend: float = 10.0
+    """After how long the same bytes are sent again."""
+    retry: Backoff = _RETRY
+    """Between attempts of one call or one carrier."""
+    certify: Backoff = _CERTIFY
+    max_attempts: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneReport:
+    """What /v1/status shows of a lane."""
+
+    name: str
+    lane: Lane
+    height: int
+    final_height: int
+    followed: int
+    """Highest stored event."""
+    lag: dict[str, int]
+    """By destination: stored events that its cursor has not passed."""
+    calls: dict[CallState, int]
+    in_flight: int
+    hint: str
+
+
+class Relay:
+    """All of one relay process but HTTP."""
+
+    def __init__(
+        self,
+        network: Bytes32,
+        lanes: Sequence[RelayLane],
+        peers: Sequence[ValidatorPeer],
+        *,
+        store: RelayStore,
+        clock: Clock,
+        entropy: Entropy,
+        observer: Observer,
+        tuning: RelayTuning | None = None,
+    ) -> None:
+        self._tuning = tuning or RelayTuning()
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._observer = observer
+        self.lanes = RelayLanes(lanes)
+        self._followers = {
+            lane.lane: Follower(lane, store=store, clock=clock, observer=observer) for lane in self.lanes
+        }
+        self._senders = {lane.lane: self._sender(lane, network) for lane in self.lanes}
+        self._watchers = [
+            Watcher(lane, follower=self._followers[lane.lane], store=store, clock=clock, observer=observer)
+            for lane in self.lanes
+        ]
+        certifier = Certifier(network, peers, clock=clock, observer=observer, answer_seconds=self._tuning.answer)
+        self._carriers = [self._carrier(pair, certifier) for pair in self.lanes.pairs()]
+        self.intake = Intake(network, self.lanes, followers=self._followers, store=store, clock=clock)
+
+    async def run(self) -> None:
+        """Work for ever. Only what is no error of ours or of a ledger's ends it."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, turn in self._turns():
+                tasks.create_task(self._repeat(name, turn))
+
+    async def turn(self) -> None:
+        """One turn of everything, one after the other."""
+        for name, turn in self._turns():
+            await self._once(name, turn)
+
+    def report(self) -> tuple[LaneReport, ...]:
+        """How the lanes are."""
+        return tuple(self._report(lane) for lane in self.lanes)
+
+    def _turns(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        followers = [("follower", f.turn) for f in self._followers.values()]
+        carriers = [("carrier", c.turn) for c in self._carriers]
+        watchers = [("watcher", w.turn) for w in self._watchers]
+        senders = [("sender", s.turn) for s in self._senders.values()]
+        return [*followers, *carriers, *watchers, *senders]
+
+    async def _repeat(self, name: str, turn: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._once(name, turn)
+            await self._clock.sleep(self._tuning.poll)
+
+    async def _once(self, name: str, turn: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await turn()
+        except NotYet:
+            self._observer.count("not_yet", part=name)
+        except CaimiError as error:
+            self._observer.count("turns_failed", part=name, error=type(error).__name__)
+            self._observer.step("relay.waits", part=name, error=type(error).__name__, text=str(error))
+
+    def _sender(self, lane: RelayLane, network: Bytes32) -> Sender:
+        return Sender(
+            lane,
+            network=network,
+            store=self._store,
+            clock=self._clock,
+            observer=self._observer,
+            pauses=self._pauses(self._tuning.retry),
+            max_attempts=self._tuning.max_attempts,
+            resend_seconds=self._tuning.resend,
+        )
+
+    def _carrier(self, pair: tuple[RelayLane, RelayLane], certifier: Certifier) -> Carrier:
+        source, destination = pair
+        return Carrier(
+            source,
+            destination,
+            follower=self._followers[source.lane],
+            certifier=certifier,
+            store=self._store,
+            clock=self._clock,
+            observer=self._observer,
+            pauses=self._pauses(self._tuning.certify),
+        )
+
+    def _pauses(self, backoff: Backoff) -> Pauses:
+        return Pauses(backoff, clock=self._clock, entropy=self._entropy)
+
+    def _report(self, lane: RelayLane) -> LaneReport:
+        head = self._followers[lane.lane].head
+        followed = self._store.last_followed(lane.lane)
+        others = [other for other in self.lanes if other is not lane]
+        return LaneReport(
+            name=lane.name,
+            lane=lane.lane,
+            height=head.height if head else 0,
+            final_height=head.final_height if head else 0,
+            followed=followed,
+            lag={other.name: followed - self._store.cursor(lane.lane, other.lane) for other in others},
+            calls=dict(self._store.call_counts(lane.lane)),
+            in_flight=len(self._store.transactions(lane.lane, LIVE)),
+            hint=self._senders[lane.lane].hint,
+        )

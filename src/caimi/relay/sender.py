@@ -1,0 +1,197 @@
+"""Sends queued calls of one lane: batches, slots, back-off. The only writer of that lane's account."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Final
+
+from caimi.ports.call_errors import CallRejected, CallTooLarge
+from caimi.ports.clock import Clock
+from caimi.ports.observer import Observer
+from caimi.ports.relay_store import (
+    LIVE,
+    CallRow,
+    CallState,
+    Change,
+    Purpose,
+    PutCall,
+    PutTransaction,
+    RelayStep,
+    RelayStore,
+    TransactionRow,
+    TransactionState,
+)
+from caimi.relay.backoff import Pauses
+from caimi.relay.calls import Failure, changed, failed, gives_up, packed
+from caimi.relay.effects import effect_present
+from caimi.relay.lanes import RelayLane
+from caimi.relay.runs import halves
+from caimi.relay.tracker import Tracker
+from caimi.types.errors import CaimiError, ClockSkew, NotInitialised, Refusal, Retry, WrongChain
+from caimi.types.primitives import Bytes32
+
+__all__ = ["Sender"]
+
+_LOOKAHEAD: Final = 256
+# What says nothing about the call: the whole lane waits.
+_LANE_FAULTS: Final = (WrongChain, ClockSkew, NotInitialised)
+
+
+class Sender:
+    """Turns a lane's queued calls into transactions, and follows these to a final end."""
+
+    def __init__(
+        self,
+        lane: RelayLane,
+        *,
+        network: Bytes32,
+        store: RelayStore,
+        clock: Clock,
+        observer: Observer,
+        pauses: Pauses,
+        max_attempts: int = 10,
+        resend_seconds: float = 10.0,
+    ) -> None:
+        self._lane = lane
+        self._network = network
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._pauses = pauses
+        self._max_attempts = max_attempts
+        self._tracker = Tracker(
+            lane,
+            store=store,
+            clock=clock,
+            observer=observer,
+            pauses=pauses,
+            max_attempts=max_attempts,
+            resend_seconds=resend_seconds,
+        )
+        self.hint = ""
+        """The last thing that the ledger or its node said against sending, "" if all is well."""
+
+    async def turn(self) -> None:
+        """Follow what is under way, then send what waits.
+
+        Raises:
+            ChainError, WrongChain, ClockSkew: The ledger or its node cannot be used now; nothing is lost.
+        """
+        try:
+            await self._tracker.turn()
+            await self._settle_elsewhere()
+            await self._dispatch()
+        except CaimiError as error:
+            self.hint = f"{type(error).__name__}: {error}"
+            raise
+        self.hint = ""
+
+    async def _dispatch(self) -> None:
+        free = self._lane.in_flight - len(self._store.transactions(self._lane.lane, LIVE))
+        if free <= 0:
+            return
+        ready = await self._ready(free * self._lane.batch_calls)
+        while ready and free > 0:
+            batch, ready = self._take_batch(ready)
+            await self._prepare(batch)
+            free -= 1
+
+    # --- what to send
+
+    async def _ready(self, limit: int) -> list[CallRow]:
+        queued = self._store.calls(self._lane.lane, CallState.QUEUED, _LOOKAHEAD)
+        waiting = [row for row in queued if not self._pauses.waits(row.key)][:limit]
+        present = [await effect_present(self._lane.port, row.call, self._network) for row in waiting]
+        if any(present):
+            # Asked after the effects were seen: the blocks that have them are at or below this tip.
+            height = (await self._lane.port.head()).height
+            now = self._clock.now()
+            seen = [row for row, there in zip(waiting, present, strict=True) if there]
+            changes = [PutCall(row=changed(row, CallState.ELSEWHERE, now, height=height)) for row in seen]
+            self._store.write(RelayStep.ELSEWHERE, *changes)
+        return [row for row, there in zip(waiting, present, strict=True) if not there]
+
+    async def _settle_elsewhere(self) -> None:
+        # What somebody else delivered counts when it is final; if it vanished it is sent after all.
+        rows = self._store.calls(self._lane.lane, CallState.ELSEWHERE, _LOOKAHEAD)
+        if not rows:
+            return
+        final_height = (await self._lane.port.head()).final_height
+        done: list[Change] = []
+        again: list[Change] = []
+        for row in rows:
+            if not await effect_present(self._lane.port, row.call, self._network):
+                again.append(PutCall(row=changed(row, CallState.QUEUED, self._clock.now(), height=None)))
+            elif row.height is not None and final_height >= row.height:
+                done.append(PutCall(row=changed(row, CallState.DONE, self._clock.now())))
+        self._store.write(RelayStep.DONE, *done)
+        self._store.write(RelayStep.RETRIED, *again)
+
+    def _take_batch(self, ready: list[CallRow]) -> tuple[list[CallRow], list[CallRow]]:
+        size = 0
+        for count, row in enumerate(ready):
+            size += len(row.call)
+            if count and (size > self._lane.batch_bytes or count == self._lane.batch_calls):
+                return ready[:count], ready[count:]
+        return ready, []
+
+    # --- one transaction
+
+    async def _prepare(self, rows: list[CallRow]) -> None:
+        # A refused batch is halved until the refused calls stand alone; the others go on in smaller ones.
+        slot = await self._free_slot()
+        try:
+            prepared = await self._lane.port.prepare(packed(rows), slot=slot)
+        except _LANE_FAULTS:
+            raise
+        except (Refusal, CallTooLarge, CallRejected) as error:
+            if len(rows) == 1:
+                self._not_prepared(rows[0], error)
+                return
+            middle = len(rows) // 2
+            await self._prepare(rows[:middle])
+            await self._prepare(rows[middle:])
+            return
+        now = self._clock.now()
+        transaction = TransactionRow(
+            lane=self._lane.lane,
+            transaction=prepared.transaction,
+            slot=prepared.slot,
+            raw=prepared.raw,
+            state=TransactionState.PREPARED,
+            height=None,
+            cause="",
+            prepared=now,
+            sent=None,
+            included=None,
+            final=None,
+        )
+        bound = [PutCall(row=changed(r, CallState.BOUND, now, transaction=prepared.transaction)) for r in rows]
+        self._store.write(RelayStep.PREPARED, PutTransaction(row=transaction), *bound)
+        await self._tracker.send(transaction)
+
+    async def _free_slot(self) -> int | None:
+        # The lowest slot that neither the ledger nor a transaction of ours has taken: a gap closes by itself.
+        following = await self._lane.port.next_slot()
+        if following is None:
+            return None
+        taken = {row.slot for row in self._store.transactions(self._lane.lane, LIVE)}
+        return next(slot for slot in itertools.count(following) if slot not in taken)
+
+    def _not_prepared(self, row: CallRow, error: Refusal | CallTooLarge | CallRejected) -> None:
+        now, cause = self._clock.now(), Failure.of(error)
+        self._observer.step("relay.not-prepared", lane=self._lane.name, key=row.key, error=cause.name, text=str(error))
+        self._pauses.failed(row.key)
+        if row.purpose is Purpose.CARRY:
+            changes = halves(self._store, row, now) if isinstance(error, CallTooLarge) else []
+            if changes:
+                self._store.write(RelayStep.SPLIT, *changes)
+                return
+            again = failed(row, CallState.UNCERTIFIED, cause, now)
+            self._store.write(RelayStep.POSTPONED, PutCall(row=again))
+            return
+        final = error.retry is Retry.NEVER or gives_up(row, self._max_attempts)
+        if final:
+            self._store.write(RelayStep.REFUSED, PutCall(row=failed(row, CallState.REFUSED, cause, now)))
+        else:
+            self._store.write(RelayStep.POSTPONED, PutCall(row=failed(row, CallState.QUEUED, cause, now)))

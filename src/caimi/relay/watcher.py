@@ -1,0 +1,80 @@
+"""Aborts publications whose deadline passed by their home's clock. No other clock counts (spec 30 §1)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from caimi.ports.chain import PublicationView
+from caimi.ports.clock import Clock
+from caimi.ports.observer import Observer
+from caimi.ports.relay_store import AddCall, AddPublication, CallRow, PublicationRow, Purpose, RelayStep, RelayStore
+from caimi.protocol.publication import State
+from caimi.relay.calls import abort_key, new_call
+from caimi.relay.follower import Follower
+from caimi.relay.lanes import RelayLane
+from caimi.types.primitives import UnixSeconds
+from caimi.types.records import Publication
+from caimi.wire.codec import decode
+from caimi.wire.functions import encode_call
+
+__all__ = ["Watcher"]
+
+
+class Watcher:
+    """Watches the publications whose home is one lane."""
+
+    def __init__(
+        self, lane: RelayLane, *, follower: Follower, store: RelayStore, clock: Clock, observer: Observer
+    ) -> None:
+        self._lane = lane
+        self._follower = follower
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+
+    async def turn(self) -> None:
+        """Read missing deadlines and queue the aborts that are due.
+
+        Raises:
+            ChainError: Ask again later.
+        """
+        head = self._follower.head
+        if head is None:
+            return
+        undecided = self._store.undecided(self._lane.lane)
+        self._observer.gauge("publications_undecided", len(undecided), lane=self._lane.name)
+        for row in undecided:
+            known = row if row.deadline is not None else await self._read_deadline(row)
+            if known.deadline is not None and head.time > known.deadline and not self._is_queued(known):
+                await self._abort(known)
+
+    def _is_queued(self, row: PublicationRow) -> bool:
+        return self._store.call(abort_key(row.id)) is not None
+
+    async def _read_deadline(self, row: PublicationRow) -> PublicationRow:
+        view = await self._lane.port.publication(row.id)
+        if view is None:
+            return row
+        known = dataclasses.replace(row, deadline=view.deadline)
+        self._store.write(RelayStep.WATCHED, AddPublication(row=known))
+        return known
+
+    async def _abort(self, row: PublicationRow) -> None:
+        call = _abort_call(row, await self._lane.port.publication(row.id))
+        if call is None:
+            return
+        self._observer.step("relay.aborts", lane=self._lane.name, publication="0x" + row.id.hex())
+        self._store.write(RelayStep.ABORT_QUEUED, AddCall(row=self._row(row, call, self._clock.now())))
+
+    def _row(self, row: PublicationRow, call: bytes, now: UnixSeconds) -> CallRow:
+        return new_call(abort_key(row.id), self._lane.lane, call, purpose=Purpose.ABORT, subjects=(row.id,), now=now)
+
+
+def _abort_call(row: PublicationRow, view: PublicationView | None) -> bytes | None:
+    # What ends it at home; None if home decided already (its event is not final yet), or if home never saw it and
+    # neither did we see its signed bytes.
+    if view is not None:
+        return encode_call("abort", row.id) if view.state is State.LOCKED else None
+    if row.publication is None or row.signature is None:
+        return None
+    return encode_call("abortUnlocked", decode(Publication, row.publication), row.signature)

@@ -1,0 +1,128 @@
+"""Signing checkpoints: ranges are asked for, and nothing is ever signed that contradicts what was (spec 20 §1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from caimi.crypto.ecdsa import SigningKey
+from caimi.ports.attestation_store import AttestationStore, AttestedBlock, ValidatorStep
+from caimi.ports.clock import Clock
+from caimi.ports.observer import Observer
+from caimi.ports.validators import Abstains
+from caimi.types.errors import EmptyRun, RunTooLong, WrongGeneration
+from caimi.types.primitives import Address, Bytes32, Epoch, Generation, SignerIndex
+from caimi.types.primitives import Sequence as EventSequence
+from caimi.types.records import Checkpoint, Lane, Signature
+from caimi.validator.lane import AttestedLane, LaneStatus, SourceLane
+from caimi.wire.digests import typed_digest
+from caimi.wire.merkle import merkle_root
+
+__all__ = ["MAX_RUN", "Attestor", "AttestorStatus", "Seat"]
+
+MAX_RUN: Final = 1024
+"""Longest range that is signed (spec 20 §1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """A validator's place: which network, which epoch, which signer."""
+
+    network: Bytes32
+    epoch: Epoch
+    signer: SignerIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestorStatus:
+    """What /v1/status shows."""
+
+    address: Address
+    seat: Seat
+    lanes: tuple[LaneStatus, ...]
+
+
+class Attestor:
+    """The attesting part of a validator; a `ValidatorPort` for whoever is in its process."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        *,
+        key: SigningKey,
+        sources: Sequence[SourceLane],
+        store: AttestationStore,
+        clock: Clock,
+        observer: Observer,
+        poll_seconds: float = 0.25,
+    ) -> None:
+        self._seat = seat
+        self._key = key
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._poll_seconds = poll_seconds
+        lanes = (AttestedLane(source, store=store, observer=observer) for source in sources)
+        self._lanes = {lane.life.lane: lane for lane in lanes}
+
+    async def run(self) -> None:
+        """Follow all lanes, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for lane in self._lanes.values():
+                tasks.create_task(self._follow(lane))
+
+    async def turn(self) -> None:
+        """Follow every lane once."""
+        for lane in self._lanes.values():
+            await lane.follow()
+
+    def status(self) -> AttestorStatus:
+        """Who this is and how its lanes are."""
+        lanes = tuple(lane.status() for lane in self._lanes.values())
+        return AttestorStatus(address=self._key.address, seat=self._seat, lanes=lanes)
+
+    async def checkpoint(
+        self, source: Lane, generation: Generation, first: EventSequence, last: EventSequence
+    ) -> tuple[Checkpoint, Signature]:
+        """Sign the root over events `first` to `last` of `source`; equal ranges give equal bytes.
+
+        Raises:
+            EmptyRun, RunTooLong, WrongGeneration: The range makes no sense here.
+            NotYet: It is not final in this validator's view.
+            Abstains: Sources disagree, or the lane is halted or not read here.
+        """
+        if first < 1 or last < first:
+            raise EmptyRun
+        if last - first + 1 > MAX_RUN:
+            raise RunTooLong(MAX_RUN, last - first + 1)
+        lane = self._lanes.get(source)
+        if lane is None:
+            raise Abstains("this validator does not read that lane")
+        if generation != lane.life.generation:
+            raise WrongGeneration(lane.life.generation, generation)
+        async with lane.lock:
+            events = await lane.run_for_signing(first, last)
+            block = AttestedBlock(height=events[-1].height, block_hash=events[-1].block_hash)
+            leaves = {event.sequence: event.leaf for event in events}
+            # Nothing may be awaited between the comparison with what was signed and this.
+            self._store.attest(ValidatorStep.ATTESTED, lane.life, leaves, block)
+        checkpoint = Checkpoint(
+            source=source,
+            generation=generation,
+            epoch=self._seat.epoch,
+            first_sequence=first,
+            last_sequence=last,
+            root=merkle_root([event.leaf for event in events]),
+            height=block.height,
+            block_hash=block.block_hash,
+        )
+        signature = self._key.sign(typed_digest(self._seat.network, checkpoint))
+        self._observer.count("checkpoints_signed", lane=lane.source.name)
+        return checkpoint, signature.as_record(self._seat.signer)
+
+    async def _follow(self, lane: AttestedLane) -> None:
+        while True:
+            await lane.follow()
+            await self._clock.sleep(self._poll_seconds)

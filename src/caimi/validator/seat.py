@@ -1,0 +1,67 @@
+"""Whether a validator may start: every registry must be of its network, and have it in its set."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from caimi.crypto.quorum import ValidatorSet
+from caimi.ports.chain import ChainReader
+from caimi.types.errors import BadValidatorSet, Blame, CaimiError, Certainty, Retry, WrongEpoch
+from caimi.types.primitives import Address, Bytes32, Epoch, SignerIndex
+from caimi.validator.attestor import Seat
+
+__all__ = ["NotInSet", "RegistryReader", "WrongNetwork", "take_seat"]
+
+
+class WrongNetwork(CaimiError):
+    """A registry belongs to another network than the configuration."""
+
+    blame = Blame.OPERATOR
+    certainty = Certainty.PROVEN
+    hint = "compare the registry's genesis descriptor with the one in the configuration"
+
+
+class NotInSet(CaimiError):
+    """A registry's validator set does not have this validator."""
+
+    blame = Blame.OPERATOR
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "compare the key's address with `validators` of the genesis descriptor"
+
+
+class RegistryReader(ChainReader, Protocol):
+    """A reader that also tells of which network the registry is."""
+
+    async def network(self) -> Bytes32:
+        """The registry's network id (view `network`)."""
+        ...
+
+
+async def take_seat(registries: tuple[RegistryReader, ...], *, network: Bytes32, address: Address) -> Seat:
+    """Check every registry's network and validator set, and find this validator's place.
+
+    Raises:
+        WrongNetwork, NotInSet: See above.
+        BadQuorum, BadValidatorSet: A registry's numbers are outside the bounds, or the registries' sets differ.
+        WrongEpoch: Registries are in different epochs.
+        ChainUnavailable, SourcesDisagree: Ask again later.
+    """
+    seats: list[tuple[Epoch, ValidatorSet]] = []
+    for registry in registries:
+        actual = await registry.network()
+        if actual != network:
+            raise WrongNetwork(f"registry 0x{registry.lane.registry.hex()} is of network 0x{actual.hex()}")
+        view = await registry.validator_set()
+        seats.append((view.epoch, ValidatorSet(validators=view.validators, f=view.f, t=view.t)))
+        if address not in view.validators:
+            raise NotInSet(f"0x{address.hex()} at registry 0x{registry.lane.registry.hex()}")
+    if not seats:
+        raise BadValidatorSet
+    epoch, validators = seats[0]
+    for other_epoch, other in seats[1:]:
+        if other_epoch != epoch:
+            raise WrongEpoch(epoch, other_epoch)
+        if other != validators:
+            raise BadValidatorSet
+    return Seat(network=network, epoch=epoch, signer=SignerIndex(validators.validators.index(address)))
