@@ -300,7 +300,7 @@ class DkgParticipant:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> DkgParticipant:
-        """Inverse of `to_bytes`: hears everything again, so a changed state is refused.
+        """Inverse of `to_bytes`: hears everything again, so what no run gives is refused.
 
         Raises:
             BadEncoding: Not the canonical form, or a stored message is refused.
