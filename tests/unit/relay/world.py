@@ -1,0 +1,273 @@
+"""A small network on simulated ledgers: validators, relays and users, driven step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from caimi.crypto.ecdsa import SigningKey
+from caimi.ports.crash import NoCrash
+from caimi.ports.validators import ValidatorPort
+from caimi.protocol.publication import State
+from caimi.protocol.registry_state import RegistryConfig
+from caimi.relay.certifier import ValidatorPeer
+from caimi.relay.engine import Relay
+from caimi.relay.lanes import RelayLane
+from caimi.simulators.chain import SimulatedChain, SimulatedNode
+from caimi.simulators.ledger import SimulatedLedger, Slots
+from caimi.storage.sqlite_attestations import SqliteAttestationStore
+from caimi.storage.sqlite_relay import SqliteRelayStore
+from caimi.types.primitives import ZERO32, Epoch, Generation, PublicationId, SignerIndex, UnixSeconds
+from caimi.types.records import NO_TERMS, Attestation, Cid, Funding, Genesis, Lane, Publication
+from caimi.validator.attestor import Attestor
+from caimi.validator.lane import SourceLane
+from caimi.validator.seat import Seat
+from caimi.wire.codec import encode
+from caimi.wire.digests import POLICY_OPEN, network_id, publication_id, typed_digest
+from caimi.wire.functions import encode_call
+from caimi.wire.keccak import keccak256
+
+__all__ = ["Counter", "Crashed", "Recorder", "StepClock", "Stop", "World", "key", "run"]
+
+START = 1_800_000_000
+
+
+def key(name: str) -> SigningKey:
+    """The key of a named actor."""
+    return SigningKey(keccak256(name.encode()))
+
+
+class StepClock:
+    """Time that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self._passed = 0.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    def now(self) -> UnixSeconds:
+        return UnixSeconds(START + int(self._passed))
+
+    def monotonic(self) -> float:
+        return self._passed
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._passed + seconds, future))
+        await future
+
+    def advance(self, seconds: float) -> None:
+        self._passed += seconds
+        for until, future in list(self._sleepers):
+            if until <= self._passed:
+                self._sleepers.remove((until, future))
+                if not future.done():
+                    future.set_result(None)
+
+
+class Counter:
+    """Entropy that repeats itself from run to run."""
+
+    def __init__(self, name: str) -> None:
+        self._state = keccak256(name.encode())
+
+    def take(self, length: int) -> bytes:
+        taken = b""
+        while len(taken) < length:
+            self._state = keccak256(self._state)
+            taken += self._state
+        return taken[:length]
+
+
+class Recorder:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, dict[str, str | int | float | None]]] = []
+        self.counts: list[tuple[str, dict[str, str]]] = []
+
+    def step(self, name: str, **fields: str | int | float | None) -> None:
+        self.steps.append((name, fields))
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        pass
+
+    def count(self, name: str, **labels: str) -> None:
+        self.counts.append((name, labels))
+
+    def named(self, name: str) -> list[dict[str, str | int | float | None]]:
+        return [fields for n, fields in self.steps if n == name]
+
+
+class Crashed(BaseException):
+    """The process was killed."""
+
+
+class Stop:
+    """Crash points that kill at the n-th time a step is reached."""
+
+    def __init__(self, step: str, count: int = 1) -> None:
+        self.step = step
+        self.left = count
+        self.seen: list[str] = []
+
+    def reached(self, step: str) -> None:
+        self.seen.append(step)
+        if step == self.step:
+            self.left -= 1
+            if self.left == 0:
+                raise Crashed(step)
+
+
+class World:
+    """Ledgers ("fabric": unnumbered, final at once; others numbered and two deep), four validators, relays."""
+
+    def __init__(self, *, names: tuple[str, ...] = ("fabric", "ethereum"), relays: int = 1) -> None:
+        self.clock = StepClock()
+        self.observer = Recorder()
+        self.validator_keys = [key(f"validator {i}") for i in range(4)]
+        self.genesis = Genesis(
+            root_genesis=keccak256(b"root"),
+            validators=tuple(k.address for k in self.validator_keys),
+            f=1,
+            t=2,
+            operators=(key("operator").address,),
+            attestation=Attestation.NONE,
+            nonce=ZERO32,
+        )
+        self.network = network_id(self.genesis)
+        self.publisher = key("publisher")
+        self.ledgers = {name: self._ledger(name) for name in names}
+        self.nodes = {name: SimulatedNode(ledger=ledger) for name, ledger in self.ledgers.items()}
+        self.peers: list[ValidatorPort] = [self.attestor(i) for i in range(4)]
+        self.stores = [SqliteRelayStore(":memory:", crash=NoCrash()) for _ in range(relays)]
+        self.relays = [self.relay(f"relay {i}", store) for i, store in enumerate(self.stores)]
+
+    def lane(self, name: str) -> Lane:
+        return self.ledgers[name].lane
+
+    def port(self, name: str, sender: str) -> SimulatedChain:
+        return SimulatedChain(self.nodes[name], sender=key(sender).address, entropy=Counter(sender + name).take)
+
+    def attestor(self, index: int) -> Attestor:
+        sources = [
+            SourceLane(name=name, reader=self.port(name, "validator"), generation=Generation(1), sources=1, note="")
+            for name in self.ledgers
+        ]
+        return Attestor(
+            Seat(network=self.network, epoch=Epoch(1), signer=SignerIndex(index)),
+            key=self.validator_keys[index],
+            sources=sources,
+            store=SqliteAttestationStore(":memory:", crash=NoCrash()),
+            clock=self.clock,
+            observer=self.observer,
+        )
+
+    def relay(self, name: str, store: SqliteRelayStore, *, lanes: Sequence[RelayLane] | None = None) -> Relay:
+        peers = [ValidatorPeer(signer=SignerIndex(i), port=port) for i, port in enumerate(self.peers)]
+        served = [RelayLane(name=lane, port=self.port(lane, name), generation=Generation(1)) for lane in self.ledgers]
+        return Relay(
+            self.network,
+            lanes or served,
+            peers,
+            store=store,
+            clock=self.clock,
+            entropy=Counter(name),
+            observer=self.observer,
+        )
+
+    async def fund(self, name: str, amount: int, account: SigningKey | None = None) -> None:
+        """Move tokens into a registry balance, by a relay's sender-independent call."""
+        who = account or self.publisher
+        funding = Funding(
+            at=self.lane(name),
+            account=who.address,
+            amount=amount,
+            nonce=keccak256(b"funding" + name.encode()),
+            deadline=UnixSeconds(START + 10_000),
+        )
+        signature = who.sign(typed_digest(self.network, funding)).to_bytes()
+        port = self.port(name, "bank")
+        await port.send(await port.prepare(encode_call("fund", funding, signature), slot=None))
+        self.ledgers[name].mine()
+
+    def publication(self, home: str, *mirrors: str | Lane, **fields: Any) -> tuple[Publication, bytes, PublicationId]:
+        """A lawful publication with its signature and id; `fields` replace its own."""
+        lanes = sorted(m if isinstance(m, Lane) else self.lane(m) for m in mirrors)
+        record = Publication(
+            format=1,
+            kind=1,
+            publisher=self.publisher.address,
+            name="digits",
+            version=1,
+            ciphertext=Cid(codec=0x70, digest=keccak256(b"ciphertext")),
+            capsule_hash=keccak256(b"capsule"),
+            manifest_commitment=keccak256(b"manifest"),
+            policy_hash=POLICY_OPEN,
+            home=self.lane(home),
+            mirrors=tuple(lanes),
+            terms=NO_TERMS,
+            deposit=10,
+            nonce=keccak256(b"nonce"),
+            deadline=UnixSeconds(self.clock.now() + 120),
+            extension_hash=ZERO32,
+        )
+        record = dataclasses.replace(record, **fields)
+        identifier = publication_id(self.network, record)
+        return record, self.publisher.sign(identifier).to_bytes(), identifier
+
+    async def publish(self, publication: Publication, signature: bytes, relay: int = 0) -> PublicationId:
+        accepted = await self.relays[relay].intake.publish(encode(publication), signature)
+        return accepted.id
+
+    async def step(self) -> None:
+        """A second passes: a block on every ledger, a turn of everybody."""
+        self.clock.advance(1)
+        for ledger in self.ledgers.values():
+            ledger.mine()
+        for peer in self.peers:
+            if isinstance(peer, Attestor):
+                await peer.turn()
+        for relay in self.relays:
+            await relay.turn()
+
+    async def until(self, done: Callable[[], bool], *, steps: int = 60) -> None:
+        """Step until `done`; fail after `steps`."""
+        for _ in range(steps):
+            if done():
+                return
+            await self.step()
+        raise AssertionError(f"not done after {steps} steps: {self.states()}, {self.observer.steps[-8:]}")
+
+    def state(self, name: str, identifier: PublicationId) -> State:
+        record = self.ledgers[name].tip.registry.state.publications.get(identifier)
+        return State.NONE if record is None else record.state
+
+    def states(self) -> dict[str, dict[str, str]]:
+        return {
+            name: {i.hex()[:8]: p.state.name for i, p in ledger.tip.registry.state.publications.items()}
+            for name, ledger in self.ledgers.items()
+        }
+
+    def all_at(self, state: State, identifier: PublicationId) -> bool:
+        return all(self.state(name, identifier) is state for name in self.ledgers)
+
+    def _ledger(self, name: str) -> SimulatedLedger:
+        lane = Lane(chain=keccak256(name.encode()), registry=keccak256(b"registry" + name.encode()))
+        config = RegistryConfig(lane=lane, genesis=self.genesis, min_deposit=1, clock_window=5)
+        return SimulatedLedger(
+            config,
+            slots=Slots.NONE if name == "fabric" else Slots.NUMBERED,
+            depth=0 if name == "fabric" else 2,
+            now=self.clock.now,
+            tokens={self.publisher.address: 1_000},
+        )
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a scenario to its end."""
+    asyncio.run(scenario)
