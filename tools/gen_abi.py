@@ -37,17 +37,8 @@ def build(out: Path) -> None:
     manifest = Path(os.environ.get("CAIMI_TOOLCHAIN") or Path(sys.prefix) / "caimi-toolchain.json")
     programs: dict[str, str] = json.loads(manifest.read_text())
     # Only the sources: tests are not needed and take longer than the contracts.
-    command = [
-        programs["forge"],
-        "build",
-        "--force",
-        "--skip",
-        "test",
-        "--out",
-        str(out),
-        "--cache-path",
-        f"{out}-cache",
-    ]
+    command = [programs["forge"], "build", "--force", "--skip", "test"]
+    command += ["--out", str(out), "--cache-path", f"{out}-cache"]
     done = subprocess.run(
         command,
         cwd=PROJECT,

@@ -8,7 +8,7 @@ import {Locks} from "./Locks.sol";
 import {Money} from "./Money.sol";
 import {RegistryStorage} from "./RegistryStorage.sol";
 import {CaimiWire, Genesis, Lane} from "./libs/CaimiWire.sol";
-import {RunTooLong, UnknownFunction} from "./libs/Errors.sol";
+import {BadEncoding, UnknownFunction} from "./libs/Errors.sol";
 
 /// @title A CAIMI registry on an EVM chain (spec 30)
 /// @notice Home of some publications and mirror of others. Authority is the signature in the call; the sender grants
@@ -33,10 +33,10 @@ contract CaimiRegistry is Locks, Application, Money, Inference {
     /// @param calls at most 1,000 calls of this registry's functions, selector and arguments
     /// @return results what each call returned
     function multicall(bytes[] calldata calls) external onOwnChain returns (bytes[] memory results) {
-        require(calls.length <= MAX_CALLS, RunTooLong(MAX_CALLS, calls.length));
+        require(calls.length <= MAX_CALLS, BadEncoding());
         results = new bytes[](calls.length);
         for (uint256 i = 0; i < calls.length; i++) {
-            require(bytes4(calls[i]) != this.multicall.selector, UnknownFunction());
+            require(bytes4(calls[i]) != this.multicall.selector, BadEncoding());
             results[i] = Address.functionDelegateCall(address(this), calls[i]);
         }
     }

@@ -273,7 +273,9 @@ library CaimiWire {
     /// @notice hashStruct of a Withdrawal.
     function hash(Withdrawal calldata w) internal pure returns (bytes32) {
         return
-            keccak256(abi.encode(WITHDRAWAL_TYPE, _hash(w.target), w.account, w.recipient, w.amount, w.nonce, w.deadline));
+            keccak256(
+                abi.encode(WITHDRAWAL_TYPE, _hash(w.target), w.account, w.recipient, w.amount, w.nonce, w.deadline)
+            );
     }
 
     /// @notice hashStruct of an InferenceRequest.

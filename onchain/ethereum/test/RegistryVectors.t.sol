@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import "../src/libs/CaimiWire.sol";
+import {IRegistry, IToken} from "./support/IRegistry.sol";
+import {Permits} from "./support/Permits.sol";
+import {Suite} from "./support/Suite.sol";
+import {Log} from "./support/Vm.sol";
+import {WireHarness} from "./support/WireHarness.sol";
+
+/// @notice Plays vectors/registry/ethereum.json: each scenario on a registry of its own at the scenario's address.
+contract RegistryVectorsTest is Suite {
+    bytes32 private constant EMITTED = keccak256("Emitted(uint64,uint16,uint16,(bytes32,bytes32)[],bytes32,bytes)");
+    bytes32 private constant APPLIED = keccak256("Applied(bytes32,bytes32,uint64,uint8,uint16)");
+
+    WireHarness private _wire;
+
+    function setUp() public {
+        _wire = new WireHarness();
+    }
+
+    function test_scenarios() public {
+        string memory json = load("registry/ethereum.json");
+        bytes32 network = vm.parseJsonBytes32(json, ".network");
+        string[] memory cases = cut(json, "cases");
+        vm.assertTrue(cases.length >= 24, "cases");
+        for (uint256 i = 0; i < cases.length; i++) {
+            uint256 before = vm.snapshotState();
+            this.play(cases[i], network);
+            vm.revertToState(before);
+        }
+    }
+
+    function play(string calldata json, bytes32 network) external {
+        Lane memory own = abi.decode(vm.parseJsonBytes(json, ".config.lane"), (Lane));
+        (IRegistry registry, IToken token) = _deploy(json, own);
+        vm.assertEq(registry.network(), network, title(json));
+        vm.assertEq(abi.encode(registry.lane()), abi.encode(own), title(json));
+        _fund(json, registry, token);
+        vm.recordLogs();
+        string[] memory steps = cut(json, "steps");
+        Log[] memory logs = new Log[](0);
+        for (uint256 i = 0; i < steps.length; i++) {
+            bool ok = this.step(steps[i], registry, string.concat(title(json), ", step ", vm.toString(i)));
+            // The cheatcode also shows what a call logged before it was reverted.
+            Log[] memory more = vm.getRecordedLogs();
+            if (ok) logs = _concat(logs, more);
+        }
+        _checkLogs(json, own, logs);
+        _checkPublications(json, registry);
+        _checkBalances(json, registry, token);
+    }
+
+    function step(string calldata json, IRegistry registry, string calldata name) external returns (bool ok) {
+        vm.warp(vm.parseJsonUint(json, ".now"));
+        bytes memory answer;
+        (ok, answer) = address(registry).call(vm.parseJsonBytes(json, ".call"));
+        if (vm.keyExistsJson(json, ".error")) {
+            vm.assertTrue(!ok, string.concat(name, " was not refused"));
+            bytes memory arguments = vm.parseJsonBytes(json, ".arguments");
+            string memory wanted = vm.parseJsonString(json, ".error");
+            vm.assertEq(answer, bytes.concat(_selector(wanted), arguments), string.concat(name, " ", wanted));
+        } else {
+            vm.assertTrue(ok, string.concat(name, " was refused"));
+        }
+        vm.assertEq(registry.eventCount(), vm.parseJsonUint(json, ".events"), name);
+    }
+
+    function _deploy(string memory json, Lane memory own) private returns (IRegistry, IToken) {
+        IToken token = deployToken(address(this));
+        bytes memory arguments = abi.encode(
+            abi.decode(vm.parseJsonBytes(json, ".config.genesis"), (Genesis)),
+            uint128(vm.parseJsonUint(json, ".config.minDeposit")),
+            uint64(vm.parseJsonUint(json, ".config.clockWindow")),
+            address(token)
+        );
+        address where = address(uint160(uint256(own.registry)));
+        deployAt(where, bytes.concat(vm.getCode("CaimiRegistry.sol:CaimiRegistry"), arguments));
+        return (IRegistry(where), token);
+    }
+
+    function _fund(string memory json, IRegistry registry, IToken token) private {
+        for (uint256 i = 0; vm.keyExistsJson(json, item(".accounts", i)); i++) {
+            string memory key = item(".accounts", i);
+            uint256 secret = uint256(vm.parseJsonBytes32(json, string.concat(key, ".secret")));
+            address account = vm.parseJsonAddress(json, string.concat(key, ".address"));
+            uint128 amount = uint128(vm.parseJsonUint(json, string.concat(key, ".balance")));
+            token.mint(account, amount);
+            bytes32 digest = Permits.digest(token, account, address(registry), amount, type(uint64).max);
+            (uint8 v, bytes32 r, bytes32 s) = vm.sign(secret, digest);
+            registry.fundWithPermit(account, amount, type(uint64).max, v, r, s);
+        }
+    }
+
+    function _concat(Log[] memory front, Log[] memory back) private pure returns (Log[] memory all) {
+        all = new Log[](front.length + back.length);
+        for (uint256 i = 0; i < all.length; i++) {
+            all[i] = i < front.length ? front[i] : back[i - front.length];
+        }
+    }
+
+    function _checkLogs(string memory json, Lane memory own, Log[] memory logs) private view {
+        uint256 leaves = 0;
+        uint256 notes = 0;
+        for (uint256 i = 0; i < logs.length; i++) {
+            if (logs[i].topics[0] == EMITTED) {
+                Item memory one = _itemOf(logs[i]);
+                bytes32 expected = vm.parseJsonBytes32(json, item(".leaves", leaves++));
+                vm.assertEq(one.sequence, leaves, title(json));
+                vm.assertEq(_wire.leafHash(own, one), expected, title(json));
+            } else if (logs[i].topics[0] == APPLIED) {
+                uint256[] memory note = vm.parseJsonUintArray(json, item(".applied", notes++));
+                (uint8 disposition, uint16 code) = abi.decode(logs[i].data, (uint8, uint16));
+                vm.assertEq(uint256(logs[i].topics[3]), note[0], title(json));
+                vm.assertEq(disposition, note[1], string.concat(title(json), ", disposition"));
+                vm.assertEq(code, note[2], string.concat(title(json), ", code"));
+            }
+        }
+        vm.assertTrue(!vm.keyExistsJson(json, item(".leaves", leaves)), string.concat(title(json), ", leaves"));
+        vm.assertTrue(!vm.keyExistsJson(json, item(".applied", notes)), string.concat(title(json), ", applied"));
+    }
+
+    function _itemOf(Log memory log) private pure returns (Item memory) {
+        (uint16 schema, Lane[] memory destinations, bytes memory body) = abi.decode(log.data, (uint16, Lane[], bytes));
+        uint16 kind = uint16(uint256(log.topics[2]));
+        return Item(uint64(uint256(log.topics[1])), Event(schema, kind, destinations, log.topics[3], body));
+    }
+
+    function _checkPublications(string memory json, IRegistry registry) private view {
+        for (uint256 i = 0; vm.keyExistsJson(json, item(".publications", i)); i++) {
+            string memory key = item(".publications", i);
+            bytes32 id = vm.parseJsonBytes32(json, string.concat(key, ".id"));
+            (uint8 role, uint8 state,,,,,, uint128 deposit,, uint8 awaited, uint8 reason) = registry.publication(id);
+            string memory name = string.concat(title(json), ", ", key);
+            vm.assertEq(role, vm.parseJsonUint(json, string.concat(key, ".role")), name);
+            vm.assertEq(state, vm.parseJsonUint(json, string.concat(key, ".state")), name);
+            vm.assertEq(deposit, vm.parseJsonUint(json, string.concat(key, ".deposit")), name);
+            vm.assertEq(awaited, vm.parseJsonUint(json, string.concat(key, ".awaited")), name);
+            vm.assertEq(reason, vm.parseJsonUint(json, string.concat(key, ".reason")), name);
+        }
+    }
+
+    function _checkBalances(string memory json, IRegistry registry, IToken token) private view {
+        uint256 held = 0;
+        for (uint256 i = 0; vm.keyExistsJson(json, item(".balances", i)); i++) {
+            string memory key = item(".balances", i);
+            address account = vm.parseJsonAddress(json, string.concat(key, ".address"));
+            held += registry.balance(account);
+            uint256 expected = vm.parseJsonUint(json, string.concat(key, ".balance"));
+            vm.assertEq(registry.balance(account), expected, title(json));
+        }
+        for (uint256 i = 0; vm.keyExistsJson(json, item(".publications", i)); i++) {
+            held += vm.parseJsonUint(json, string.concat(item(".publications", i), ".deposit"));
+        }
+        vm.assertEq(token.balanceOf(address(registry)), held, string.concat(title(json), ", tokens held"));
+    }
+
+    // Only these have arguments; the artefact's errors are the same table (tools/gen_errors.py).
+    function _selector(string memory name) private pure returns (bytes4) {
+        string[2][22] memory table = [
+            ["WrongSigner", "address,address"],
+            ["WrongRegistry", "bytes32,bytes32"],
+            ["NonceUsed", "bytes32"],
+            ["Expired", "uint64,uint64"],
+            ["UnknownOperator", "address"],
+            ["TooFewSignatures", "uint256,uint256"],
+            ["WrongEpoch", "uint64,uint64"],
+            ["WrongGeneration", "uint64,uint64"],
+            ["RunTooLong", "uint256,uint256"],
+            ["ItemOutOfRun", "uint64"],
+            ["WrongRoot", "bytes32,bytes32"],
+            ["UnsupportedFormat", "uint256"],
+            ["UnsupportedKind", "uint256"],
+            ["UnsupportedPolicy", "bytes32"],
+            ["UnsupportedExtension", "bytes32"],
+            ["BadCid", "uint256"],
+            ["PastDeadline", "uint64,uint64"],
+            ["NearDeadline", "uint64,uint64"],
+            ["SmallDeposit", "uint128,uint128"],
+            ["LowBalance", "uint128,uint128"],
+            ["DeadlineNotPassed", "uint64,uint64"],
+            ["HostKeyExpired", "uint64,uint64"]
+        ];
+        string memory arguments = "";
+        bytes32 wanted = keccak256(bytes(name));
+        for (uint256 i = 0; i < table.length; i++) {
+            if (keccak256(bytes(table[i][0])) == wanted) arguments = table[i][1];
+        }
+        if (wanted == keccak256("NotLocked") || wanted == keccak256("NotCommitted")) arguments = "uint8";
+        if (wanted == keccak256("UnknownPublication") || wanted == keccak256("UnknownRequest")) arguments = "bytes32";
+        return bytes4(keccak256(bytes(string.concat(name, "(", arguments, ")"))));
+    }
+}
