@@ -69,12 +69,21 @@ def test_a_refusal_of_the_chaincode_carries_code_and_text(phase: str) -> None:
     assert typed.retry is Retry.NEVER
 
 
+def test_a_code_alone_is_a_refusal() -> None:
+    refusal = chaincode_refusal("evaluate call to endorser returned error: chaincode response 500, NotInitialised")
+    assert refusal is not None
+    assert (refusal.code, refusal.message, str(refusal)) == ("NotInitialised", "", "NotInitialised")
+
+
 @pytest.mark.parametrize(
     "message",
     [
         "chaincode response 500, no code here",
         "chaincode response 500, Two words: text",
         "chaincode response 500, : text",
+        "chaincode response 500, ledger: timestamp",
+        "chaincode response 500, EOF",
+        "chaincode response 500, NotInitialised and more",
         "chaincode response 500, " + "A" * 65 + ": text",
         "NameTaken: not from a chaincode",
     ],

@@ -45,7 +45,7 @@ class ChannelPlan:
     """`label:sha256` of the package."""
     definition: ChaincodeDefinition
     probe: tuple[str, ...]
-    """Function and arguments of a call that any state answers without a refusal."""
+    """Function and arguments of a call; any answer of the chaincode, a refusal too, shows that it runs."""
 
 
 async def bring_up(
@@ -143,7 +143,7 @@ class _Run:
 
     async def probe(self, admin: PeerAdmin) -> None:
         await self._converge(
-            BringUpStep.READY, admin.msp_id, _never, lambda: admin.probe(self.plan.definition.name, self.plan.probe)
+            BringUpStep.READY, admin.msp_id, _never, lambda: admin.probe(self.plan.definition, self.plan.probe)
         )
 
     async def _converge(

@@ -138,7 +138,7 @@ class FabricGateway:
         """Ask without changing anything and return the chaincode's result.
 
         Raises:
-            ChaincodeRefusal: The chaincode answered `CODE: text`.
+            ChaincodeRefusal: The chaincode answered `Code: text`.
             ProposalTimeRefused: This machine's clock is outside the peer's window.
             EvaluateUnavailable: No peer could answer now.
             EvaluateError: The peer does not accept the call.
@@ -214,7 +214,7 @@ class FabricGateway:
                 data, naming organisations shows it to them even if they are not members of the collection.
 
         Raises:
-            ChaincodeRefusal: The chaincode answered `CODE: text`.
+            ChaincodeRefusal: The chaincode answered `Code: text`.
             ProposalTimeRefused: The proposal's timestamp is outside the endorsers' window.
             EndorseUnavailable: Not enough organisations could endorse now.
             EndorseError: The peers do not accept the call.

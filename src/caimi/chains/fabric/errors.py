@@ -100,17 +100,17 @@ class FabricIdentityError(FabricError):
 
 
 class ChaincodeRefusal(FabricError):
-    """The chaincode answered `CODE: text`. Nothing was ordered."""
+    """The chaincode answered `Code: text` or `Code`. Nothing was ordered."""
 
     blame = Blame.CALLER
     hint = "the registry's rules forbid this call in its present state"
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
+        super().__init__(f"{code}: {message}" if message else code)
         self.code = code
         """Word before the first colon of the chaincode's message."""
         self.message = message
-        """Text after it."""
+        """Text after it; may be empty."""
 
 
 class ProposalTimeRefused(FabricError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Final, Protocol, Self
 import grpc
 
 from caimi.chains.fabric.client import FabricGateway
-from caimi.chains.fabric.errors import EndorseError, LifecycleError
+from caimi.chains.fabric.errors import ChaincodeRefusal, EndorseError, LifecycleError
 from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.proto import (
     NONCE_BYTES,
@@ -233,9 +234,15 @@ class PeerAdmin:
             "_lifecycle", "CommitChaincodeDefinition", [arguments.SerializeToString()]
         )
 
-    async def probe(self, chaincode: str, call: tuple[str, ...]) -> None:
-        """Have the call endorsed, not ordered: succeeds once enough organisations run the chaincode."""
-        await self._gateway.endorse(self._gateway.prepare(chaincode, call[0], call[1:]))
+    async def probe(self, definition: ChaincodeDefinition, call: tuple[str, ...]) -> None:
+        """Have the call answered by every organisation through this peer's Gateway; nothing is ordered.
+
+        A refusal of the chaincode is an answer: it runs, and the Gateway knows the organisation's peer.
+        """
+        for organisation in definition.organisations:
+            prepared = self._gateway.prepare(definition.name, call[0], call[1:])
+            with contextlib.suppress(ChaincodeRefusal):
+                await self._gateway.endorse(prepared, organisations=[organisation])
 
     async def _ask_channel(self, function: str, argument: bytes) -> bytes:
         return await self._ask("_lifecycle", function, argument, channel=self._gateway.channel)

@@ -33,8 +33,12 @@ __all__ = [
 ]
 
 _DETAILS_TRAILER: Final = "grpc-status-details-bin"
-# The peer prefixes what the chaincode returned; the chaincode's own part is `CODE: text`.
-_REFUSAL: Final = re.compile(r"chaincode response \d+, ([A-Za-z][A-Za-z0-9_]{1,63}): (.*)", re.DOTALL)
+# The peer prefixes what the chaincode returned; the chaincode's own part is `Code: text` or a `Code` of mixed case
+# alone. Other messages, such as `ledger: ...`, are failures and no decisions.
+_REFUSAL: Final = re.compile(
+    r"chaincode response \d+, (?:([A-Z][A-Za-z0-9_]{1,63}): (.*)|([A-Z](?=[A-Za-z0-9]*[a-z])[A-Za-z0-9]{1,63})\Z)",
+    re.DOTALL,
+)
 _TIME_WINDOW: Final = "request unauthorized due to incorrect timestamp"
 _TOO_LARGE: Final = "larger than max"
 # An identity that the channel does not admit, or a server that is not the one expected, stays so, although the
@@ -73,9 +77,9 @@ _ALREADY_ORDERED: Final = ("request already processed", "request already exists"
 
 
 def chaincode_refusal(message: str) -> ChaincodeRefusal | None:
-    """Read the `CODE: text` of the chaincode out of a peer's message, if it has one."""
+    """Read the `Code: text` or lone `Code` of the chaincode out of a peer's message, if it has one."""
     found = _REFUSAL.search(message)
-    return ChaincodeRefusal(found[1], found[2]) if found else None
+    return ChaincodeRefusal(found[1] or found[3], found[2] or "") if found else None
 
 
 def evaluate_error(error: grpc.aio.AioRpcError) -> FabricError:
