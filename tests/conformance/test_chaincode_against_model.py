@@ -1,0 +1,186 @@
+"""The chaincode and the reference model answer the same random calls in the same way: refusals, events, state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caimi.crypto.ecdsa import SigningKey
+from caimi.protocol.calls import run_call
+from caimi.protocol.publication import AbortReason, State
+from caimi.protocol.registry import Registry
+from caimi.protocol.registry_state import RegistryConfig
+from caimi.types.errors import Refusal
+from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
+from caimi.types.records import Event, Lane
+from caimi.wire.digests import typed_digest
+from caimi.wire.functions import encode_call
+from tests.conformance.chaincode_driver import Driver, build_driver
+from tests.conformance.registry_traffic import (
+    CHAIN,
+    GENESIS,
+    ISSUER,
+    NETWORK,
+    OPENING,
+    OTHERS,
+    OWN,
+    PEOPLE,
+    STRANGER,
+    Traffic,
+)
+
+_CALLS = 300
+_CHECK_EVERY = 100
+_COMMON = {"", "BadEncoding", "BadSignature", "LowBalance", "UnknownPublication", "WrongSigner"}
+"""Answers that every seed has to meet, so that the test cannot become empty."""
+_RECORD = ("uint8", "uint8", "address", "string", "uint64", "Lane", "Lane[]", "uint128", "uint64", "uint8", "uint8")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_driver(tmp_path_factory.mktemp("drive"))
+
+
+@pytest.fixture
+def driver(program: Path) -> Generator[Driver]:
+    started = Driver(program)
+    yield started
+    started.close()
+
+
+def shown(value: Any) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(int(value))
+
+
+def message(refusal: Refusal) -> str:
+    name = type(refusal).__name__
+    return name + (": " + ", ".join(shown(v) for v in refusal.values) if refusal.values else "")
+
+
+def unhex(text: str) -> Bytes32:
+    return Bytes32(bytes.fromhex(text[2:]))
+
+
+def parsed_event(note: dict[str, Any]) -> Event:
+    assert list(note) == ["schema", "kind", "destinations", "subject", "body"]
+    return Event(
+        schema=note["schema"],
+        kind=note["kind"],
+        destinations=tuple(Lane(chain=unhex(c), registry=unhex(r)) for c, r in note["destinations"]),
+        subject=unhex(note["subject"]),
+        body=unhex(note["body"]),
+    )
+
+
+class Pair:
+    """Model and chaincode side by side."""
+
+    def __init__(self, driver: Driver, seed: int) -> None:
+        self.driver, self.traffic = driver, Traffic(seed)
+        config = RegistryConfig(lane=OWN, genesis=GENESIS, min_deposit=100, clock_window=30)
+        self.model = Registry.create(config)
+        now = self.traffic.now
+        driver.create(GENESIS, deposit=100, window=30, issuer=ISSUER.address, chain=CHAIN, now=now)
+        self.seen: Counter[str] = Counter()
+        for person in PEOPLE:
+            self.mint(person, OPENING)
+        for call in self.traffic.opening():
+            self.same(call)
+
+    def mint(self, person: SigningKey, amount: int) -> None:
+        """The model has no token ledger of its own: it is told what the issuer's word is worth."""
+        mint, signature = self.traffic.mint(person, amount)
+        reply = self.driver.send("call", encode_call("mint", mint, signature), now=self.traffic.now)
+        assert reply.ok, reply.message
+        tokens = self.model.state.tokens
+        tokens[mint.account] = tokens.get(mint.account, 0) + mint.amount
+
+    def same(self, data: bytes) -> None:
+        """One call on both."""
+        state, now = self.model.state, UnixSeconds(self.traffic.now)
+        events, notes = len(state.events), len(state.applied)
+        try:
+            run_call(self.model, data, now=now)
+        except Refusal as refusal:
+            expected = message(refusal)
+        else:
+            expected = ""
+        state = self.model.state
+        self.traffic.held = {i: p.state for i, p in state.publications.items()}
+        self.seen[expected.split(":")[0]] += 1
+        self.seen.update(f"note {n.disposition} {n.code}" for n in state.applied[notes:])
+        reply = self.driver.send("call", data, now=now)
+        assert (reply.ok, reply.message) == (not expected, expected), data.hex()
+        assert [parsed_event(e) for e in reply.event.get("events", [])] == [i.event for i in state.events[events:]]
+        applied = [
+            {
+                "chain": shown(n.source.chain),
+                "registry": shown(n.source.registry),
+                "sequence": n.sequence,
+                "disposition": int(n.disposition),
+                "code": n.code,
+            }
+            for n in state.applied[notes:]
+        ]
+        assert reply.event.get("applied", []) == applied
+        assert all(reply.event.values()), "empty lists are left out"
+
+    def compare(self) -> None:
+        """Everything that views show."""
+        state, traffic = self.model.state, self.traffic
+        for publication in traffic.publications:
+            identifier = PublicationId(typed_digest(NETWORK, publication))
+            assert self.read("publication", ("bytes32",), (identifier,), _RECORD) == self.record(identifier)
+        for person in (*PEOPLE, STRANGER):
+            for view, amounts in (("balance", state.balances), ("tokens", state.tokens)):
+                actual = self.read(view, ("address",), (person.address,), ("uint128",))
+                assert actual == amounts.get(person.address, 0)
+        requests = [typed_digest(NETWORK, r) for r in traffic.requests]
+        for request in (*requests, *state.carried_receipts):
+            own = state.requests[request].receipt_hash if request in state.requests else ZERO32
+            receipt = own if own != ZERO32 else state.carried_receipts.get(request, ZERO32)
+            assert self.read("receiptOf", ("bytes32",), (request,), ("bytes32",)) == receipt
+        for lane in OTHERS:
+            for sequence in range(traffic.lengths[lane] + 2):
+                marked = self.read("isMarked", ("Lane", "uint64", "uint64"), (lane, 1, sequence), ("bool",))
+                assert marked == ((lane, 1, sequence) in state.marks)
+
+    def read(self, view: str, kinds: tuple[str, ...], values: tuple[Any, ...], answer: tuple[str, ...]) -> Any:
+        return self.driver.view(view, kinds, values, answer, now=self.traffic.now)
+
+    def record(self, identifier: PublicationId) -> tuple[Any, ...]:
+        nowhere = Lane(chain=ZERO32, registry=ZERO32)
+        p = self.model.state.publications.get(identifier)
+        if p is None:
+            return (0, State.NONE, bytes(20), "", 0, nowhere, (), 0, 0, 0, AbortReason.NONE)
+        of_record = (p.role, p.state, p.publisher, p.name, p.version, p.home, p.mirrors)
+        return (*of_record, p.deposit, p.deadline, p.awaited, p.reason)
+
+
+def play(driver: Driver, seed: int, calls: int) -> Counter[str]:
+    pair = Pair(driver, seed)
+    for number in range(calls):
+        if number % 10 == 0:
+            pair.mint(pair.traffic.rng.choice(PEOPLE), 500)
+        pair.same(pair.traffic.next())
+        if number % _CHECK_EVERY == _CHECK_EVERY - 1:
+            pair.compare()
+    pair.compare()
+    return pair.seen
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_calls_agree(driver: Driver, seed: int) -> None:
+    seen = play(driver, seed, _CALLS)
+    assert seen[""] > _CALLS / 4, "most calls of the traffic are refused"
+    assert set(seen) >= _COMMON, f"the traffic no longer reaches {_COMMON - set(seen)}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 140))
+def test_many_random_calls_agree(driver: Driver, seed: int) -> None:
+    play(driver, seed, 1500)
