@@ -1,0 +1,217 @@
+"""`ChainPort` over a simulated ledger, through a node that can be down, behind or of another chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from caimi.ports.chain import (
+    CallStatus,
+    ChainUnavailable,
+    FinalEvent,
+    Head,
+    Included,
+    Lost,
+    NotIncluded,
+    PreparedCall,
+    PublicationView,
+    Reverted,
+    StatusUnknown,
+    ValidatorSetView,
+)
+from caimi.protocol.registry_state import RegistryState
+from caimi.simulators.execution import execute
+from caimi.simulators.ledger import SimulatedBlock, SimulatedLedger, SimulatedTransaction, Slots
+from caimi.types.errors import OutOfRange, WrongChain
+from caimi.types.primitives import ZERO32, Address, Bytes32, Generation, PublicationId, Sequence
+from caimi.types.records import Lane
+from caimi.wire.keccak import keccak256
+
+__all__ = ["SimulatedChain", "SimulatedNode"]
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedNode:
+    """One node of a ledger, with its faults."""
+
+    ledger: SimulatedLedger
+    is_up: bool = True
+    behind: int = 0
+    """Newest blocks that it has not seen yet."""
+    names_chain: Bytes32 | None = None
+    """What it says its chain is; None for the truth."""
+
+    def block(self, height: int) -> SimulatedBlock | None:
+        """The block at `height`, None above what it has seen."""
+        return self.ledger.blocks[height] if 0 <= height <= self.tip.height else None
+
+    @property
+    def tip(self) -> SimulatedBlock:
+        """The latest block that it has seen."""
+        return self.ledger.blocks[max(0, len(self.ledger.blocks) - 1 - self.behind)]
+
+    @property
+    def final(self) -> SimulatedBlock:
+        """The highest block that is final by what it has seen."""
+        return self.ledger.blocks[max(0, self.tip.height - self.ledger.depth)]
+
+
+class SimulatedChain:
+    """Reads a registry and sends calls to it, from one account."""
+
+    def __init__(self, node: SimulatedNode, *, sender: Address, entropy: Callable[[int], bytes]) -> None:
+        """Use `node` as `sender`.
+
+        Arguments:
+            entropy: gives fresh bytes, which tell transactions apart where a sender's are not numbered.
+        """
+        self._node = node
+        self._sender = sender
+        self._entropy = entropy
+        self._lane = node.ledger.lane
+
+    @property
+    def lane(self) -> Lane:
+        """The lane this port reads."""
+        return self._lane
+
+    async def head(self) -> Head:
+        """See `ChainReader.head`."""
+        node = self._asked()
+        return Head(
+            height=node.tip.height,
+            final_height=node.final.height,
+            final_hash=node.final.hash,
+            time=node.tip.time,
+        )
+
+    async def events(self, first: Sequence, limit: int) -> tuple[FinalEvent, ...]:
+        """See `ChainReader.events`."""
+        if first < 1:
+            raise OutOfRange(64, first)
+        node = self._asked()
+        return tuple(
+            FinalEvent(
+                item=event.item,
+                height=block.height,
+                block_hash=block.hash,
+                transaction="0x" + event.transaction.hex(),
+                time=block.time,
+            )
+            for event, block in node.ledger.events(first, limit, upto=node.final)
+        )
+
+    async def block_hash(self, height: int) -> Bytes32 | None:
+        """See `ChainReader.block_hash`."""
+        block = self._asked().block(height)
+        return None if block is None else block.hash
+
+    async def publication(self, identifier: PublicationId) -> PublicationView | None:
+        """See `ChainReader.publication`."""
+        record = self._state().publications.get(identifier)
+        if record is None:
+            return None
+        return PublicationView(
+            role=record.role,
+            state=record.state,
+            publisher=record.publisher,
+            name=record.name,
+            version=record.version,
+            home=record.home,
+            mirrors=record.mirrors,
+            deposit=record.deposit,
+            deadline=record.deadline,
+            awaited=record.awaited,
+            reason=record.reason,
+        )
+
+    async def balance(self, account: Address) -> int:
+        """See `ChainReader.balance`."""
+        return self._state().balances.get(account, 0)
+
+    async def tokens(self, account: Address) -> int:
+        """See `ChainReader.tokens`."""
+        return self._state().tokens.get(account, 0)
+
+    async def receipt_of(self, request: Bytes32) -> Bytes32 | None:
+        """See `ChainReader.receipt_of`."""
+        state = self._state()
+        record = state.requests.get(request)
+        if record is not None and record.receipt_hash != ZERO32:
+            return record.receipt_hash
+        return state.carried_receipts.get(request)
+
+    async def is_marked(self, source: Lane, generation: Generation, sequence: Sequence) -> bool:
+        """See `ChainReader.is_marked`."""
+        return (source, generation, sequence) in self._state().marks
+
+    async def validator_set(self) -> ValidatorSetView:
+        """See `ChainReader.validator_set`."""
+        state = self._state()
+        genesis = state.config.genesis
+        return ValidatorSetView(epoch=state.epoch, f=genesis.f, t=genesis.t, validators=genesis.validators)
+
+    async def next_slot(self) -> int | None:
+        """See `ChainPort.next_slot`."""
+        node = self._asked()
+        return node.tip.slots.get(self._sender, 0) if node.ledger.slots is Slots.NUMBERED else None
+
+    async def prepare(self, call: bytes, *, slot: int | None) -> PreparedCall:
+        """See `ChainPort.prepare`."""
+        node = self._asked()
+        execute(node.tip.registry, call, now=node.ledger.time())
+        number: int | None = None
+        salt = b""
+        if node.ledger.slots is Slots.NUMBERED:
+            number = node.tip.slots.get(self._sender, 0) if slot is None else slot
+        else:
+            salt = self._entropy(24)
+        place = b"" if number is None else number.to_bytes(8, "big")
+        raw = len(salt + place).to_bytes(1, "big") + salt + place + call
+        return PreparedCall(transaction="0x" + keccak256(self._sender + raw).hex(), raw=raw, slot=number)
+
+    async def send(self, prepared: PreparedCall) -> None:
+        """See `ChainPort.send`."""
+        node = self._asked()
+        if prepared.slot is not None and prepared.slot < node.tip.slots.get(self._sender, 0):
+            # Too late, or included already: `status` tells which.
+            return
+        node.ledger.submit(
+            SimulatedTransaction(
+                id=_identifier(prepared),
+                sender=self._sender,
+                slot=prepared.slot,
+                call=prepared.raw[1 + prepared.raw[0] :],
+            )
+        )
+
+    async def status(self, prepared: PreparedCall) -> CallStatus:
+        """See `ChainPort.status`. A node that does not answer gives `StatusUnknown`."""
+        try:
+            node = self._asked()
+        except ChainUnavailable as error:
+            return StatusUnknown(because=str(error))
+        outcome = node.ledger.outcome(_identifier(prepared))
+        if outcome is not None and outcome.height <= node.tip.height:
+            final = outcome.height <= node.final.height
+            if outcome.refusal is None:
+                return Included(height=outcome.height, final=final)
+            return Reverted(cause=str(outcome.refusal), final=final)
+        if prepared.slot is not None and node.final.slots.get(self._sender, 0) > prepared.slot:
+            return Lost()
+        return NotIncluded()
+
+    def _asked(self) -> SimulatedNode:
+        node = self._node
+        if not node.is_up:
+            raise ChainUnavailable("the simulated node is down")
+        if node.names_chain not in (None, self._lane.chain):
+            raise WrongChain(self._lane.chain, node.names_chain)
+        return node
+
+    def _state(self) -> RegistryState:
+        return self._asked().tip.registry.state
+
+
+def _identifier(prepared: PreparedCall) -> Bytes32:
+    return Bytes32(bytes.fromhex(prepared.transaction[2:]))
