@@ -62,6 +62,8 @@ class RpcClient:
         self.chain_id = chain_id
         self._url = url
         self._client = httpx2.AsyncClient(
+            # Without TLS there is nothing to verify, and reading the authorities takes longer than a call.
+            verify=not url.startswith("http://"),
             timeout=httpx2.Timeout(self.limits.seconds, connect=self.limits.connect_seconds),
             transport=transport,
             trust_env=False,
