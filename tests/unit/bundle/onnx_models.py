@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import onnx
+import pytest
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-__all__ = ["conditional", "constant", "graph_of", "make_node", "model", "relu", "value"]
+from caimi.bundle.onnx_errors import ModelRefused
+from caimi.bundle.onnx_inspect import InspectionLimits, inspect_model
+from caimi.types.failure import Blame, Certainty, Retry
+
+__all__ = ["changed", "conditional", "constant", "graph_of", "make_node", "model", "refused", "relu", "value"]
 
 
 def make_node(kind: str, inputs: list[str], outputs: list[str], *, domain: str = "", **attributes: Any) -> NodeProto:
@@ -73,3 +79,24 @@ def _rename(node: NodeProto, suffix: str) -> NodeProto:
 def constant(name: str, array: Any) -> TensorProto:
     """A tensor with raw data."""
     return numpy_helper.from_array(np.asarray(array), name)
+
+
+def changed(change: Callable[[ModelProto], object]) -> ModelProto:
+    """x -> Relu -> y after a change."""
+    made = model()
+    change(made)
+    return made
+
+
+def refused(
+    made: ModelProto | bytes, error: type[ModelRefused], match: str | None = None, **limits: Any
+) -> ModelRefused:
+    """Assert that the inspection refuses with exactly this class, and give the error."""
+    data = made if isinstance(made, bytes) else made.SerializeToString()
+    with pytest.raises(ModelRefused, match=match) as caught:
+        inspect_model(data, limits=InspectionLimits(**limits))
+    assert type(caught.value) is error
+    assert (caught.value.blame, caught.value.certainty) == (Blame.PUBLISHER, Certainty.PROVEN)
+    assert caught.value.retry is Retry.NEVER
+    assert caught.value.hint
+    return caught.value
