@@ -159,8 +159,8 @@ def concerns(event: Event, destination: Lane) -> bool:
 
 
 def subjects_of(event: Event) -> tuple[Bytes32, ...]:
-    """What an event is about: its publication, and the request if there is one."""
+    """What an event is about: the request if there is one, else its subject."""
     if event.schema == 1 and event.kind in (Kind.REQUESTED, Kind.ANSWERED):
         with suppress(BadBody):
-            return event.subject, decode_body(Kind(event.kind), event.body)[0]
+            return (decode_body(Kind(event.kind), event.body)[0],)
     return (event.subject,)

@@ -151,8 +151,7 @@ class Intake:
         if head is not None and head.time > record.deadline:
             raise Expired(record.deadline, head.time)
         call = encode_call("requestInference", record, signature)
-        subjects = (identifier, Bytes32(record.publication))
-        return await self._queue(lane, request_key(identifier), identifier, call, Purpose.REQUEST, subjects)
+        return await self._queue(lane, request_key(identifier), identifier, call, Purpose.REQUEST)
 
     async def answer(self, answer: bytes, signature: bytes, host_key: bytes, operator_signature: bytes) -> Accepted:
         """Queue a host's signed `Answer` on the lane of its request.
@@ -173,8 +172,7 @@ class Intake:
             raise WrongCommitment
         lane = self._served(record.at)
         call = encode_call("answerInference", record, signature, key, operator_signature)
-        subjects = (record.request, record.publication)
-        return await self._queue(lane, answer_key(record.request), record.request, call, Purpose.ANSWER, subjects)
+        return await self._queue(lane, answer_key(record.request), record.request, call, Purpose.ANSWER)
 
     async def call(self, lane: Lane, call: bytes) -> Accepted:
         """Queue any other call of a registry's function.
@@ -187,18 +185,11 @@ class Intake:
         if name == "multicall":
             raise BadEncoding
         digest = keccak256(call)
-        return await self._queue(served, other_key(served.name, digest), digest, call, Purpose.OTHER, (digest,))
+        return await self._queue(served, other_key(served.name, digest), digest, call, Purpose.OTHER)
 
-    async def _queue(
-        self,
-        lane: RelayLane,
-        key: str,
-        identifier: Bytes32,
-        call: bytes,
-        purpose: Purpose,
-        subjects: tuple[Bytes32, ...],
-    ) -> Accepted:
-        row: CallRow = new_call(key, lane.lane, call, purpose=purpose, subjects=subjects, now=self._clock.now())
+    async def _queue(self, lane: RelayLane, key: str, identifier: Bytes32, call: bytes, purpose: Purpose) -> Accepted:
+        now = self._clock.now()
+        row: CallRow = new_call(key, lane.lane, call, purpose=purpose, subjects=(identifier,), now=now)
         await self._commit.write(AddCall(row=row))
         return Accepted(id=identifier, key=key)
 

@@ -1,0 +1,1 @@
+"""Process entry points: the only place where services, ports and adapters are put together."""

@@ -1,0 +1,330 @@
+"""What the configuration file of a process holds. This is the one place that says so.
+
+One JSON object in a file of mode 0600, read by `python -m caimi.apps.<process>d --config FILE`. Byte strings are hex,
+paths absolute. Unknown fields, missing fields and other types are refused (`ConfigRefused` names the place).
+
+    {"process": "validator", "name": "validator-0", "devnet": true,
+     "network": {"id": "0x…", "genesis": {"root_genesis": "0x…", "validators": ["0x…", …], "f": 1, "t": 2,
+                 "operators": ["0x…"], "attestation": 0, "nonce": "0x…"}},
+     "lanes": [{"kind": "ethereum", "name": "ethereum", "caip2": "eip155:31337", "registry": "0x…32 bytes",
+                "endpoints": ["http://127.0.0.1:8545", …], "finality": {"kind": "depth", "depth": 2}, "first_block": 0,
+                "sender": null, "note": "both endpoints are one node"},
+               {"kind": "fabric", "name": "fabric", "caip2": "fabric:…", "registry": "0x…", "channel": "caimi",
+                "chaincode": "registry", "peers": [{"endpoint": "127.0.0.1:7051", "tls_ca": "/…/ca.pem"}],
+                "member": {"msp": "Org1MSP", "certificate": "/…/cert.pem", "private_key": "/…/key.pem"}}],
+     "http": {"port": 8100}, "store": "/…/validator-0.sqlite", "log": "/…/validator-0.log",
+     "key": {"file": "/…/signing.key", "password_file": "/…/password", "purpose": "validator-0/signing"}}
+
+A relay has `validators`, `token_file` and optionally `tuning` in place of `key`, and a `sender` in each Ethereum lane:
+
+    {"process": "relay", "name": "relay", …, "token_file": "/…/token",
+     "validators": [{"signer": 0, "url": "http://127.0.0.1:8100"}, …]}
+
+`crash_at` = {"step": "relay.sent", "count": 2} makes the process kill itself (SIGKILL) when it has persisted that
+step for the second time; the steps are `RelayStep` and `ValidatorStep`. Refused unless `devnet` is true.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from caimi.apps.strict_json import ConfigRefused, read_json
+from caimi.ports.attestation_store import ValidatorStep
+from caimi.ports.relay_store import RelayStep
+from caimi.types.primitives import Address, Bytes32
+from caimi.types.records import Attestation, Genesis, Lane
+from caimi.wire.chain_ids import chain_hash
+from caimi.wire.digests import network_id
+
+__all__ = [
+    "CrashAt",
+    "DepthRule",
+    "EthereumLane",
+    "FabricLane",
+    "FabricMember",
+    "FabricPeer",
+    "FinalizedRule",
+    "GenesisConfig",
+    "HttpConfig",
+    "KeyFile",
+    "LaneConfig",
+    "NetworkConfig",
+    "RelayConfig",
+    "TuningConfig",
+    "ValidatorConfig",
+    "ValidatorEndpoint",
+    "read_config",
+]
+
+T = TypeVar("T")
+_LONGEST: Final = 1 << 20
+_STEPS: Final = frozenset(step.value for kind in (RelayStep, ValidatorStep) for step in kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenesisConfig:
+    """The genesis descriptor (spec 10 §7)."""
+
+    root_genesis: Bytes32
+    validators: tuple[Address, ...]
+    f: int
+    t: int
+    operators: tuple[Address, ...]
+    attestation: Attestation
+    nonce: Bytes32
+
+    def record(self) -> Genesis:
+        """The record of the wire."""
+        return Genesis(
+            root_genesis=self.root_genesis,
+            validators=self.validators,
+            f=self.f,
+            t=self.t,
+            operators=self.operators,
+            attestation=self.attestation,
+            nonce=self.nonce,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """Which network the process belongs to."""
+
+    id: Bytes32
+    genesis: GenesisConfig
+
+    def __post_init__(self) -> None:
+        if network_id(self.genesis.record()) != self.id:
+            raise ValueError("id is not the hash of genesis")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpConfig:
+    """Where the process listens; loopback unless said otherwise."""
+
+    port: int
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFile:
+    """A secp256k1 secret, encrypted by `caimi.crypto.keystore`."""
+
+    file: Path
+    password_file: Path
+    """Its bytes without a final newline are the password."""
+    purpose: str
+    """As given to `encrypt_secret`, e.g. "validator-0/signing"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthRule:
+    """Final is what lies `depth` blocks below the tip."""
+
+    kind: Literal["depth"]
+    depth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalizedRule:
+    """Final is what the node's tag `finalized` names."""
+
+    kind: Literal["finalized"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EthereumLane:
+    """A registry contract."""
+
+    kind: Literal["ethereum"]
+    name: str
+    caip2: str
+    registry: Bytes32
+    """The contract's address, left-padded."""
+    endpoints: tuple[str, ...]
+    """JSON-RPC over HTTP. A validator compares all of them; a relay uses the first."""
+    finality: DepthRule | FinalizedRule
+    first_block: int = 0
+    """Block of the contract's creation, or a lower one."""
+    generation: int = 1
+    sender: KeyFile | None = None
+    """The account that pays for transactions. A relay needs it, a validator has none."""
+    note: str = ""
+    """Shown by /v1/status, e.g. that all endpoints are one node."""
+
+    def __post_init__(self) -> None:
+        if not self.endpoints:
+            raise ValueError("a lane needs an endpoint")
+
+    @property
+    def lane(self) -> Lane:
+        """The lane's identifiers."""
+        return Lane(chain=chain_hash(self.caip2), registry=self.registry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FabricPeer:
+    """A peer's gateway."""
+
+    endpoint: str
+    """host:port"""
+    tls_ca: Path
+    """PEM certificate of the authority that signed the peer's TLS certificate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FabricMember:
+    """The identity in the channel. It admits to the channel and grants nothing in the registry."""
+
+    msp: str
+    certificate: Path
+    private_key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FabricLane:
+    """A registry chaincode."""
+
+    kind: Literal["fabric"]
+    name: str
+    caip2: str
+    registry: Bytes32
+    """keccak256("channel/chaincode")."""
+    channel: str
+    chaincode: str
+    peers: tuple[FabricPeer, ...]
+    """A validator compares all of them; a relay uses the first."""
+    member: FabricMember
+    generation: int = 1
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.peers:
+            raise ValueError("a lane needs a peer")
+
+    @property
+    def lane(self) -> Lane:
+        """The lane's identifiers."""
+        return Lane(chain=chain_hash(self.caip2), registry=self.registry)
+
+
+LaneConfig = EthereumLane | FabricLane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrashAt:
+    """Where a devnet's process kills itself."""
+
+    step: str
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.step not in _STEPS or self.count < 1:
+            raise ValueError(f"no step {self.step!r}, or a count below 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatorEndpoint:
+    """A validator that a relay asks."""
+
+    signer: int
+    """Its place in the validator set, from 0."""
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningConfig:
+    """A relay's pace."""
+
+    poll_seconds: float = 0.2
+    answer_seconds: float = 10.0
+    resend_seconds: float = 10.0
+    replace_seconds: float = 60.0
+    max_attempts: int = 10
+    in_flight: int = 4
+    batch_calls: int = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatorConfig:
+    """A validator process."""
+
+    process: Literal["validator"]
+    name: str
+    network: NetworkConfig
+    lanes: tuple[LaneConfig, ...]
+    http: HttpConfig
+    store: Path
+    key: KeyFile
+    log: Path | None = None
+    """JSON lines; None is standard error."""
+    requests_per_second: float = 50.0
+    burst: int = 200
+    poll_seconds: float = 0.25
+    devnet: bool = False
+    crash_at: CrashAt | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.lanes, self.devnet, self.crash_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayConfig:
+    """A relay process."""
+
+    process: Literal["relay"]
+    name: str
+    network: NetworkConfig
+    lanes: tuple[LaneConfig, ...]
+    http: HttpConfig
+    store: Path
+    token_file: Path
+    """Its text without white space around is the bearer token of changing calls, at least 16 characters."""
+    validators: tuple[ValidatorEndpoint, ...]
+    log: Path | None = None
+    tuning: TuningConfig = TuningConfig()
+    devnet: bool = False
+    crash_at: CrashAt | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.lanes, self.devnet, self.crash_at)
+        if any(isinstance(lane, EthereumLane) and lane.sender is None for lane in self.lanes):
+            raise ValueError("every Ethereum lane of a relay needs a sender")
+        if len({v.signer for v in self.validators}) != len(self.validators):
+            raise ValueError("a signer is there twice")
+
+
+def read_config(kind: type[T], path: Path) -> T:
+    """Read the file of a process.
+
+    Raises:
+        ConfigRefused: It is missing, larger than 1 MiB, readable by others, or not an object of `kind`.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(_LONGEST + 1)
+    except OSError as error:
+        raise ConfigRefused(f"{path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise ConfigRefused(f"{path}: mode {mode:o}, expected 600")
+    if len(content) > _LONGEST:
+        raise ConfigRefused(f"{path}: longer than {_LONGEST} bytes")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigRefused(f"{path}: not UTF-8") from error
+    return read_json(kind, text)
+
+
+def _check(lanes: tuple[LaneConfig, ...], devnet: bool, crash_at: CrashAt | None) -> None:
+    if not lanes:
+        raise ValueError("no lane")
+    if len({lane.name for lane in lanes}) != len(lanes) or len({lane.lane for lane in lanes}) != len(lanes):
+        raise ValueError("a lane is there twice")
+    if crash_at is not None and not devnet:
+        raise ValueError("crash_at is for devnets only")

@@ -1,0 +1,52 @@
+"""The machine's clock, randomness and end: what the services get of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+from caimi.types.primitives import UnixSeconds
+
+__all__ = ["KillAt", "SystemClock", "SystemEntropy"]
+
+
+class SystemClock:
+    """`Clock` of this machine."""
+
+    def now(self) -> UnixSeconds:
+        """Seconds since the Unix epoch."""
+        return UnixSeconds(int(time.time()))
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never jumps."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+class SystemEntropy:
+    """`Entropy` of the operating system."""
+
+    def take(self, length: int) -> bytes:
+        """`length` fresh bytes."""
+        return os.urandom(length)
+
+
+class KillAt:
+    """`CrashPoints` of a devnet: kills this process when a step has been persisted for the n-th time."""
+
+    def __init__(self, step: str, count: int) -> None:
+        self._step = step
+        self._left = count
+
+    def reached(self, step: str) -> None:
+        """Never returns at the n-th time: nothing of this process runs after the step became durable."""
+        if step != self._step:
+            return
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
