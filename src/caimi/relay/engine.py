@@ -78,6 +78,7 @@ class Relay:
         tuning: RelayTuning | None = None,
     ) -> None:
         self._tuning = tuning or RelayTuning()
+        self.network = network
         self._store = store
         self._clock = clock
         self._entropy = entropy

@@ -1,0 +1,115 @@
+"""Serves an ASGI application and a process's work in one event loop, until a signal ends both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from caimi.apps.json_observer import JsonObserver
+from caimi.apps.problem import Forbidden, MalformedRequest, add_problems
+from caimi.apps.process_config import HttpConfig
+from caimi.apps.strict_json import ConfigRefused
+
+__all__ = ["BodyLimit", "bearer_check", "new_app", "read_token", "serve"]
+
+_SHORTEST_TOKEN: Final = 16
+_LONGEST_BODY: Final = 1 << 20
+
+
+def new_app(title: str, observer: JsonObserver) -> FastAPI:
+    """An application with what every process serves: /healthz, /metrics, problems, a limit on bodies."""
+    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None)
+    add_problems(app)
+    app.add_middleware(BodyLimit, limit=_LONGEST_BODY)
+
+    @app.get("/healthz", response_class=PlainTextResponse, summary="Whether the process lives")
+    async def healthz() -> str:  # pyright: ignore[reportUnusedFunction] - a route
+        return "ok\n"
+
+    @app.get("/metrics", response_class=PlainTextResponse, summary="Numbers in Prometheus' text format")
+    async def metrics() -> str:  # pyright: ignore[reportUnusedFunction] - a route
+        return observer.metrics()
+
+    return app
+
+
+class BodyLimit:
+    """Middleware that ends a request whose body is longer than `limit` bytes."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        """ASGI."""
+        left = self._limit
+
+        async def counted() -> Any:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise MalformedRequest(f"the body is longer than {self._limit} bytes")
+            return message
+
+        await self._app(scope, counted if scope["type"] == "http" else receive, send)
+
+
+def read_token(path: Path) -> str:
+    """The token of changing calls.
+
+    Raises:
+        ConfigRefused: The file is missing or too short.
+    """
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigRefused(f"{path}: cannot be read") from error
+    if len(token) < _SHORTEST_TOKEN:
+        raise ConfigRefused(f"{path}: shorter than {_SHORTEST_TOKEN} characters")
+    return token
+
+
+def bearer_check(token: str) -> Callable[[Request], Coroutine[Any, Any, None]]:
+    """A dependency that lets only requests with the token pass."""
+    expected = f"Bearer {token}".encode()
+
+    async def check(request: Request) -> None:
+        given = request.headers.get("authorization", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(given, expected):
+            raise Forbidden
+
+    return check
+
+
+async def serve(app: FastAPI, http: HttpConfig, work: Coroutine[Any, Any, None]) -> None:
+    """Serve until SIGTERM or SIGINT; an error of `work` ends the process."""
+    server = Server(
+        app, address=http.host, port=http.port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False
+    )
+    loop = asyncio.get_running_loop()
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    serving = asyncio.create_task(server.serve())
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(ending.wait())
+    done, _ = await asyncio.wait((serving, working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    working.cancel()
+    waiting.cancel()
+    if serving not in done:
+        server.stop()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    for task in done:
+        task.result()
