@@ -41,6 +41,7 @@ class KuboNode:
         }
         self._daemon: subprocess.Popen[bytes] | None = None
         self.rpc_url = ""
+        self.gateway_url = ""
 
     def __enter__(self) -> KuboNode:
         try:
@@ -88,6 +89,22 @@ class KuboNode:
         answer.raise_for_status()
         return str(json.loads(answer.text.splitlines()[-1])["Hash"])
 
+    def collect_garbage(self) -> None:
+        """Remove every block that no pin holds."""
+        self._post("repo/gc")
+
+    def forget_everything(self) -> None:
+        """Unpin and remove all blocks."""
+        keys = json.loads(self._post("pin/ls", type="recursive")).get("Keys", {})  # absent when nothing is pinned
+        for cid in keys:
+            self._post("pin/rm", arg=cid)
+        self.collect_garbage()
+
+    def _post(self, command: str, **params: str) -> str:
+        answer = httpx2.post(f"{self.rpc_url}/api/v0/{command}", params=params, timeout=60.0, trust_env=False)
+        answer.raise_for_status()
+        return answer.text
+
     def _start(self) -> None:
         self._call("init", "--profile=test")
         self._call("config", "--json", "Addresses.Gateway", '"/ip4/127.0.0.1/tcp/0"')
@@ -100,6 +117,7 @@ class KuboNode:
             if self._daemon.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"Kubo did not start: {(self._folder / 'daemon.log').read_text()[-2000:]}")
             time.sleep(0.05)
+        self.gateway_url = (self._folder / "repo" / "gateway").read_text().strip()
 
     def _answers(self, api: Path) -> bool:
         parts = api.read_text().strip().split("/")  # /ip4/127.0.0.1/tcp/<port>
