@@ -53,12 +53,7 @@ func New(channel, chaincode string) *Ledger {
 
 // Simulate runs a proposal against committed state.
 func (l *Ledger) Simulate(chaincode shim.Chaincode, proposal Proposal) *Transaction {
-	if proposal.Invoked == "" {
-		proposal.Invoked = l.chaincode
-	}
-	stub := &Stub{ledger: l, proposal: proposal, result: &Transaction{
-		Reads: map[string]uint64{}, Writes: map[string][]byte{}, Private: map[string][]byte{},
-	}}
+	stub := NewStub(l, proposal)
 	stub.result.Response = chaincode.Invoke(stub)
 	return stub.result
 }
@@ -94,12 +89,13 @@ type Stub struct {
 	ledger   *Ledger
 	proposal Proposal
 	result   *Transaction
-	batch    bool
-	Broken   error // what every read answers, if not nil
 }
 
-// NewStub makes a stub for calls outside a transaction.
+// NewStub makes the stub of one proposal.
 func NewStub(l *Ledger, proposal Proposal) *Stub {
+	if proposal.Invoked == "" {
+		proposal.Invoked = l.chaincode
+	}
 	return &Stub{ledger: l, proposal: proposal, result: &Transaction{
 		Reads: map[string]uint64{}, Writes: map[string][]byte{}, Private: map[string][]byte{},
 	}}
@@ -120,9 +116,6 @@ func (s *Stub) GetTxTimestamp() (*timestamppb.Timestamp, error) {
 
 // GetState reads committed state only: a stub does not see its own writes.
 func (s *Stub) GetState(key string) ([]byte, error) {
-	if s.Broken != nil {
-		return nil, s.Broken
-	}
 	found := s.ledger.values[key]
 	s.result.Reads[key] = found.height
 	return found.value, nil
@@ -131,11 +124,10 @@ func (s *Stub) GetState(key string) ([]byte, error) {
 func (s *Stub) GetMultipleStates(keys ...string) ([][]byte, error) {
 	values := make([][]byte, len(keys))
 	for i, key := range keys {
-		value, err := s.GetState(key)
-		if err != nil {
+		var err error
+		if values[i], err = s.GetState(key); err != nil {
 			return nil, err
 		}
-		values[i] = value
 	}
 	return values, nil
 }
@@ -146,9 +138,6 @@ func (s *Stub) PutState(key string, value []byte) error {
 }
 
 func (s *Stub) GetPrivateData(_, key string) ([]byte, error) {
-	if s.Broken != nil {
-		return nil, s.Broken
-	}
 	return s.ledger.private[key], nil
 }
 
@@ -157,12 +146,9 @@ func (s *Stub) PutPrivateData(_, key string, value []byte) error {
 	return nil
 }
 
-func (s *Stub) StartWriteBatch() { s.batch = true }
+func (s *Stub) StartWriteBatch() {}
 
-func (s *Stub) FinishWriteBatch() error {
-	s.batch = false
-	return nil
-}
+func (s *Stub) FinishWriteBatch() error { return nil }
 
 func (s *Stub) SetEvent(_ string, payload []byte) error {
 	s.result.Event = payload

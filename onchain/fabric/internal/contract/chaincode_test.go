@@ -1,0 +1,212 @@
+package contract
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+
+	"caimi.local/onchain/fabric/internal/ledgertest"
+	"caimi.local/onchain/fabric/internal/state"
+	"caimi.local/onchain/fabric/internal/wire"
+)
+
+func TestRejectsEverythingBeforeInit(t *testing.T) {
+	w := emptyWorld(t)
+	w.refuseCall("NotInitialised", "abort", word("id"))
+	w.refuse("NotInitialised", "view", encoded("version"))
+	w.refuse("NotInitialised", "nonsense", nil)
+}
+
+func TestRejectsSecondInit(t *testing.T) {
+	newWorld(t).refuse("AlreadyInitialised", "init", wire.EncodeFields(config))
+}
+
+func TestRejectsUnlawfulConfiguration(t *testing.T) {
+	five := append(addresses(validators...), stranger.address())
+	zero := wire.Address{}
+	for want, change := range map[string]func(*state.Config){
+		"BadQuorum: 3, 1, 2":  func(c *state.Config) { c.Genesis.Validators = c.Genesis.Validators[:3] },
+		"BadQuorum: 4, 0, 2":  func(c *state.Config) { c.Genesis.F = 0 },
+		"BadQuorum: 4, 2, 2":  func(c *state.Config) { c.Genesis.F = 2 },
+		"BadQuorum: 4, 1, 1":  func(c *state.Config) { c.Genesis.T = 1 },
+		"BadQuorum: 5, 1, 5":  func(c *state.Config) { c.Genesis.Validators, c.Genesis.T = five, 5 },
+		"BadQuorum: 65, 1, 2": func(c *state.Config) { c.Genesis.Validators = make([]wire.Address, 65) },
+		"ZeroAmount":          func(c *state.Config) { c.MinDeposit = amount(0) },
+		"OutOfRange: 32, 4294967296": func(c *state.Config) {
+			c.ClockWindow = 1 << 32
+		},
+	} {
+		changed := config
+		change(&changed)
+		emptyWorld(t).refuse(want, "init", wire.EncodeFields(changed))
+	}
+	for name, change := range map[string]func(*wire.Genesis){
+		"a validator twice": func(g *wire.Genesis) { g.Validators = addresses("a", "b", "c", "a") },
+		"a zero validator":  func(g *wire.Genesis) { g.Validators = append(addresses("a", "b", "c"), zero) },
+		"no operator":       func(g *wire.Genesis) { g.Operators = nil },
+		"an operator twice": func(g *wire.Genesis) { g.Operators = addresses("a", "a") },
+		"a zero operator":   func(g *wire.Genesis) { g.Operators = []wire.Address{zero} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := config
+			change(&changed.Genesis)
+			emptyWorld(t).refuse("BadValidatorSet", "init", wire.EncodeFields(changed))
+		})
+	}
+}
+
+func TestRejectsInitUnderAnotherName(t *testing.T) {
+	w := emptyWorld(t)
+	for _, change := range []func(*state.Config){
+		func(c *state.Config) { c.Channel = "another" },
+		func(c *state.Config) { c.Chaincode = "another" },
+		func(c *state.Config) { c.Channel, c.Chaincode = "caimi/registry", "" },
+	} {
+		changed := config
+		change(&changed)
+		w.refuse("WrongRegistry", "init", wire.EncodeFields(changed))
+	}
+	w.invoked = "another"
+	w.refuse("WrongRegistry", "init", wire.EncodeFields(config))
+}
+
+func TestRejectsMalformedInit(t *testing.T) {
+	good := wire.EncodeFields(config)
+	for _, data := range [][]byte{nil, good[:len(good)-32], append(good, make([]byte, 32)...)} {
+		emptyWorld(t).refuse("BadEncoding", "init", data)
+	}
+}
+
+func TestRejectsClocksApart(t *testing.T) {
+	w := newWorld(t)
+	p := homePublication()
+	for _, skew := range []int64{-window - 1, window + 1, 86_400} {
+		w.clock = w.now + skew
+		w.refuseCall("ClockSkew", "lockModel", p, publisher.sign(digestOf(p)))
+	}
+	w.clock = w.now + window
+	w.lock(p)
+	empty := emptyWorld(t)
+	empty.clock = start + window + 1
+	empty.refuse("ClockSkew: 1800000000, 1800000031", "init", wire.EncodeFields(config))
+}
+
+// A post-dated abort and a back-dated commit beyond the window are refused: the clock of the endorser is true.
+func TestRejectsFalseTimesAroundTheDeadline(t *testing.T) {
+	w := newWorld(t)
+	id := w.lock(homePublication())
+	w.now, w.clock = deadline+1, deadline-window
+	w.refuseCall("ClockSkew", "abort", id)
+	run := runOf(other, 1, lockedBy(id))
+	w.now, w.clock = deadline, deadline+window+1
+	w.refuseCall("ClockSkew", "applyRun", run.certificate, run.items, run.proof)
+}
+
+func TestRejectsCallsThroughAnotherChaincode(t *testing.T) {
+	w := newWorld(t)
+	p := homePublication()
+	w.invoked = "another"
+	w.refuseCall("ForbiddenCaller", "lockModel", p, publisher.sign(digestOf(p)))
+}
+
+func TestRejectsWhatIsNoCall(t *testing.T) {
+	w := newWorld(t)
+	for _, data := range [][]byte{nil, {1, 2, 3}, {1, 2, 3, 4}, encoded("fundWithPermit", wire.Address{})} {
+		w.refuse("UnknownFunction", "call", data)
+		w.refuse("UnknownFunction", "view", data)
+	}
+	w.refuse("UnknownFunction", "nonsense", encoded("version"))
+	w.refuse("UnknownFunction", "call", encoded("version"))
+	w.refuse("UnknownFunction", "view", encoded("abort", word("id")))
+	w.refuse("BadEncoding", "call", append(encoded("abort", word("id")), 0))
+	w.refuse("BadEncoding", "call", encoded("abort", word("id"))[:35])
+	w.refuse("BadEncoding", "view", append(encoded("version"), make([]byte, 32)...))
+}
+
+func TestRejectsOtherCountsOfArguments(t *testing.T) {
+	stub := &countedStub{Stub: ledgertest.NewStub(ledgertest.New("caimi", "registry"), ledgertest.Proposal{})}
+	for _, stub.arguments = range [][][]byte{nil, {[]byte("view")}, {[]byte("view"), nil, nil}} {
+		if answer := (&Chaincode{Clock: time.Now}).Invoke(stub); answer.GetMessage() != "UnknownFunction" {
+			t.Errorf("%d arguments: %q", len(stub.arguments), answer.GetMessage())
+		}
+	}
+}
+
+type countedStub struct {
+	*ledgertest.Stub
+	arguments [][]byte
+}
+
+func (s *countedStub) GetArgs() [][]byte { return s.arguments }
+
+// A peer that fails to read is no refusal: the client must not believe what was decided upon nothing.
+func TestFailingReadsDecideNothing(t *testing.T) {
+	w := newWorld(t)
+	p := homePublication()
+	for _, after := range []int{0, 1, 2, 4} {
+		stub := &failingStub{left: after, Stub: ledgertest.NewStub(w.ledger, ledgertest.Proposal{
+			Function: "call", Argument: encoded("lockModel", p, publisher.sign(digestOf(p))), Timestamp: time.Unix(start, 0),
+		})}
+		answer := w.chaincode().Invoke(stub)
+		if answer.GetStatus() == shim.OK || !strings.HasPrefix(answer.GetMessage(), "ledger: ") {
+			t.Errorf("after %d reads: %d %q", after, answer.GetStatus(), answer.GetMessage())
+		}
+		requireNoWrites(t, stub.Transaction())
+	}
+}
+
+type failingStub struct {
+	*ledgertest.Stub
+	left int
+}
+
+func (s *failingStub) GetState(key string) ([]byte, error) {
+	if s.left--; s.left < 0 {
+		return nil, errors.New("connection lost")
+	}
+	return s.Stub.GetState(key)
+}
+
+func TestViewsOfAnEmptyRegistry(t *testing.T) {
+	w := newWorld(t)
+	var version uint16
+	if w.view("version", &version); version != 1 {
+		t.Errorf("version %d", version)
+	}
+	var id wire.Bytes32
+	if w.view("network", &id); id != network {
+		t.Errorf("network %s", id.Hex())
+	}
+	var lane wire.Lane
+	if w.view("lane", &lane); lane != own {
+		t.Errorf("lane %v", lane)
+	}
+	var deposit wire.Uint128
+	if w.view("minDeposit", &deposit); deposit != amount(100) {
+		t.Errorf("minDeposit %s", deposit.Big())
+	}
+	var seconds uint64
+	if w.view("clockWindow", &seconds); seconds != window {
+		t.Errorf("clockWindow %d", seconds)
+	}
+	answer := w.simulate("view", encoded("validatorSet")).Response.GetPayload()
+	var epoch uint64
+	var f, threshold uint8
+	var set []wire.Address
+	if err := wire.Decode(answer, wire.CallLimit, &epoch, &f, &threshold, &set); err != nil {
+		t.Fatal(err)
+	}
+	if epoch != 1 || f != 1 || threshold != 2 || len(set) != 4 || set[3] != validators[3].address() {
+		t.Errorf("validatorSet %d %d %d %v", epoch, f, threshold, set)
+	}
+	if record := w.publication(word("nothing")); record.Role != 0 || record.Name != "" || record.Mirrors == nil {
+		t.Errorf("unknown publication %+v", record)
+	}
+	var lease wire.LeaseRequest
+	if w.view("lease", &lease, word("nothing")); lease != (wire.LeaseRequest{}) {
+		t.Errorf("unknown lease %+v", lease)
+	}
+}

@@ -1,0 +1,124 @@
+package contract
+
+import (
+	"testing"
+
+	"caimi.local/onchain/fabric/internal/wire"
+)
+
+func TestCommitAndAbortExcludeEachOther(t *testing.T) {
+	w := newWorld(t)
+	id := w.lock(homePublication())
+	w.refuseCall("DeadlineNotPassed: 1800000600, 1800000000", "abort", id)
+	w.carry(other, 1, lockedBy(id))
+	w.now = deadline + 1
+	w.refuseCall("NotLocked: 2", "abort", id)
+	notes := w.carry(other, 2, refusedBy(id))
+	if notes[0].Disposition != ignored || w.publication(id).State != stateCommitted || w.balance(publisher) != 900 {
+		t.Errorf("%+v %+v", notes, w.publication(id))
+	}
+}
+
+func TestAbortGivesTheDepositBackOnce(t *testing.T) {
+	w := newWorld(t)
+	id := w.lock(homePublication())
+	w.now = deadline + 1
+	if notes := w.carry(other, 1, lockedBy(id)); notes[0].Code != wire.PastDeadline.Number {
+		t.Errorf("%+v", notes)
+	}
+	w.call("abort", id)
+	w.repeat("abort", id)
+	notes := w.carry(other, 2, lockedBy(id))
+	if notes[0].Code != wire.AlreadyDecided.Number || w.balance(publisher) != 1000 {
+		t.Errorf("%+v, balance %d", notes, w.balance(publisher))
+	}
+}
+
+func TestMirrorFollowsHomeOnly(t *testing.T) {
+	w := newWorld(t)
+	id := w.lock(mirrorPublication())
+	if notes := w.carry(elsewhere, 1, outcomeOf(id, stateAborted)); notes[0].Code != wire.WrongAuthority.Number {
+		t.Errorf("%+v", notes)
+	}
+	w.refuseCall("NotHome", "abort", id)
+	w.now = deadline + 100_000 // mirrors look at no clock
+	w.carry(other, 1, outcomeOf(id, stateCommitted))
+	if s := w.publication(id).State; s != stateCommitted {
+		t.Errorf("state %d", s)
+	}
+	if notes := w.carry(other, 2, outcomeOf(id, stateAborted)); notes[0].Code != wire.AlreadyDecided.Number {
+		t.Errorf("%+v", notes)
+	}
+}
+
+func TestLateLockMeetsEarlyOutcome(t *testing.T) {
+	for early, want := range map[uint8]uint8{stateCommitted: stateCommitted, stateAborted: stateAborted} {
+		w := newWorld(t)
+		p := mirrorPublication()
+		if notes := w.carry(other, 1, outcomeOf(digestOf(p), early)); notes[0].Disposition != pending {
+			t.Errorf("%+v", notes)
+		}
+		if id := w.lock(p); w.publication(id).State != want {
+			t.Errorf("state %d, want %d", w.publication(id).State, want)
+		}
+	}
+}
+
+func TestEarlyOutcomeOfAnotherIsNotHomes(t *testing.T) {
+	w := newWorld(t)
+	p := mirrorPublication()
+	w.carry(elsewhere, 1, outcomeOf(digestOf(p), stateAborted))
+	if id := w.lock(p); w.publication(id).State != stateLocked {
+		t.Errorf("state %d", w.publication(id).State)
+	}
+}
+
+func TestEachEventOnce(t *testing.T) {
+	w := newWorld(t)
+	id := w.lock(homePublication())
+	run := runOf(other, 1, lockedBy(id))
+	w.call("applyRun", run.certificate, run.items, run.proof)
+	w.repeat("applyRun", run.certificate, run.items, run.proof)
+	var marked uint8
+	if w.view("isMarked", &marked, other, uint64(1), uint64(1)); marked != 1 {
+		t.Error("not marked")
+	}
+	for _, not := range [][]any{{other, uint64(1), uint64(2)}, {other, uint64(2), uint64(1)}, {elsewhere, uint64(1), uint64(1)}} {
+		if w.view("isMarked", &marked, not...); marked != 0 {
+			t.Errorf("marked %v", not)
+		}
+	}
+}
+
+func TestRejectsRunOfAnotherNetwork(t *testing.T) {
+	w := newWorld(t)
+	run := runOf(other, 1, lockedBy(word("id")))
+	run.certificate.Checkpoint.Height++
+	w.refuseCall("WrongSigner", "applyRun", run.certificate, run.items, run.proof)
+}
+
+func TestHigherVersionSupersedes(t *testing.T) {
+	w := newWorld(t)
+	var ids []wire.Bytes32
+	for i, version := range []uint64{2, 5, 3} {
+		p := homePublication()
+		p.Version, p.Nonce = version, word(string(rune('a'+i)))
+		id := w.lock(p)
+		ids = append(ids, id)
+		w.carry(other, uint64(i+1), lockedBy(id))
+	}
+	for i, want := range []uint8{stateSuperseded, stateCommitted, stateSuperseded} {
+		if s := w.publication(ids[i]).State; s != want {
+			t.Errorf("%d: state %d, want %d", i, s, want)
+		}
+	}
+	if w.balance(publisher) != 900 {
+		t.Errorf("balance %d", w.balance(publisher))
+	}
+	p := mirrorPublication()
+	id := w.lock(p)
+	w.carry(other, 4, supersededBy(id, 9), outcomeOf(id, stateCommitted))
+	if s := w.publication(id).State; s != stateSuperseded {
+		t.Errorf("mirror: state %d", s)
+	}
+}
