@@ -82,7 +82,8 @@ class SimulatedChain:
             height=node.tip.height,
             final_height=node.final.height,
             final_hash=node.final.hash,
-            time=node.tip.time,
+            # Where transactions bring their own time, it is that of a call sent now.
+            time=node.tip.time if node.ledger.slots is Slots.NUMBERED else node.ledger.time(),
         )
 
     async def events(self, first: Sequence, limit: int) -> tuple[FinalEvent, ...]:

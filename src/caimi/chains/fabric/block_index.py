@@ -1,0 +1,199 @@
+"""Follows the channel's blocks and derives from them what the registry did: events by number, leases by height.
+
+Blocks are pulled when something is asked, up to the tip that the peer names, over a stream that stays open in between.
+Nothing is stored: after a restart the channel is read again from block 0, whose hash is the channel's identity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Final
+
+from caimi.chains.fabric.blocks import BlockLimits, FabricBlock
+from caimi.chains.fabric.client import FabricGateway
+from caimi.chains.fabric.deliver import BlockStream
+from caimi.chains.fabric.errors import FabricError
+from caimi.chains.fabric.notes import EVENT_NAME, Notes, read_notes
+from caimi.chains.fabric.port_errors import BrokenLedger, port_error
+from caimi.chains.fabric.transaction import ChainInfo
+from caimi.ports.chain import ChainUnavailable, FinalEvent
+from caimi.types.errors import WrongChain
+from caimi.types.primitives import Bytes32, Sequence, UnixSeconds, bytes32
+from caimi.types.records import Item
+from caimi.wire.chain_ids import chain_hash, fabric_chain_id
+
+__all__ = ["BlockIndex"]
+
+_NANOSECONDS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Leases:
+    height: int
+    identifiers: tuple[Bytes32, ...]
+
+
+class BlockIndex:
+    """The registry's part of one channel, as one peer shows it."""
+
+    def __init__(
+        self,
+        gateway: FabricGateway,
+        *,
+        chaincode: str,
+        chain: Bytes32,
+        limits: BlockLimits | None = None,
+        block_seconds: float = 5.0,
+    ) -> None:
+        """Begin with nothing known.
+
+        Arguments:
+            chaincode: name of the registry's chaincode.
+            chain: keccak256 of the channel's CAIP-2 id, which block 0 has to confirm.
+            block_seconds: how long the peer may take to deliver a block that it says it has.
+        """
+        self._gateway = gateway
+        self._chaincode = chaincode
+        self._chain = chain
+        self._seconds = block_seconds
+        self._stream = BlockStream(gateway.transport, identity=gateway.identity, channel=gateway.channel, limits=limits)
+        self._open: AsyncGenerator[FabricBlock, None] | None = None
+        self._lock = asyncio.Lock()
+        self._hashes: list[Bytes32] = []
+        self._events: list[FinalEvent] = []
+        self._leases: list[_Leases] = []
+        self._time = 0
+
+    @property
+    def height(self) -> int:
+        """Number of the newest block read, -1 before the first."""
+        return len(self._hashes) - 1
+
+    @property
+    def time(self) -> UnixSeconds:
+        """Latest timestamp of a valid transaction: the channel's clock."""
+        return UnixSeconds(self._time)
+
+    def hash_at(self, height: int) -> Bytes32 | None:
+        """Header hash of a block that was read."""
+        return self._hashes[height] if 0 <= height <= self.height else None
+
+    def events(self, first: int, limit: int) -> tuple[FinalEvent, ...]:
+        """Events that were read, numbered from `first` (at least 1) on, at most `limit`."""
+        return tuple(self._events[first - 1 : first - 1 + limit])
+
+    def leases_above(self, height: int) -> tuple[Bytes32, ...]:
+        """Leases opened in blocks above `height`."""
+        start = bisect_right(self._leases, height, key=lambda leases: leases.height)
+        return tuple(identifier for leases in self._leases[start:] for identifier in leases.identifiers)
+
+    async def verify_chain(self) -> None:
+        """Check once that the peer is of this channel.
+
+        Raises:
+            WrongChain: Its block 0 is another one; the note names its CAIP-2 id.
+            ChainUnavailable, BrokenLedger: Of the peer.
+        """
+        if not self._hashes:
+            # The stream waits for a peer that is down; a question does not.
+            await self._ask()
+            await self._read(0)
+
+    async def advance(self) -> None:
+        """Read up to the tip that the peer names.
+
+        Raises:
+            ChainUnavailable: It does not answer, or not in time; what was read is kept.
+            BrokenLedger: Its blocks or events are not what they must be, or not those that it showed before.
+            WrongChain: It is of another channel.
+        """
+        info = await self._ask()
+        tip = info.height - 1
+        await self._read(tip)
+        # A peer that lags behind what it (or the peer before it at this address) has shown is waited for.
+        if self.hash_at(tip) != info.head_hash:
+            raise BrokenLedger(f"block {tip} is not the one that the peer showed before")
+
+    async def close(self) -> None:
+        """End the stream."""
+        if self._open is not None:
+            stream, self._open = self._open, None
+            await stream.aclose()
+
+    async def _ask(self) -> ChainInfo:
+        try:
+            return await self._gateway.chain_info()
+        except FabricError as error:
+            raise port_error(error) from error
+
+    async def _read(self, upto: int) -> None:
+        async with self._lock:
+            while self.height < upto:
+                self._take(await self._next())
+
+    async def _next(self) -> FabricBlock:
+        if self._open is None:
+            before = self._hashes[-1] if self._hashes else None
+            self._open = self._stream.blocks(self.height + 1, previous_hash=before)
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await anext(self._open)
+        except TimeoutError as error:
+            # The generator ended with the timeout; the next reading begins a new one.
+            self._open = None
+            raise ChainUnavailable(f"no block {self.height + 1} within {self._seconds} s") from error
+        except FabricError as error:
+            self._open = None
+            raise port_error(error) from error
+        except asyncio.CancelledError:
+            self._open = None
+            raise
+
+    def _take(self, block: FabricBlock) -> None:
+        if block.number == 0:
+            self._check_channel(block)
+        events: list[FinalEvent] = []
+        leases: list[Bytes32] = []
+        time = self._time
+        for transaction in block.transactions:
+            if not transaction.is_valid:
+                continue
+            at = transaction.timestamp_ns // _NANOSECONDS
+            time = max(time, at)
+            event = transaction.event
+            if event is None or event.chaincode != self._chaincode:
+                continue
+            if event.name != EVENT_NAME:
+                raise BrokenLedger(f"transaction {transaction.tx_id} has an event named {event.name!r}")
+            notes = read_notes(event.payload)
+            events += self._numbered(notes, len(self._events) + len(events), block, transaction.tx_id, at)
+            leases += notes.leases
+        # All or nothing: a block that cannot be read leaves no half of it behind.
+        self._hashes.append(bytes32(block.hash))
+        self._events += events
+        self._time = time
+        if leases:
+            self._leases.append(_Leases(height=block.number, identifiers=tuple(leases)))
+
+    def _numbered(self, notes: Notes, known: int, block: FabricBlock, tx_id: str, at: int) -> list[FinalEvent]:
+        return [
+            FinalEvent(
+                item=Item(sequence=Sequence(known + place), event=event),
+                height=block.number,
+                block_hash=bytes32(block.hash),
+                transaction=tx_id,
+                time=UnixSeconds(at),
+            )
+            for place, event in enumerate(notes.events, start=1)
+        ]
+
+    def _check_channel(self, block: FabricBlock) -> None:
+        caip2 = fabric_chain_id(bytes32(block.hash))
+        actual = chain_hash(caip2)
+        if actual != self._chain:
+            error = WrongChain(self._chain, actual)
+            error.add_note(f"the peer is of {caip2}")
+            raise error

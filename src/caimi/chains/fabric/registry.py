@@ -1,0 +1,223 @@
+"""`ChainPort` over one Fabric peer: evaluates views, endorses calls, sends them, tells what became of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from caimi.chains.fabric.block_index import BlockIndex
+from caimi.chains.fabric.client import FabricGateway
+from caimi.chains.fabric.errors import CommitStatusError, FabricError, ValidationCode
+from caimi.chains.fabric.port_errors import BrokenLedger, port_error
+from caimi.chains.fabric.transaction import Committed, EndorsedTransaction
+from caimi.ports.chain import (
+    CallStatus,
+    ChainUnavailable,
+    FinalEvent,
+    Head,
+    Included,
+    NotIncluded,
+    PreparedCall,
+    PublicationView,
+    Reverted,
+    StatusUnknown,
+    ValidatorSetView,
+)
+from caimi.ports.registry_views import (
+    decode_view,
+    encode_view,
+    read_bytes32,
+    read_publication,
+    read_validator_set,
+)
+from caimi.types.errors import BadEncoding, OutOfRange, WrongRegistry
+from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence, UnixSeconds
+from caimi.types.records import Lane
+from caimi.wire.chain_ids import fabric_registry
+
+__all__ = ["FabricRegistry"]
+
+T = TypeVar("T")
+
+_NANOSECONDS: Final = 1_000_000_000
+_STATUS_SECONDS: Final = 0.5
+_WAITED_IN_VAIN: Final = "DEADLINE_EXCEEDED"
+
+
+class FabricRegistry:
+    """Reads one registry chaincode and sends calls to it, as one member of the channel."""
+
+    def __init__(
+        self,
+        gateway: FabricGateway,
+        *,
+        lane: Lane,
+        chaincode: str,
+        status_seconds: float = _STATUS_SECONDS,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Use the peer behind `gateway`, which the caller closes.
+
+        Arguments:
+            status_seconds: how long `status` waits for a transaction that the peer has not seen in a block.
+            clock_ns: the clock from which the gateway takes the timestamps of its transactions.
+
+        Raises:
+            WrongRegistry: `lane` is not that of this chaincode on the gateway's channel.
+        """
+        expected = fabric_registry(gateway.channel, chaincode)
+        if lane.registry != expected:
+            raise WrongRegistry(lane.registry, expected)
+        self._gateway = gateway
+        self._lane = lane
+        self._chaincode = chaincode
+        self._status_seconds = status_seconds
+        self._clock_ns = clock_ns
+        self.index = BlockIndex(gateway, chaincode=chaincode, chain=lane.chain)
+
+    @property
+    def lane(self) -> Lane:
+        """The lane this port reads."""
+        return self._lane
+
+    async def close(self) -> None:
+        """End the stream of blocks."""
+        await self.index.close()
+
+    async def verify_site(self) -> Bytes32:
+        """Check once, at the start, that a registry of this lane answers; its network id is returned.
+
+        Raises:
+            WrongChain: The peer is of another channel.
+            NotInitialised: The registry is not created yet.
+            WrongRegistry: The chaincode says that it is another lane.
+        """
+        lane: Lane = await self.view("lane", _only("lane"))
+        if lane != self._lane:
+            raise WrongRegistry(self._lane.registry, lane.registry)
+        return await self.view("network", _only("network"))
+
+    async def head(self) -> Head:
+        """See `ChainReader.head`: committed is final.
+
+        A channel has no clock of its own: a call is judged by the timestamp that its sender gives it, which endorsers
+        compare with theirs. So the time is that of a call sent now, and never before one that is on the ledger.
+        """
+        await self.index.advance()
+        height, final = self.index.height, self.index.hash_at(self.index.height)
+        if final is None:
+            raise ChainUnavailable("the channel has no block")
+        now = UnixSeconds(max(self.index.time, self._clock_ns() // _NANOSECONDS))
+        return Head(height=height, final_height=height, final_hash=final, time=now)
+
+    async def events(self, first: Sequence, limit: int) -> tuple[FinalEvent, ...]:
+        """See `ChainReader.events`. Raises also `BrokenLedger`."""
+        if first < 1:
+            raise OutOfRange(64, first)
+        await self.index.advance()
+        return self.index.events(first, limit)
+
+    async def block_hash(self, height: int) -> Bytes32 | None:
+        """See `ChainReader.block_hash`."""
+        if height > self.index.height:
+            await self.index.advance()
+        else:
+            await self.index.verify_chain()
+        return self.index.hash_at(height)
+
+    async def publication(self, identifier: PublicationId) -> PublicationView | None:
+        """See `ChainReader.publication`."""
+        return await self.view("publication", read_publication, identifier)
+
+    async def balance(self, account: Address) -> int:
+        """See `ChainReader.balance`."""
+        return await self.view("balance", _only("balance"), account)
+
+    async def tokens(self, account: Address) -> int:
+        """See `ChainReader.tokens`."""
+        return await self.view("tokens", _only("tokens"), account)
+
+    async def receipt_of(self, request: Bytes32) -> Bytes32 | None:
+        """See `ChainReader.receipt_of`."""
+        return await self.view("receiptOf", lambda answer: read_bytes32("receiptOf", answer), request)
+
+    async def is_marked(self, source: Lane, generation: Generation, sequence: Sequence) -> bool:
+        """See `ChainReader.is_marked`."""
+        return await self.view("isMarked", _only("isMarked"), source, generation, sequence)
+
+    async def validator_set(self) -> ValidatorSetView:
+        """See `ChainReader.validator_set`."""
+        return await self.view("validatorSet", read_validator_set)
+
+    async def view(self, name: str, read: Callable[[bytes], T], *arguments: Any) -> T:
+        """Ask for a view and read its answer.
+
+        Raises:
+            Refusal: Of the chaincode.
+            ChainUnavailable, CallRejected, BrokenLedger, WrongChain: Of the peer.
+        """
+        await self.index.verify_chain()
+        try:
+            answer = await self._gateway.evaluate(self._chaincode, "view", (encode_view(name, *arguments),))
+        except FabricError as error:
+            raise port_error(error) from error
+        try:
+            return read(answer)
+        except BadEncoding as error:
+            raise BrokenLedger(f"the answer of view {name} is not canonical") from error
+
+    async def next_slot(self) -> int | None:
+        """None: a member's transactions are not numbered."""
+        await self.index.verify_chain()
+        return None
+
+    async def prepare(self, call: bytes, *, slot: int | None) -> PreparedCall:
+        """See `ChainPort.prepare`: collects the endorsements; `slot` means nothing here.
+
+        Raises:
+            Refusal: The registry would refuse it.
+            CallTooLarge: No message holds it.
+            CallRejected: The peers do not accept it.
+            ChainUnavailable, BrokenLedger, WrongChain: Of the peer.
+        """
+        del slot
+        await self.index.verify_chain()
+        prepared = self._gateway.prepare(self._chaincode, "call", (call,))
+        try:
+            endorsed = await self._gateway.endorse(prepared)
+        except FabricError as error:
+            raise port_error(error) from error
+        return PreparedCall(transaction=endorsed.tx_id, raw=endorsed.envelope, slot=None)
+
+    async def send(self, prepared: PreparedCall) -> None:
+        """See `ChainPort.send`. Raises also `CallRejected`, if the peer does not take the bytes."""
+        await self.index.verify_chain()
+        endorsed = EndorsedTransaction(
+            tx_id=prepared.transaction, channel=self._gateway.channel, envelope=prepared.raw, result=b""
+        )
+        try:
+            await self._gateway.submit(endorsed)
+        except FabricError as error:
+            raise port_error(error) from error
+
+    async def status(self, prepared: PreparedCall) -> CallStatus:
+        """See `ChainPort.status`. A peer that does not answer gives `StatusUnknown`; nothing is ever `Lost`."""
+        try:
+            await self.index.verify_chain()
+            found = await self._gateway.commit_status(prepared.transaction, timeout_s=self._status_seconds)
+        except ChainUnavailable as error:
+            return StatusUnknown(because=str(error))
+        except CommitStatusError as error:
+            # The peer waited for a block with it: it may still come, and sending the same bytes again is harmless.
+            return NotIncluded() if error.status == _WAITED_IN_VAIN else StatusUnknown(because=str(error))
+        if isinstance(found, Committed):
+            return Included(height=found.block_number, final=True)
+        if found.code is ValidationCode.DUPLICATE_TXID:
+            return StatusUnknown(because="the peer tells of the repetition, not of the transaction")
+        return Reverted(cause=found.code.name, final=True)
+
+
+def _only(name: str) -> Callable[[bytes], Any]:
+    # Reader of a view that gives one value.
+    return lambda answer: decode_view(name, answer)[0]
