@@ -100,6 +100,11 @@ def group_suite() -> Case:
                 "result": hexed(encode(times(scalar, point))),
             }
         )
+    description = "Group of spec 40 §1: operations, and encodings that are refused."
+    return suite(description, cases, _encoding_refusals())
+
+
+def _encoding_refusals() -> list[Case]:
     points = [
         ("empty", b""),
         ("infinity as zeros", bytes(33)),
@@ -118,7 +123,7 @@ def group_suite() -> Case:
         {"comment": c, "decode": "secret", "encoded": hexed(d), "error": "BadSecret"}
         for c, d in (*scalars, ("zero", bytes(32)))
     ]
-    return suite("Group of spec 40 §1: operations, and encodings that are refused.", cases, refusals)
+    return refusals
 
 
 def _proof_case(comment: str, tag: Tag, context: Sequence[bytes], bases: Sequence[Affine], secret: int) -> Case:
@@ -190,6 +195,14 @@ def capsule_suite() -> Case:
         case("no entropy", LABEL, DATA_KEY, bytes(32)),
     ]
 
+    shares = {str(i): hexed(b32(RUN.shares[i])) for i in (1, 2, 3)}
+    refusals = _capsule_refusals(sealed)
+    return suite("Capsules of spec 40 §4.", cases, refusals, groupKey=hexed(encode(y)), shares=shares)
+
+
+def _capsule_refusals(sealed: bytes) -> list[Case]:
+    y = RUN.group_key
+
     def refusal(comment: str, error: str, data: bytes, *, label: bytes = LABEL, key: Affine = y) -> Case:
         return {
             "comment": comment,
@@ -201,7 +214,7 @@ def capsule_suite() -> Case:
 
     doubled = b"\x01" + b"".join(encode(times(2, decode(sealed[a : a + 33]))) for a in (1, 34)) + sealed[67:]
     dishonest = _dishonest_capsule(y)
-    refusals = [
+    return [
         refusal("another label", "InvalidCapsule", sealed, label=OTHER),
         refusal("another group key", "InvalidCapsule", sealed, key=G),
         refusal("both halves doubled", "InvalidCapsule", doubled),
@@ -218,8 +231,6 @@ def capsule_suite() -> Case:
         refusal("response above the order", "MalformedCapsule", sealed[:163] + b"\xff" * 32),
         refusal("valid proof, key of another commitment", "WrongKeyCommitment", dishonest),
     ]
-    shares = {str(i): hexed(b32(RUN.shares[i])) for i in (1, 2, 3)}
-    return suite("Capsules of spec 40 §4.", cases, refusals, groupKey=hexed(encode(y)), shares=shares)
 
 
 def _dishonest_capsule(group_key: Affine) -> bytes:
@@ -230,47 +241,53 @@ def _dishonest_capsule(group_key: Affine) -> bytes:
     return b"\x01" + encode(times(r, G)) + encode(times(r, H)) + masked + commitment + proof
 
 
-def partial_suite() -> Case:
-    """Partials and their combination."""
-    sealed = capsule(RUN.group_key, LABEL, DATA_KEY, ENTROPY)
+SEALED = capsule(RUN.group_key, LABEL, DATA_KEY, ENTROPY)
 
-    def made(index: int, *, share: int | None = None, lease: bytes = LEASE, epoch: int = 1, signer: int = 0) -> bytes:
-        return partial(
-            sealed=sealed,
-            label=LABEL,
-            lease=lease,
-            epoch=epoch,
-            index=index,
-            share=RUN.shares[index] if share is None else share,
-            signer=SIGNERS[(signer or index) - 1],
-            entropy=ENTROPY,
-        )
 
-    honest = {i: made(i) for i in SESSION.indices}
-    cases = [
-        {"comment": f"index {i}", "index": i, "share": hexed(b32(RUN.shares[i])), "partial": hexed(honest[i])}
-        for i in SESSION.indices
-    ]
-    false = made(2, share=derive(b"vector", b"false"))
+def _partial(index: int, *, share: int | None = None, lease: bytes = LEASE, epoch: int = 1, signer: int = 0) -> bytes:
+    return partial(
+        sealed=SEALED,
+        label=LABEL,
+        lease=lease,
+        epoch=epoch,
+        index=index,
+        share=RUN.shares[index] if share is None else share,
+        signer=SIGNERS[(signer or index) - 1],
+        entropy=ENTROPY,
+    )
+
+
+def _partial_refusals(honest: dict[int, bytes], false: bytes) -> list[Case]:
+    good = honest[2]
     # The signature is over what the partial shows; take the signed proof of 3 and say it is 2's.
-    stolen = _resigned(bytes((1, 2)) + honest[3][2:139], sealed, signer=SIGNERS[1], index=2)
+    stolen = _resigned(bytes((1, 2)) + honest[3][2:139], signer=SIGNERS[1], index=2)
     singles: list[tuple[str, str, bytes]] = [
         ("computed with another number than the share, signed", "InvalidPartial", false),
         ("validator 3's point and proof, signed by 2", "InvalidPartial", stolen),
-        ("signed by another validator", "UnsignedPartial", made(2, signer=1)),
-        ("point changed after signing", "UnsignedPartial", honest[2][:42] + encode(G) + honest[2][75:]),
-        ("v = 29", "UnsignedPartial", honest[2][:-1] + b"\x1d"),
-        ("another lease", "ForeignPartial", made(2, lease=OTHER)),
-        ("another epoch", "ForeignPartial", made(2, epoch=2)),
+        ("signed by another validator", "UnsignedPartial", _partial(2, signer=1)),
+        ("point changed after signing", "UnsignedPartial", good[:42] + encode(G) + good[75:]),
+        ("v = 29", "UnsignedPartial", good[:-1] + b"\x1d"),
+        ("another lease", "ForeignPartial", _partial(2, lease=OTHER)),
+        ("another epoch", "ForeignPartial", _partial(2, epoch=2)),
         ("another index", "ForeignPartial", honest[3]),
-        ("format 2", "MalformedPartial", b"\x02" + honest[2][1:]),
-        ("a byte short", "MalformedPartial", honest[2][:-1]),
-        ("a byte long", "MalformedPartial", honest[2] + b"\x00"),
-        ("point at infinity", "MalformedPartial", honest[2][:42] + bytes(33) + honest[2][75:]),
-        ("response above the order", "MalformedPartial", honest[2][:107] + b"\xff" * 32 + honest[2][139:]),
+        ("format 2", "MalformedPartial", b"\x02" + good[1:]),
+        ("a byte short", "MalformedPartial", good[:-1]),
+        ("a byte long", "MalformedPartial", good + b"\x00"),
+        ("point at infinity", "MalformedPartial", good[:42] + bytes(33) + good[75:]),
+        ("response above the order", "MalformedPartial", good[:107] + b"\xff" * 32 + good[139:]),
     ]
-    refusals = [
+    return [
         {"comment": c, "index": 2, "partial": hexed(data), "error": error, "culprit": 2} for c, error, data in singles
+    ]
+
+
+def partial_suite() -> Case:
+    """Partials and their combination."""
+    honest = {i: _partial(i) for i in SESSION.indices}
+    false = _partial(2, share=derive(b"vector", b"false"))
+    cases = [
+        {"comment": f"index {i}", "index": i, "share": hexed(b32(RUN.shares[i])), "partial": hexed(honest[i])}
+        for i in SESSION.indices
     ]
 
     def combination(comment: str, parts: Sequence[bytes], culprits: Sequence[int] = ()) -> Case:
@@ -291,11 +308,11 @@ def partial_suite() -> Case:
     return suite(
         "Partials of spec 40 §5; `combine` gives dataKey, `tooFew` is NotEnoughPartials.",
         cases,
-        refusals,
+        _partial_refusals(honest, false),
         key=hexed(RUN.threshold_key(SESSION)),
         f=1,
         signers=[hexed(s) for s in SIGNERS],
-        capsule=hexed(sealed),
+        capsule=hexed(SEALED),
         label=hexed(LABEL),
         lease=hexed(LEASE),
         entropy=hexed(ENTROPY),
@@ -305,8 +322,8 @@ def partial_suite() -> Case:
     )
 
 
-def _resigned(unsigned: bytes, sealed: bytes, *, signer: bytes, index: int) -> bytes:
-    place = (tagged_hash(Tag.CAPSULE, sealed), LABEL, LEASE, (1).to_bytes(8, "big"), bytes((index,)))
+def _resigned(unsigned: bytes, *, signer: bytes, index: int) -> bytes:
+    place = (tagged_hash(Tag.CAPSULE, SEALED), LABEL, LEASE, (1).to_bytes(8, "big"), bytes((index,)))
     return unsigned + sign(signer, tagged_hash(Tag.PARTIAL, *place, unsigned[42:75], unsigned[75:139]))
 
 

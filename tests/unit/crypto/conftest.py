@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import pytest
 
 from caimi.crypto.capsule import Capsule, seal_key
-from caimi.crypto.dkg import DkgParticipant
-from caimi.crypto.dkg_messages import DkgSession
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.key_share import KeyShare, ThresholdKey
 from caimi.crypto.partial import Partial, make_partial
 from caimi.crypto.quorum import ValidatorSet
-from caimi.types.primitives import Bytes32, Epoch
+from caimi.types.primitives import Bytes32
+from tests.unit.crypto.dkg_rehearsal import make_participants, make_session, run_phase
 
 LABEL = Bytes32(b"\x1a" * 32)
 LEASE = Bytes32(b"\x1e" * 32)
@@ -41,27 +40,6 @@ class Network:
             lease=lease,
             entropy=ENTROPY,
         )
-
-
-def make_session(n: int = 4, f: int = 1, t: int = 3, *, epoch: int = 1, attempt: int = 0) -> DkgSession:
-    """A session of validators with fixed keys."""
-    accounts = tuple(SigningKey(bytes([i + 1]) * 32).address for i in range(n))
-    validators = ValidatorSet(validators=accounts, f=f, t=t)
-    return DkgSession(network=Bytes32(b"\x07" * 32), epoch=Epoch(epoch), attempt=attempt, validators=validators)
-
-
-def make_participants(session: DkgSession) -> list[DkgParticipant]:
-    """All participants, with fixed seeds."""
-    return [DkgParticipant(session=session, index=i, seed=Bytes32(bytes([0x50 + i]) * 32)) for i in session.indices]
-
-
-def run_phase(participants: list[DkgParticipant]) -> list[tuple[int, bytes]]:
-    """Post what everybody owes and let everybody hear it, in index order."""
-    owed = [(p.index, out.body) for p in participants if (out := p.outgoing()) is not None]
-    for sender, body in owed:
-        for participant in participants:
-            participant.receive(sender, body)
-    return owed
 
 
 @pytest.fixture(scope="session")
