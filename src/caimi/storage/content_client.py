@@ -12,12 +12,10 @@ from caimi.bundle.cid import format_cid, parse_cid
 from caimi.bundle.errors import CidRefused
 from caimi.bundle.unixfs import Block, verify_block
 from caimi.ports.content import MAX_CIDS_ASKED, BlockMissing, StoreUnavailable
-from caimi.storage.http_blocks import PLAIN, TIMEOUT, bounded_body, raised, refusal_of
+from caimi.storage.http_blocks import PLAIN, TIMEOUT, answer_body, block_body, raised, refusal_of
 from caimi.types.records import Cid
 
 __all__ = ["HttpBlockStore"]
-
-_MAX_ANSWER_BYTES = 1 << 18
 
 
 class HttpBlockStore:
@@ -50,14 +48,14 @@ class HttpBlockStore:
                 raise BlockMissing(cid, self.name)
             if response.status_code != 200:
                 raise StoreUnavailable(f"{self.name} answers {response.status_code}")
-            return verify_block(cid, await bounded_body(response, self.name))
+            return verify_block(cid, await block_body(response, self.name))
 
     async def put(self, block: Block) -> None:
         """As `BlockStore.put`."""
-        async with raised(self.name):
-            response = await self._client.put(
-                f"/v1/blocks/{format_cid(block.cid)}", content=bytes(block.data), headers=self._authorization
-            )
+        url, data = f"/v1/blocks/{format_cid(block.cid)}", bytes(block.data)
+        request = self._client.stream("PUT", url, content=data, headers=self._authorization)
+        async with raised(self.name), request as response:
+            await answer_body(response, self.name)
         if response.status_code not in (200, 201):
             raise refusal_of(response.status_code, self.name)
 
@@ -70,8 +68,8 @@ class HttpBlockStore:
 
     async def has(self, cid: Cid) -> bool:
         """As `BlockStore.has`."""
-        async with raised(self.name):
-            response = await self._client.head(f"/v1/blocks/{format_cid(cid)}")
+        async with raised(self.name), self._client.stream("HEAD", f"/v1/blocks/{format_cid(cid)}") as response:
+            await answer_body(response, self.name)
         if response.status_code not in (200, 404):
             raise StoreUnavailable(f"{self.name} answers {response.status_code}")
         return response.status_code == 200
@@ -81,7 +79,7 @@ class HttpBlockStore:
         async with raised(self.name), self._client.stream("POST", "/v1/blocks/missing", json=question) as response:
             if response.status_code != 200:
                 raise refusal_of(response.status_code, self.name)
-            body = await bounded_body(response, self.name, _MAX_ANSWER_BYTES)
+            body = await answer_body(response, self.name)
         answer = frozenset(_parse_cids(body, self.name))
         if not answer <= frozenset(cids):
             raise StoreUnavailable(f"{self.name} names blocks that were not asked for")

@@ -12,12 +12,14 @@ from caimi.bundle.errors import BlockTooLarge
 from caimi.bundle.unixfs import MAX_BLOCK_BYTES
 from caimi.ports.content import ContentError, StoreFull, StoreRefused, StoreUnavailable
 
-__all__ = ["PLAIN", "TIMEOUT", "bounded_body", "raised", "refusal_of"]
+__all__ = ["PLAIN", "TIMEOUT", "answer_body", "block_body", "raised", "refusal_of"]
 
 PLAIN: Final = {"Accept-Encoding": "identity"}
 """Blocks are asked for as they are: nothing is unpacked before it is checked."""
 TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
 """Seconds: 5 to connect, 30 between bytes."""
+
+_MAX_ANSWER_BYTES: Final = 1 << 18
 
 
 @contextlib.asynccontextmanager
@@ -29,17 +31,36 @@ async def raised(source: str) -> AsyncGenerator[None, None]:
         raise StoreUnavailable(f"{source}: {type(error).__name__}: {error}") from error
 
 
-async def bounded_body(response: httpx2.Response, source: str, limit: int = MAX_BLOCK_BYTES) -> bytes:
-    """Read a body as it came, at most `limit` bytes.
+async def block_body(response: httpx2.Response, source: str) -> bytes:
+    """Read a block as it came, at most 2 MiB.
 
     Raises:
         BlockTooLarge: It is longer; reading stopped there.
     """
+    body = await _bounded(response, MAX_BLOCK_BYTES)
+    if body is None:
+        raise BlockTooLarge(f"{source} sends more than {MAX_BLOCK_BYTES} bytes")
+    return body
+
+
+async def answer_body(response: httpx2.Response, source: str) -> bytes:
+    """Read an answer that is no block, at most 256 KiB; reading to its end keeps the connection.
+
+    Raises:
+        StoreUnavailable: It is longer; reading stopped there.
+    """
+    body = await _bounded(response, _MAX_ANSWER_BYTES)
+    if body is None:
+        raise StoreUnavailable(f"{source} sends more than {_MAX_ANSWER_BYTES} bytes")
+    return body
+
+
+async def _bounded(response: httpx2.Response, limit: int) -> bytes | None:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > limit:
-            raise BlockTooLarge(f"{source} sends more than {limit} bytes")
+            return None
     return bytes(body)
 
 

@@ -11,12 +11,11 @@ import httpx2
 from caimi.bundle.cid import RAW, format_cid
 from caimi.bundle.unixfs import Block, verify_block
 from caimi.ports.content import BlockMissing, StoreUnavailable
-from caimi.storage.http_blocks import PLAIN, TIMEOUT, bounded_body, raised
+from caimi.storage.http_blocks import PLAIN, TIMEOUT, answer_body, block_body, raised
 from caimi.types.records import Cid
 
 __all__ = ["GatewayBlockSource", "KuboBlockStore"]
 
-_MAX_ANSWER_BYTES: Final = 1 << 16
 _NOT_FOUND: Final = ("not found", "could not find")
 
 
@@ -37,7 +36,7 @@ class KuboBlockStore:
         """As `BlockStore.get`; only what the node holds itself."""
         params = {"arg": format_cid(cid), "offline": "true"}
         async with raised(self.name), self._client.stream("POST", "/api/v0/block/get", params=params) as response:
-            body = await bounded_body(response, self.name)
+            body = await block_body(response, self.name)
         if response.status_code != 200:
             raise self._failure(cid, response.status_code, body)
         return verify_block(cid, body)
@@ -82,7 +81,7 @@ class KuboBlockStore:
     ) -> dict[str, object]:
         url = f"/api/v0/{command}"
         async with raised(self.name), self._client.stream("POST", url, params=params, files=files) as response:
-            body = await bounded_body(response, self.name, _MAX_ANSWER_BYTES)
+            body = await answer_body(response, self.name)
         if response.status_code != 200:
             raise self._failure(cid, response.status_code, body)
         return self._parse(body)
@@ -125,4 +124,4 @@ class GatewayBlockSource:
                 raise BlockMissing(cid, self.name)
             if response.status_code != 200:
                 raise StoreUnavailable(f"{self.name} answers {response.status_code}")
-            return verify_block(cid, await bounded_body(response, self.name))
+            return verify_block(cid, await block_body(response, self.name))
