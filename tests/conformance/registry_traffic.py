@@ -14,13 +14,11 @@ from caimi.types.primitives import Sequence as EventNumber
 from caimi.types.records import (
     NO_TERMS,
     Answer,
-    Attestation,
     Certificate,
     Checkpoint,
     Cid,
     Event,
     Funding,
-    Genesis,
     HostKey,
     InferenceRequest,
     Item,
@@ -31,43 +29,27 @@ from caimi.types.records import (
     Terms,
     Withdrawal,
 )
-from caimi.wire.chain_ids import chain_hash, fabric_registry
 from caimi.wire.codec import Record
-from caimi.wire.digests import POLICY_OPEN, leaf_hash, network_id, typed_digest
+from caimi.wire.digests import POLICY_OPEN, leaf_hash, typed_digest
 from caimi.wire.functions import encode_body, encode_call
-from caimi.wire.keccak import keccak256
 from caimi.wire.merkle import merkle_multiproof, merkle_root
-
-__all__ = ["CHAIN", "GENESIS", "ISSUER", "NETWORK", "OPENING", "OTHERS", "OWN", "PEOPLE", "STRANGER", "Traffic"]
-
-
-def word(label: str) -> Bytes32:
-    """32 bytes that depend on `label` only."""
-    return keccak256(label.encode())
-
-
-def _key(label: str) -> SigningKey:
-    return SigningKey(word("traffic " + label))
-
-
-CHAIN = chain_hash("fabric:00112233445566778899aabbccddeeff")
-OWN = Lane(chain=CHAIN, registry=fabric_registry("caimi", "registry"))
-OTHERS = tuple(Lane(chain=chain_hash(f"eip155:{n}"), registry=word(f"registry {n}")) for n in (1, 31337))
-VALIDATORS = tuple(_key(f"validator {n}") for n in range(4))
-PEOPLE = tuple(_key(f"person {n}") for n in range(3))
-OPERATOR, HOST, ISSUER, STRANGER = _key("operator"), _key("host"), _key("issuer"), _key("stranger")
-GENESIS = Genesis(
-    root_genesis=word("root"),
-    validators=tuple(v.address for v in VALIDATORS),
-    f=1,
-    t=2,
-    operators=(OPERATOR.address,),
-    attestation=Attestation.NONE,
-    nonce=word("nonce"),
+from tests.conformance.registry_world import (
+    HOST,
+    ISSUER,
+    NETWORK,
+    OPENING,
+    OPERATOR,
+    OTHERS,
+    OWN,
+    PEOPLE,
+    STRANGER,
+    VALIDATORS,
+    word,
 )
-NETWORK = network_id(GENESIS)
-OPENING = 3000
-"""Balance of everybody at the start."""
+
+__all__ = ["Traffic"]
+
+
 _ORDER = 2 * HALF_ORDER + 1
 
 Call = tuple[str, tuple[Any, ...]]
@@ -79,8 +61,8 @@ class Traffic:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.now = 1_800_000_000
-        self.publications: list[Publication] = []
-        self.requests: list[InferenceRequest] = []
+        self.publications: dict[PublicationId, Publication] = {}
+        self.requests: dict[Bytes32, InferenceRequest] = {}
         self.held: dict[PublicationId, State] = {}
         """Told by the caller: publications of the registry and their states, so that later calls have a chance."""
         self.runs: list[Call] = []
@@ -215,12 +197,20 @@ class Traffic:
         )
         return dataclasses.replace(p, **wrong)
 
+    def new(self) -> Publication:
+        """One that was not made before."""
+        return self.remember(self.publication())
+
+    def remember(self, p: Publication) -> Publication:
+        """Let later calls meet it."""
+        self.publications[PublicationId(typed_digest(NETWORK, p))] = p
+        return p
+
     def known(self) -> Publication:
         """Mostly one that was made before."""
         if not self.publications or self.chance(10):
-            self.publications.append(self.publication())
-            return self.publications[-1]
-        return self.rng.choice(self.publications[-10:])
+            return self.new()
+        return self.rng.choice(list(self.publications.values())[-10:])
 
     def identifier(self) -> PublicationId:
         """The id of a publication that may or may not be locked here."""
@@ -228,9 +218,7 @@ class Traffic:
 
     def lock(self) -> Call:
         """Lock something new, or something old again."""
-        p = self.known() if self.chance(60) else self.publication()
-        if p not in self.publications:
-            self.publications.append(p)
+        p = self.known() if self.chance(60) else self.new()
         key = next(k for k in PEOPLE if k.address == p.publisher)
         return "lockModel", (p, self.sign(key, p))
 
@@ -238,10 +226,9 @@ class Traffic:
         """Abort by id, or by signed bytes."""
         if self.chance(60):
             return "abort", (self.identifier() if self.chance(90) else word("nothing"),)
-        p = self.publication() if self.chance(40) else self.known()
+        p = self.new() if self.chance(40) else self.known()
         if self.chance(40):
-            p = dataclasses.replace(p, deadline=UnixSeconds(self.now - 1))
-        self.publications.append(p)
+            p = self.remember(dataclasses.replace(p, deadline=UnixSeconds(self.now - 1)))
         key = next(k for k in PEOPLE if k.address == p.publisher)
         return "abortUnlocked", (p, self.sign(key, p))
 
@@ -252,17 +239,13 @@ class Traffic:
         person = self.rng.choice(PEOPLE)
         amount = self.either(0, 1, self.rng.randrange(2000), 1 << 127)
         at = OWN if self.chance(95) else OTHERS[0]
+        nonce, deadline = self.nonce(), self.soon()
         if self.chance(60):
-            funding = Funding(at=at, account=person.address, amount=amount, nonce=self.nonce(), deadline=self.soon())
+            funding = Funding(at=at, account=person.address, amount=amount, nonce=nonce, deadline=deadline)
             return "fund", (funding, self.sign(person, funding))
-        recipient = self.either(*PEOPLE, STRANGER).address
+        to = self.either(*PEOPLE, STRANGER).address
         withdrawal = Withdrawal(
-            at=at,
-            account=person.address,
-            recipient=recipient,
-            amount=amount,
-            nonce=self.nonce(),
-            deadline=self.soon(),
+            at=at, account=person.address, recipient=to, amount=amount, nonce=nonce, deadline=deadline
         )
         return "withdraw", (withdrawal, self.sign(person, withdrawal))
 
@@ -287,12 +270,12 @@ class Traffic:
             nonce=self.nonce(),
             deadline=self.soon(),
         )
-        self.requests.append(request)
+        self.requests[typed_digest(NETWORK, request)] = request
         return "requestInference", (request, self.sign(person, request))
 
     def answer(self) -> Call:
         """Answer a request, which may not be known."""
-        asked = self.rng.choice(self.requests[-6:])
+        identifier, asked = self.rng.choice(list(self.requests.items())[-6:])
         host = HostKey(
             sealing_key=word("sealing"),
             signing_key=HOST.address,
@@ -301,7 +284,7 @@ class Traffic:
         )
         answer = Answer(
             at=OWN if self.chance(95) else OTHERS[1],
-            request=typed_digest(NETWORK, asked),
+            request=identifier,
             publication=asked.publication if self.chance(95) else word("other"),
             lease=word("lease"),
             output=Cid(codec=0x55, digest=self.either(*[word("output")] * 5, ZERO32)),
@@ -317,9 +300,10 @@ class Traffic:
 
     def event(self, source: Lane) -> Event:
         """An event of another registry; most are of publications on which it has a say."""
-        concerned = [q for q in self.publications if source in (q.home, *q.mirrors) and OWN in (q.home, *q.mirrors)]
-        held = [q for q in concerned if self.held.get(PublicationId(typed_digest(NETWORK, q))) is State.LOCKED]
-        p = self.rng.choice(held or concerned) if concerned and self.chance(70) else self.known()
+        recent = list(self.publications.items())[-60:]
+        concerned = [(i, q) for i, q in recent if {source, OWN} <= {q.home, *q.mirrors}]
+        locked = [q for i, q in concerned if self.held.get(i) is State.LOCKED]
+        p = self.rng.choice(locked or [q for _, q in concerned]) if concerned and self.chance(70) else self.known()
         home = p.home if self.chance(95) else self.either(OWN, *OTHERS)
         answers = [(Kind.LOCKED, (Role.MIRROR, home))] * 6 + [
             (Kind.REFUSED, (404, home)),
