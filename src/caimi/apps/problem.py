@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from caimi.ports.chain import ChainUnavailable
 from caimi.ports.validators import Abstains, NotYet, ValidatorUnavailable
@@ -85,6 +86,7 @@ class RemoteError(CaimiError):
         self.problem = problem
 
 
+_NOT_FOUND: Final = 404
 _STATUS: Final[tuple[tuple[type[CaimiError], int], ...]] = (
     (MalformedRequest, 400),
     (BadEncoding, 400),
@@ -165,5 +167,11 @@ def add_problems(app: FastAPI) -> None:
         )
         return await known(request, MalformedRequest(text))
 
+    async def refused_by_framework(request: Request, error: Exception) -> JSONResponse:
+        # No such route or method, or a body that cannot be read.
+        code, text = (error.status_code, error.detail) if isinstance(error, HTTPException) else (400, str(error))
+        return await known(request, NoSuchThing(text) if code == _NOT_FOUND else MalformedRequest(text))
+
     app.add_exception_handler(CaimiError, known)
+    app.add_exception_handler(HTTPException, refused_by_framework)
     app.add_exception_handler(RequestValidationError, malformed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +12,8 @@ from typing import Any, Final
 from caimi.ports.relay_store import CallRow, CallState, Purpose
 from caimi.protocol.publication import Role
 from caimi.types.errors import BadBody, CaimiError, Refusal
-from caimi.types.primitives import Bytes32, PublicationId, Sequence, UnixSeconds
+from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
+from caimi.types.primitives import Sequence as EventSequence
 from caimi.types.records import Certificate, Event, Item, Kind, Lane
 from caimi.wire.functions import decode_body, decode_call, encode_call
 from caimi.wire.refusal_json import refusal_to_json
@@ -63,7 +64,7 @@ def abort_key(identifier: PublicationId) -> str:
     return f"abort/{identifier.hex()}"
 
 
-def carry_key(source: str, destination: str, first: Sequence, last: Sequence) -> str:
+def carry_key(source: str, destination: str, first: EventSequence, last: EventSequence) -> str:
     """Key of a run's application."""
     return f"{carry_prefix(source, destination)}{first}-{last}"
 
@@ -132,7 +133,7 @@ def gives_up(row: CallRow, max_attempts: int) -> bool:
     return not row.purpose.never_given_up and row.attempts + 1 >= max_attempts
 
 
-def packed(rows: list[CallRow]) -> bytes:
+def packed(rows: Sequence[CallRow]) -> bytes:
     """One call that does what all rows do, in order."""
     return rows[0].call if len(rows) == 1 else encode_call("multicall", tuple(row.call for row in rows))
 

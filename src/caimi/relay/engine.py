@@ -39,6 +39,8 @@ class RelayTuning:
     """How long validators are waited for."""
     resend: float = 10.0
     """After how long the same bytes are sent again."""
+    replace: float = 60.0
+    """After how long a transaction that is not included is replaced by one with the same slot and a higher fee."""
     retry: Backoff = _RETRY
     """Between attempts of one call or one carrier."""
     certify: Backoff = _CERTIFY
@@ -142,6 +144,7 @@ class Relay:
             pauses=self._pauses(self._tuning.retry),
             max_attempts=self._tuning.max_attempts,
             resend_seconds=self._tuning.resend,
+            replace_seconds=self._tuning.replace,
         )
 
     def _carrier(self, pair: tuple[RelayLane, RelayLane], certifier: Certifier) -> Carrier:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Final
 
 from caimi.ports.call_errors import CallRejected, CallTooLarge
+from caimi.ports.chain import PreparedCall
 from caimi.ports.clock import Clock
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import (
@@ -51,6 +53,7 @@ class Sender:
         pauses: Pauses,
         max_attempts: int = 10,
         resend_seconds: float = 10.0,
+        replace_seconds: float = 60.0,
     ) -> None:
         self._lane = lane
         self._network = network
@@ -59,6 +62,7 @@ class Sender:
         self._observer = observer
         self._pauses = pauses
         self._max_attempts = max_attempts
+        self._replace_seconds = replace_seconds
         self._tracker = Tracker(
             lane,
             store=store,
@@ -68,8 +72,12 @@ class Sender:
             max_attempts=max_attempts,
             resend_seconds=resend_seconds,
         )
-        self.hint = ""
+        self._hint = ""
+
+    @property
+    def hint(self) -> str:
         """The last thing that the ledger or its node said against sending, "" if all is well."""
+        return self._hint or self._tracker.hint
 
     async def turn(self) -> None:
         """Follow what is under way, then send what waits.
@@ -80,11 +88,12 @@ class Sender:
         try:
             await self._tracker.turn()
             await self._settle_elsewhere()
+            await self._replace_stuck()
             await self._dispatch()
         except CaimiError as error:
-            self.hint = f"{type(error).__name__}: {error}"
+            self._hint = f"{type(error).__name__}: {error}"
             raise
-        self.hint = ""
+        self._hint = ""
 
     async def _dispatch(self) -> None:
         free = self._lane.in_flight - len(self._store.transactions(self._lane.lane, LIVE))
@@ -152,6 +161,9 @@ class Sender:
             await self._prepare(rows[:middle])
             await self._prepare(rows[middle:])
             return
+        await self._bind(rows, prepared)
+
+    async def _bind(self, rows: Sequence[CallRow], prepared: PreparedCall) -> None:
         now = self._clock.now()
         transaction = TransactionRow(
             lane=self._lane.lane,
@@ -169,6 +181,25 @@ class Sender:
         bound = [PutCall(row=changed(r, CallState.BOUND, now, transaction=prepared.transaction)) for r in rows]
         self._store.write(RelayStep.PREPARED, PutTransaction(row=transaction), *bound)
         await self._tracker.send(transaction)
+
+    async def _replace_stuck(self) -> None:
+        # A numbered transaction that nobody includes blocks all after it. Its calls get another one with the same slot,
+        # for which the adapter raises the fee; both are followed, and the ledger takes one of them.
+        oldest = self._clock.now() - self._replace_seconds
+        for row in self._store.transactions(self._lane.lane, (TransactionState.PREPARED, TransactionState.SENT)):
+            calls = self._store.calls_in(self._lane.lane, row.transaction)
+            if row.slot is None or not calls or row.prepared > oldest:
+                continue
+            try:
+                prepared = await self._lane.port.prepare(packed(calls), slot=row.slot)
+            except _LANE_FAULTS:
+                raise
+            except (Refusal, CallTooLarge, CallRejected):
+                # What the calls want may be there by now; then this transaction only has to use up its slot.
+                continue
+            if prepared.transaction != row.transaction:
+                self._observer.step("relay.replaces", lane=self._lane.name, transaction=row.transaction)
+                await self._bind(calls, prepared)
 
     async def _free_slot(self) -> int | None:
         # The lowest slot that neither the ledger nor a transaction of ours has taken: a gap closes by itself.

@@ -6,10 +6,10 @@ import asyncio
 import dataclasses
 from typing import assert_never
 
+from caimi.ports.call_errors import CallRejected
 from caimi.ports.chain import (
     CallStatus,
     ChainError,
-    ChainUnavailable,
     Included,
     Lost,
     NotIncluded,
@@ -97,19 +97,33 @@ class Tracker:
         self._max_attempts = max_attempts
         self._resend_seconds = resend_seconds
         self._sent_at: dict[str, float] = {}
+        self.hint = ""
+        """What the node said last against taking a transaction."""
 
     async def send(self, row: TransactionRow) -> None:
         """Hand a transaction to the ledger; if that is not known to have worked, it is done again later."""
-        prepared = _prepared(row)
         self._sent_at[row.transaction] = self._clock.monotonic()
         try:
-            await self._lane.port.send(prepared)
-        except ChainUnavailable as error:
-            self._observer.step("relay.not-sent", lane=self._lane.name, transaction=row.transaction, text=str(error))
+            await self._lane.port.send(_prepared(row))
+        except ChainError as error:
+            self.hint = f"{type(error).__name__}: {error}"
+            self._observer.step("relay.not-sent", lane=self._lane.name, transaction=row.transaction, text=self.hint)
+            if isinstance(error, CallRejected):
+                await self._drop_rejected(row, str(error))
             return
+        self.hint = ""
         if row.state is TransactionState.PREPARED:
             sent = dataclasses.replace(row, state=TransactionState.SENT, sent=self._clock.now())
             self._store.write(RelayStep.SENT, PutTransaction(row=sent))
+
+    async def _drop_rejected(self, row: TransactionRow, cause: str) -> None:
+        # The node will never take these bytes. If the ledger does not have them either, the calls are prepared afresh;
+        # with the same slot, so that at most one of the two is ever included.
+        if not isinstance(await self._status(row), NotIncluded):
+            return
+        now = self._clock.now()
+        lost = dataclasses.replace(row, state=TransactionState.LOST, cause=cause, final=now)
+        self._store.write(RelayStep.RETRIED, PutTransaction(row=lost), *self._call_changes(lost, now))
 
     async def turn(self) -> None:
         """Ask for the status of every live transaction, keep what changed, and send again what is not there."""
@@ -128,7 +142,7 @@ class Tracker:
                 continue
             step, after = verdict
             self._tell(after)
-            changes.setdefault(step, []).extend([PutTransaction(row=after), *self._call_changes(row, after, now)])
+            changes.setdefault(step, []).extend([PutTransaction(row=after), *self._call_changes(after, now)])
             if step is RelayStep.SENT:
                 again.append(after)
             if after.state not in LIVE:
@@ -148,7 +162,7 @@ class Tracker:
         sent_at = self._sent_at.get(row.transaction)
         return sent_at is None or self._clock.monotonic() - sent_at >= self._resend_seconds
 
-    def _call_changes(self, before: TransactionRow, after: TransactionRow, now: UnixSeconds) -> list[Change]:
+    def _call_changes(self, after: TransactionRow, now: UnixSeconds) -> list[Change]:
         calls = self._store.calls_in(self._lane.lane, after.transaction)
         match after.state:
             case TransactionState.DONE:

@@ -10,7 +10,7 @@ from caimi.types.errors import BadValidatorSet, Blame, CaimiError, Certainty, Re
 from caimi.types.primitives import Address, Bytes32, Epoch, SignerIndex
 from caimi.validator.attestor import Seat
 
-__all__ = ["NotInSet", "RegistryReader", "WrongNetwork", "take_seat"]
+__all__ = ["NotInSet", "RegistryReader", "WrongNetwork", "check_network", "take_seat"]
 
 
 class WrongNetwork(CaimiError):
@@ -31,11 +31,23 @@ class NotInSet(CaimiError):
 
 
 class RegistryReader(ChainReader, Protocol):
-    """A reader that also tells of which network the registry is."""
+    """A reader of one source that can check it: chain, lane, network."""
 
-    async def network(self) -> Bytes32:
-        """The registry's network id (view `network`)."""
+    async def verify_site(self) -> Bytes32:
+        """Check that a registry of this lane answers; its network id. Raises WrongChain, WrongRegistry, …"""
         ...
+
+
+async def check_network(registry: RegistryReader, network: Bytes32) -> None:
+    """Check one source.
+
+    Raises:
+        WrongNetwork, WrongChain, WrongRegistry: It is not what the configuration says.
+        ChainUnavailable, NotInitialised: Ask again later.
+    """
+    actual = await registry.verify_site()
+    if actual != network:
+        raise WrongNetwork(f"registry 0x{registry.lane.registry.hex()} is of network 0x{actual.hex()}")
 
 
 async def take_seat(registries: tuple[RegistryReader, ...], *, network: Bytes32, address: Address) -> Seat:
@@ -49,9 +61,7 @@ async def take_seat(registries: tuple[RegistryReader, ...], *, network: Bytes32,
     """
     seats: list[tuple[Epoch, ValidatorSet]] = []
     for registry in registries:
-        actual = await registry.network()
-        if actual != network:
-            raise WrongNetwork(f"registry 0x{registry.lane.registry.hex()} is of network 0x{actual.hex()}")
+        await check_network(registry, network)
         view = await registry.validator_set()
         seats.append((view.epoch, ValidatorSet(validators=view.validators, f=view.f, t=view.t)))
         if address not in view.validators:

@@ -1,0 +1,63 @@
+"""Write schemas/*.json, the OpenAPI descriptions of our processes, from code. `--check` fails on a difference."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from caimi.apps.http_server import bearer_check
+from caimi.apps.json_observer import JsonObserver
+from caimi.apps.relay_api import relay_app
+from caimi.apps.system import SystemClock, SystemEntropy
+from caimi.apps.validator_api import validator_app
+from caimi.crypto.ecdsa import SigningKey
+from caimi.ports.crash import NoCrash
+from caimi.relay.engine import Relay
+from caimi.storage.sqlite_attestations import SqliteAttestationStore
+from caimi.storage.sqlite_relay import SqliteRelayStore
+from caimi.types.primitives import ZERO32, Bytes32, Epoch, SignerIndex
+from caimi.validator.attestor import Attestor, Seat
+from caimi.validator.rate_limit import RateLimiter
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def validator_schema() -> dict[str, Any]:
+    """Of a validator without lanes."""
+    clock, observer = SystemClock(), JsonObserver("schema", sys.stderr)
+    attestor = Attestor(
+        Seat(network=ZERO32, epoch=Epoch(1), signer=SignerIndex(0)),
+        key=SigningKey.from_entropy(Bytes32(b"\1" * 32)),
+        sources=(),
+        store=SqliteAttestationStore(":memory:", crash=NoCrash()),
+        clock=clock,
+        observer=observer,
+    )
+    return validator_app(attestor, RateLimiter(clock, per_second=1, burst=1), observer).openapi()
+
+
+def relay_schema() -> dict[str, Any]:
+    """Of a relay without lanes."""
+    store, observer = SqliteRelayStore(":memory:", crash=NoCrash()), JsonObserver("schema", sys.stderr)
+    relay = Relay(ZERO32, (), (), store=store, clock=SystemClock(), entropy=SystemEntropy(), observer=observer)
+    return relay_app(relay, store, observer, may_change=bearer_check("")).openapi()
+
+
+def main() -> int:
+    """Write or compare; the exit code."""
+    failed = 0
+    for name, schema in (("validator", validator_schema()), ("relay", relay_schema())):
+        path = ROOT / "schemas" / f"{name}.json"
+        text = json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            print(f"{path.relative_to(ROOT)} differs from the code: run tools/gen_schemas.py")
+            failed = 1
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
