@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -146,11 +146,15 @@ class ChainPortContract(ABC):
     def play(self, scene: Callable[[World], Awaitable[None]]) -> None:
         """Run one scene in a world of its own."""
 
-        async def run() -> None:
+        async def whole() -> None:
             async with self.open_world(scene.__qualname__.split(".")[1]) as world:
                 await scene(world)
 
-        asyncio.run(run())
+        self.run(whole())
+
+    def run(self, scene: Coroutine[None, None, None]) -> None:
+        """Run in an event loop."""
+        asyncio.run(scene)
 
     # --- reading
 

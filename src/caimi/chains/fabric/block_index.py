@@ -132,7 +132,13 @@ class BlockIndex:
     async def _read(self, upto: int) -> None:
         async with self._lock:
             while self.height < upto:
-                self._take(await self._next())
+                block = await self._next()
+                try:
+                    self._take(block)
+                except Exception:
+                    # The stream stands behind a block that was not taken: the next reading asks for it again.
+                    await self.close()
+                    raise
 
     async def _next(self) -> FabricBlock:
         if self._open is None:
