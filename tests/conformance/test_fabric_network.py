@@ -171,10 +171,10 @@ def test_a_bring_up_killed_after_any_step_converges_when_run_again(devnet: Devne
             seen.add(step)
             raise _Killed(f"{step} {node}")
 
-    for _ in BringUpStep:
+    # Nodes work side by side, so one run may reach two new steps before it is gone.
+    while seen != set(BringUpStep):
         with pytest.raises(_Killed):
             devnet.run(lambda: devnet.up(progress=kill_once))
-    assert seen == set(BringUpStep)
     reported: list[tuple[BringUpStep, str]] = []
     devnet.run(lambda: devnet.up(progress=lambda step, node: reported.append((step, node))))
     assert len(reported) == 4 + 4 + 4 + 4 + 1 + 4

@@ -256,6 +256,12 @@ def test_a_transaction_in_no_block_is_unknown_and_not_an_error() -> None:
     assert status.tx_id == "ab"
 
 
+@pytest.mark.parametrize("code", [grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED])
+def test_a_peer_that_gives_up_waiting_first_has_not_seen_the_transaction_either(code: grpc.StatusCode) -> None:
+    status = against(Service(fail={"CommitStatus": (code, "")}), lambda gateway: gateway.status_of("ab"))
+    assert isinstance(status, Unknown)
+
+
 def test_waiting_too_long_for_a_commit_is_an_error_of_its_phase() -> None:
     with pytest.raises(CommitStatusError):
         against(Service(never_commits=True), lambda gateway: gateway.commit_status("ab", timeout_s=0.01))

@@ -68,6 +68,8 @@ _OPTIONS: Final[list[tuple[str, int]]] = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
+# The peer resets the call when the deadline passes by its clock, which may be just before it passes by ours.
+_WAITED_IN_VAIN: Final = (grpc.StatusCode.DEADLINE_EXCEEDED.name, grpc.StatusCode.CANCELLED.name)
 _CONFLICTS: Final = (ValidationCode.MVCC_READ_CONFLICT, ValidationCode.PHANTOM_READ_CONFLICT)
 
 EVALUATE_TIMEOUT_S: Final = 10.0
@@ -287,7 +289,7 @@ class FabricGateway:
         try:
             return await self.commit_status(tx_id, timeout_s=timeout_s)
         except CommitStatusError as error:
-            if error.status != grpc.StatusCode.DEADLINE_EXCEEDED.name:
+            if error.status not in _WAITED_IN_VAIN:
                 raise
             return Unknown(tx_id=tx_id, reason=f"not in a block of this peer within {timeout_s} s")
 
