@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
-
+from caimi.apps.http_server import read_token, serve
 from caimi.apps.process_config import HttpConfig, read_config
 from caimi.storage.content import FolderBlockStore
 from caimi.storage.content_server import create_app
@@ -38,25 +34,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="CAIMI content store")
     parser.add_argument("--config", type=Path, required=True)
     config = read_config(ContentConfig, parser.parse_args().config)
-    logging.basicConfig(level=logging.WARNING)
-    asyncio.run(_serve(config))
-
-
-async def _serve(config: ContentConfig) -> None:
     store = FolderBlockStore(config.folder)
-    app = create_app(store, token=config.token_file.read_text().strip(), check_writable=store.check_writable)
-    server = Server(
-        app,
-        address=config.http.host,
-        port=config.http.port,
-        interface=Interfaces.ASGINL,
-        websockets=False,
-        log_enabled=False,
-    )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
-    await server.serve()
+    app = create_app(store, token=read_token(config.token_file), check_writable=store.check_writable)
+    asyncio.run(serve(app, config.http, _for_ever()))
+
+
+async def _for_ever() -> None:
+    # Everything happens when it is asked for.
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,181 @@
+"""From an empty folder, or any later state of it, to a devnet that works."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from caimi.apps.devnet.faucet import fund_ethereum, fund_fabric
+from caimi.apps.devnet.folder import StateFolder, load_or_make_plan
+from caimi.apps.devnet.keys import ACCOUNTS, make_keys
+from caimi.apps.devnet.ledgers import CLIENT, Ledgers, prepare_ledgers
+from caimi.apps.devnet.progress import Progress
+from caimi.apps.devnet.services import content_process, relay_process, validator_processes
+from caimi.crypto.quorum import ValidatorSet
+from caimi.devnet.fabric.network import CHANNEL, HOST
+from caimi.devnet.supervisor import Supervisor
+from caimi.devnet.toolchain import load_toolchain
+from caimi.sdk.accounts import load_account, read_password
+from caimi.sdk.client import Client
+from caimi.sdk.network import (
+    EthereumLane,
+    FabricLane,
+    FabricPeer,
+    Network,
+    ValidatorSite,
+    network_to_json,
+    read_network,
+    write_json,
+)
+from caimi.types.primitives import Epoch, Generation
+
+__all__ = ["FIRST_TOKENS", "running_devnet", "prepare"]
+
+FIRST_TOKENS: Final = 1_000_000
+"""What each demonstration account gets on each ledger."""
+_LEDGERS_S: Final = 180.0
+_SERVICES_S: Final = 180.0
+
+
+def prepare(folder: StateFolder, progress: Progress) -> Ledgers:
+    """Everything that needs no process: ports, keys, key material, genesis.
+
+    Raises:
+        OtherFormat, MalformedFile: The folder is not this version's.
+        ToolchainError: The native programs are missing.
+    """
+    toolchain = load_toolchain()
+    plan = load_or_make_plan(folder)
+    progress.done("plan", f"ports and identifiers in {folder.plan}")
+    keys = make_keys(folder, plan)
+    progress.done("keys", f"{plan.n} validators, relay, host operator, {len(ACCOUNTS)} accounts")
+    ledgers = prepare_ledgers(folder, plan, keys, toolchain)
+    progress.done("genesis", f"network 0x{ledgers.network.hex()}")
+    return ledgers
+
+
+@asynccontextmanager
+async def running_devnet(home: Path, progress: Progress) -> AsyncGenerator[tuple[Network, Supervisor]]:
+    """Bring the devnet up under a supervisor in this process; on leaving, all its processes are stopped.
+
+    Raises:
+        AlreadySupervised: It runs already.
+        CaimiError: It does not come up; what was done is kept.
+    """
+    folder = StateFolder(home.absolute())
+    async with Supervisor(folder.root) as supervisor:
+        progress.begin()
+        ledgers = await asyncio.to_thread(prepare, folder, progress)
+        network = await _start(ledgers, supervisor, progress)
+        progress.append({"ready": True})
+        yield network, supervisor
+
+
+async def _start(ledgers: Ledgers, supervisor: Supervisor, progress: Progress) -> Network:
+    folder = ledgers.folder
+    await supervisor.start(ledgers.processes(), timeout_s=_LEDGERS_S)
+    progress.done("ledgers", "4 Fabric orderers, 4 Fabric peers and 1 Ethereum node run")
+    await supervisor.start((content_process(ledgers),), timeout_s=_SERVICES_S)
+    progress.done("content", "content store runs")
+    await ledgers.bring_up_ethereum()
+    progress.done("ethereum", f"eip155:{ledgers.plan.chain_id} registry 0x{ledgers.site.contract.hex()}")
+    await ledgers.bring_up_fabric()
+    progress.done("fabric", f"{ledgers.fabric_caip2} chaincode {ledgers.fabric.plan.chaincode}")
+    network = _describe(ledgers)
+    write_json(folder.network, network_to_json(network))
+    await supervisor.start(validator_processes(ledgers), timeout_s=_SERVICES_S)
+    progress.done("validators", f"{ledgers.plan.n} run, {network.q} make a certificate")
+    await supervisor.start((relay_process(ledgers),), timeout_s=_SERVICES_S)
+    progress.done("relay", network.relay_url)
+    await _fund_accounts(ledgers, network)
+    progress.done("accounts", f"{', '.join(ACCOUNTS)} have test tokens on both ledgers")
+    return network
+
+
+async def _fund_accounts(ledgers: Ledgers, network: Network) -> None:
+    password = read_password(ledgers.folder.password)
+    async with Client(network) as client:
+        for name in ACCOUNTS:
+            account = load_account(ledgers.folder.account(name), password)
+            if not await client.balance("fabric", account.address):
+                await fund_fabric(ledgers, account, FIRST_TOKENS)
+            if not await client.balance("ethereum", account.address):
+                await fund_ethereum(ledgers, account, FIRST_TOKENS)
+
+
+def _describe(ledgers: Ledgers) -> Network:
+    plan, folder, genesis = ledgers.plan, ledgers.folder, ledgers.genesis
+    known = read_network(folder.root) if folder.network.is_file() else None
+    return Network(
+        home=folder.root,
+        id=ledgers.network,
+        genesis=genesis,
+        root="fabric",
+        epoch=Epoch(1),
+        q=ValidatorSet.from_genesis(genesis).q,
+        group_key=known.group_key if known else None,
+        lanes={"fabric": _fabric_lane(ledgers), "ethereum": _ethereum_lane(ledgers)},
+        validators=tuple(
+            ValidatorSite(index=place, address=address, url=f"http://{HOST}:{port}")
+            for place, (address, port) in enumerate(
+                zip(genesis.validators, plan.validator_ports, strict=True), start=1
+            )
+        ),
+        relay_url=f"http://{HOST}:{plan.relay_port}",
+        content_url=f"http://{HOST}:{plan.content_port}",
+        host_url=None,
+        versions={"caimi": metadata.version("caimi"), "fabric": "3.1.1", "registry": "1"},
+    )
+
+
+def _fabric_lane(ledgers: Ledgers) -> FabricLane:
+    network = ledgers.fabric
+    peers: list[FabricPeer] = []
+    for node in network.peers:
+        files = node.client(CLIENT)
+        peers.append(
+            FabricPeer(
+                name=node.name,
+                endpoint=node.endpoint,
+                tls_ca=node.tls_ca,
+                msp_id=files.msp_id,
+                certificate=files.certificate,
+                key=files.key,
+            )
+        )
+    return FabricLane(
+        name="fabric",
+        caip2=ledgers.fabric_caip2,
+        lane=ledgers.fabric_lane,
+        generation=Generation(1),
+        clock_window_s=ledgers.plan.fabric_window_s,
+        min_deposit=ledgers.plan.min_deposit,
+        channel=CHANNEL,
+        chaincode=network.plan.chaincode,
+        genesis_hash=ledgers.genesis.root_genesis,
+        token_issuer=ledgers.keys.deployer.address,
+        peers=tuple(peers),
+    )
+
+
+def _ethereum_lane(ledgers: Ledgers) -> EthereumLane:
+    plan = ledgers.plan
+    return EthereumLane(
+        name="ethereum",
+        caip2=f"eip155:{plan.chain_id}",
+        lane=ledgers.site.lane,
+        generation=Generation(1),
+        clock_window_s=plan.ethereum_window_s,
+        min_deposit=plan.min_deposit,
+        chain_id=plan.chain_id,
+        contract=ledgers.site.contract,
+        token=ledgers.token,
+        first_block=ledgers.site.first_block,
+        finality_depth=plan.finality_depth,
+        block_time_s=plan.block_time_s,
+        endpoints=(ledgers.ethereum_url,),
+    )

@@ -1,0 +1,86 @@
+"""Test tokens: made by the devnet's issuer and moved into an account's balance at a registry."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import AsyncExitStack
+from typing import Final
+
+from caimi.apps.devnet.ledgers import Ledgers
+from caimi.chains.ethereum.deployment import mint_tokens
+from caimi.chains.ethereum.jsonrpc import RpcClient
+from caimi.chains.ethereum.permit import PermitToken, permit_nonce, sign_funding
+from caimi.chains.ethereum.registry import EthereumRegistry
+from caimi.chains.fabric.board import FabricBoard
+from caimi.chains.fabric.registry import FabricRegistry
+from caimi.crypto.ecdsa import SigningKey
+from caimi.ports.chain import ChainError, Included, Reverted
+from caimi.types.primitives import Bytes32, UnixSeconds
+from caimi.types.records import Funding, Mint
+from caimi.wire.digests import typed_digest
+from caimi.wire.functions import encode_call
+
+__all__ = ["fund_ethereum", "fund_fabric"]
+
+_VALID_S: Final = 300
+_WAIT_S: Final = 60.0
+
+
+async def fund_fabric(ledgers: Ledgers, account: SigningKey, amount: int) -> int:
+    """Give `amount` (u128) to the account on Fabric; returns its registry balance then.
+
+    Raises:
+        Refusal, ChainError: Of the registry or the peer.
+    """
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(ledgers.gateway(0))
+        chaincode = ledgers.fabric.plan.chaincode
+        registry = FabricRegistry(gateway, lane=ledgers.fabric_lane, chaincode=chaincode)
+        stack.push_async_callback(registry.close)
+        board = FabricBoard(gateway, registry, chaincode=chaincode)
+        deadline = UnixSeconds(int(time.time()) + _VALID_S)
+        at, owner = ledgers.fabric_lane, account.address
+        mint = Mint(at=at, account=owner, amount=amount, nonce=Bytes32(os.urandom(32)), deadline=deadline)
+        signed = ledgers.keys.deployer.sign(typed_digest(ledgers.network, mint)).to_bytes()
+        await board.post(encode_call("mint", mint, signed))
+        fund = Funding(at=at, account=owner, amount=amount, nonce=Bytes32(os.urandom(32)), deadline=deadline)
+        signed = account.sign(typed_digest(ledgers.network, fund)).to_bytes()
+        await board.post(encode_call("fund", fund, signed))
+        return await registry.balance(owner)
+
+
+async def fund_ethereum(ledgers: Ledgers, account: SigningKey, amount: int) -> int:
+    """Give `amount` (u128) to the account on Ethereum; returns its registry balance then.
+
+    Raises:
+        Refusal, ChainError: Of the registry or the node.
+    """
+    deployer = ledgers.keys.deployer
+    async with RpcClient(ledgers.ethereum_url, chain_id=ledgers.plan.chain_id) as rpc:
+        await mint_tokens(rpc, issuer=deployer, token=ledgers.token, account=account.address, amount=amount)
+        registry = EthereumRegistry(rpc, ledgers.site, sender=deployer)
+        call = sign_funding(
+            PermitToken(chain_id=ledgers.plan.chain_id, contract=ledgers.token),
+            account,
+            registry=ledgers.site.contract,
+            amount=amount,
+            nonce=await permit_nonce(rpc, ledgers.token, account.address),
+            deadline=UnixSeconds((await registry.head()).time + _VALID_S),
+        )
+        await _send(registry, call)
+        return await registry.balance(account.address)
+
+
+async def _send(registry: EthereumRegistry, call: bytes) -> None:
+    prepared = await registry.prepare(call, slot=None)
+    await registry.send(prepared)
+    async with asyncio.timeout(_WAIT_S):
+        while True:
+            status = await registry.status(prepared)
+            if isinstance(status, Included):
+                return
+            if isinstance(status, Reverted):
+                raise ChainError(f"{prepared.transaction} reverted: {status.cause}")
+            await asyncio.sleep(0.1)

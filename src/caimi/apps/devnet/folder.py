@@ -1,0 +1,210 @@
+"""The state folder of a devnet: where everything is, and the plan that is made once (docs/guide/state-folder.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from caimi.apps.strict_json import ConfigRefused, read_json, to_json
+from caimi.crypto.quorum import default_threshold
+from caimi.devnet.ethereum.anvil import AnvilPlan
+from caimi.devnet.fabric.network import FabricPlan, FabricPorts
+from caimi.devnet.ports import choose_ports
+from caimi.sdk.errors import MalformedFile, OtherFormat
+from caimi.sdk.network import FORMAT, write_json
+from caimi.types.primitives import Bytes32, UnixSeconds
+
+__all__ = ["DevnetPlan", "StateFolder", "load_or_make_plan"]
+
+_VALIDATORS: Final = 4
+_FAULTS: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevnetPlan:
+    """What is fixed when a state folder is made: ports, identifiers, numbers."""
+
+    format: int
+    fabric_ports: tuple[int, ...]
+    ethereum_port: int
+    content_port: int
+    relay_port: int
+    host_port: int
+    validator_ports: tuple[int, ...]
+    chain_id: int
+    """EIP-155; a random one, so that two devnets are two chains."""
+    nonce: Bytes32
+    """Of the genesis descriptor."""
+    created: UnixSeconds
+    """Time of Ethereum's block 0."""
+    f: int = _FAULTS
+    t: int = default_threshold(_VALIDATORS, _FAULTS)
+    block_time_s: int = 1
+    finality_depth: int = 2
+    fabric_window_s: int = 30
+    ethereum_window_s: int = 5
+    min_deposit: int = 1_000
+
+    @property
+    def n(self) -> int:
+        """How many validators there are."""
+        return len(self.validator_ports)
+
+    def fabric(self) -> FabricPlan:
+        """The Fabric network's plan."""
+        return FabricPlan(
+            ports=FabricPorts.from_list(self.fabric_ports), time_window_s=self.fabric_window_s
+        )
+
+    def anvil(self, folder: StateFolder) -> AnvilPlan:
+        """Ethereum's plan."""
+        return AnvilPlan(
+            port=self.ethereum_port,
+            chain_id=self.chain_id,
+            folder=folder.root / "ethereum",
+            block_time_s=self.block_time_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """Paths below one folder. Nothing of a devnet lies anywhere else."""
+
+    root: Path
+
+    @property
+    def plan(self) -> Path:
+        """The plan: the first file that is written."""
+        return self.root / "plan.json"
+
+    @property
+    def network(self) -> Path:
+        """The public description, written when both registries exist."""
+        return self.root / "network.json"
+
+    @property
+    def token(self) -> Path:
+        """Bearer token of all changing HTTP calls, mode 0600."""
+        return self.root / "token"
+
+    @property
+    def password(self) -> Path:
+        """Password of all key files, mode 0600."""
+        return self.root / "password"
+
+    @property
+    def progress(self) -> Path:
+        """What the latest bring-up did, JSON lines."""
+        return self.root / "up.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """One log for each process."""
+        return self.root / "logs"
+
+    def key(self, name: str) -> Path:
+        """Key file of a process."""
+        return self.root / "keys" / f"{name}.key"
+
+    def account(self, name: str) -> Path:
+        """Key file of a demonstration account."""
+        return self.root / "accounts" / f"{name}.key"
+
+    def process(self, name: str) -> Path:
+        """Folder with the configuration and the store of a process, mode 0700."""
+        folder = self.root / "processes" / name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def log(self, name: str) -> Path:
+        """Log of a process."""
+        self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.logs / f"{name}.log"
+
+    def exists(self) -> bool:
+        """Whether a devnet was ever begun here."""
+        return self.plan.is_file()
+
+    def wipe(self) -> None:
+        """Remove the folder and everything in it.
+
+        Raises:
+            MalformedFile: It is no state folder: nothing is removed.
+        """
+        if not self.root.exists():
+            return
+        if not self.plan.is_file() and any(self.root.iterdir()):
+            raise MalformedFile(f"{self.root} has no plan.json: it is no state folder of CAIMI and is left alone")
+        shutil.rmtree(self.root)
+
+
+def load_or_make_plan(folder: StateFolder) -> DevnetPlan:
+    """Read the plan, or choose free ports and make one; token and password are made with it.
+
+    Raises:
+        OtherFormat: Another version made this folder.
+        MalformedFile: The plan is damaged, or the folder holds something else.
+        NoFreePorts: There are too few.
+    """
+    if folder.plan.is_file():
+        plan = _read_plan(folder.plan)
+    else:
+        if folder.root.exists() and any(not p.name.startswith(_OWN_FIRST) for p in folder.root.iterdir()):
+            raise MalformedFile(f"{folder.root} is not empty and has no plan.json")
+        folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        plan = _make_plan()
+        write_json(folder.plan, to_json(plan))
+    for path in (folder.token, folder.password):
+        if not path.is_file():
+            _write_secret(path)
+    return plan
+
+
+# The supervisor and the background process come before the plan.
+_OWN_FIRST: Final = ("supervisor.", "children.", "up.", "logs", "plan.json", "token", "password")
+
+
+def _make_plan() -> DevnetPlan:
+    count = FabricPorts.COUNT + 4 + _VALIDATORS
+    ports = choose_ports(count, order=random.Random())
+    fabric, rest = ports[: FabricPorts.COUNT], ports[FabricPorts.COUNT :]
+    return DevnetPlan(
+        format=FORMAT,
+        fabric_ports=tuple(fabric),
+        ethereum_port=rest[0],
+        content_port=rest[1],
+        relay_port=rest[2],
+        host_port=rest[3],
+        validator_ports=tuple(rest[4:]),
+        chain_id=secrets.randbelow((1 << 31) - (1 << 20)) + (1 << 20),
+        nonce=Bytes32(secrets.token_bytes(32)),
+        created=UnixSeconds(int(time.time())),
+    )
+
+
+def _read_plan(path: Path) -> DevnetPlan:
+    try:
+        text = path.read_text(encoding="utf-8")
+        value: Any = json.loads(text)
+        found = cast("dict[str, Any]", value).get("format") if isinstance(value, dict) else None
+        if found != FORMAT:
+            raise OtherFormat(f"{path} has format {found!r}, this version reads {FORMAT}")
+        return read_json(DevnetPlan, text)
+    except (OSError, ValueError, ConfigRefused) as error:
+        raise MalformedFile(f"{path}: {error}") from error
+
+
+def _write_secret(path: Path) -> None:
+    fresh = path.with_name(path.name + ".new")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

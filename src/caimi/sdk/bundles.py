@@ -1,0 +1,116 @@
+"""From a path to a manifest: which files are published, what each is for, what the model takes and gives."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from caimi.bundle.manifest import BundleKind, FileEntry, Framework, Manifest, Role, encode_manifest
+from caimi.bundle.onnx_inspect import inspect_model
+from caimi.sdk.errors import BadBundle
+from caimi.types.primitives import ZERO32, Bytes32
+
+__all__ = ["LocalBundle", "read_bundle"]
+
+_CHUNK: Final = 1 << 20
+_MAX_FILES: Final = 1024
+_BY_NAME: Final = {
+    "licence": Role.LICENCE,
+    "license": Role.LICENCE,
+    "readme": Role.README,
+    "tokenizer": Role.TOKENIZER,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalBundle:
+    """A manifest and the files that it describes."""
+
+    manifest: Manifest
+    paths: tuple[Path, ...]
+    """In the manifest's order."""
+
+    def contents(self) -> Iterator[Iterator[bytes]]:
+        """For each file its bytes, in pieces."""
+        return (_pieces(path) for path in self.paths)
+
+
+def read_bundle(path: Path) -> LocalBundle:
+    """Hash the files at `path` (an ONNX file, or a folder with exactly one), and inspect the model.
+
+    Raises:
+        BadBundle: There is no such thing, not exactly one ONNX file, or a file that cannot be read.
+        ModelRefused: The model is not one that a host would load.
+        ManifestRefused: A file's name cannot stand in a manifest.
+    """
+    root, names = _files(path)
+    entries: list[FileEntry] = []
+    signature = None
+    for name in names:
+        role = _role(name)
+        entries.append(_entry(root, name, role))
+        if role is Role.MODEL:
+            signature = inspect_model((root / name).read_bytes())
+    models = [entry for entry in entries if entry.role is Role.MODEL]
+    if len(models) != 1:
+        raise BadBundle(f"{path} has {len(models)} ONNX files")
+    licences = [entry for entry in entries if entry.role is Role.LICENCE]
+    manifest = Manifest(
+        kind=BundleKind.MODEL,
+        framework=Framework.ONNX,
+        files=tuple(entries),
+        signature=signature,
+        licence_sha256=licences[0].sha256 if licences else ZERO32,
+    )
+    encode_manifest(manifest)
+    return LocalBundle(manifest=manifest, paths=tuple(root / name for name in names))
+
+
+def _files(path: Path) -> tuple[Path, list[str]]:
+    if path.is_file():
+        return path.parent, [path.name]
+    if not path.is_dir():
+        raise BadBundle(f"there is no {path}")
+    names: list[str] = []
+    for found in path.rglob("*"):
+        relative = found.relative_to(path)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        if found.is_symlink():
+            # What it points to may lie outside of what the publisher believes to publish.
+            raise BadBundle(f"{found} is a link")
+        if found.is_file():
+            names.append(relative.as_posix())
+        if len(names) > _MAX_FILES:
+            raise BadBundle(f"{path} has more than {_MAX_FILES} files")
+    return path, sorted(names, key=str.encode)
+
+
+def _role(name: str) -> Role:
+    last = name.rsplit("/", 1)[-1].lower()
+    if last.endswith(".onnx"):
+        return Role.MODEL
+    for start, role in _BY_NAME.items():
+        if last.startswith(start):
+            return role
+    return Role.CONFIG if last.endswith((".json", ".yaml", ".yml", ".toml")) else Role.DATA
+
+
+def _entry(root: Path, name: str, role: Role) -> FileEntry:
+    digest, size = hashlib.sha256(), 0
+    for piece in _pieces(root / name):
+        digest.update(piece)
+        size += len(piece)
+    return FileEntry(path=name, size=size, sha256=Bytes32(digest.digest()), role=role)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_CHUNK):
+                yield piece
+    except OSError as error:
+        raise BadBundle(f"cannot read {path}: {error.strerror}") from error

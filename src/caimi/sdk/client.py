@@ -1,0 +1,231 @@
+"""`Client`: the whole library behind one object. `caimi.sdk.sync_client` is its twin without async."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from caimi.crypto.ecdsa import SigningKey
+from caimi.ports.content import UploadProgress
+from caimi.sdk.bundles import read_bundle
+from caimi.sdk.connections import Connections
+from caimi.sdk.errors import MalformedFile, TakesTooLong
+from caimi.sdk.network import Network, default_home, read_network
+from caimi.sdk.publishing import (
+    SEED_BYTES,
+    Offer,
+    PublicationSeed,
+    SignedPublication,
+    check_deadline,
+    ciphertext_bytes,
+    compose,
+    post,
+    upload,
+)
+from caimi.sdk.tracing import Model, Trace, list_models, read_states, read_trace
+from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
+from caimi.types.records import Lane
+
+__all__ = ["Client", "Published", "PublishStep"]
+
+_POLL_S: Final = 0.3
+_TOKEN_NAME: Final = "token"
+DEADLINE_S: Final = 600
+"""How long a publication may take before home aborts it, unless said otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishStep:
+    """Where a publication is, for progress."""
+
+    name: str
+    """inspect, upload, sign, relay, then what `Trace.waits_for` says."""
+    done: int = 0
+    total: int = 0
+    """Of bytes, where it is about bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A publication that the relay has accepted."""
+
+    signed: SignedPublication
+    unknown_mirrors: tuple[str, ...]
+    """Mirrors that the relay does not serve: unless another one does, home aborts after the deadline."""
+
+    @property
+    def id(self) -> PublicationId:
+        """The publication's id."""
+        return self.signed.id
+
+
+class Client:
+    """One network. Use as `async with Client.open() as client`, or call `close`."""
+
+    def __init__(self, network: Network, *, token: str | None = None) -> None:
+        """Arguments:
+        network: see `read_network`.
+        token: for changing calls; by default the one in the state folder, if there is one.
+        """
+        self._connections = Connections(network, token=token or _token(network.home))
+
+    @classmethod
+    def open(cls, home: Path | None = None) -> Client:
+        """The network of a state folder; by default CAIMI_HOME, else the XDG state folder.
+
+        Raises:
+            NoNetwork, OtherFormat, MalformedFile: See `read_network`.
+        """
+        return cls(read_network(home or default_home()))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connections.close()
+
+    @property
+    def network(self) -> Network:
+        """The network's description."""
+        return self._connections.network
+
+    def lane(self, name: str) -> Lane:
+        """Chain and registry of a lane.
+
+        Raises:
+            UnknownName: There is none of that name.
+        """
+        return self.network.lane(name).lane
+
+    async def publish(
+        self,
+        path: Path,
+        *,
+        account: SigningKey,
+        name: str,
+        version: int,
+        home: str,
+        mirrors: Sequence[str | Lane],
+        deposit: int | None = None,
+        deadline_s: int = DEADLINE_S,
+        seed: PublicationSeed | None = None,
+        progress: Callable[[PublishStep], None] | None = None,
+    ) -> Published:
+        """Encrypt and upload a model, and hand the signed publication to the relay. Does not wait for the outcome.
+
+        Arguments:
+            path: An ONNX file, or a folder with exactly one.
+            home: Lane that decides and holds the deposit.
+            mirrors: 1 to 7 lanes, by name or by chain and registry.
+            deposit: u128; by default the least that home takes.
+            deadline_s: Seconds from now, by home's clock, after which home aborts.
+            seed: All randomness; given again after an interruption, nothing is uploaded twice.
+        Raises:
+            BadBundle, ModelRefused: The path holds no model that a host would load.
+            Refusal: What a registry would refuse for ever, or at once.
+            StoreUnavailable, ServiceUnavailable: Repeat it with the same seed.
+        """
+        tell = progress or _silent
+        tell(PublishStep(name="inspect"))
+        bundle = await asyncio.to_thread(read_bundle, path)
+        lane = self.network.lane(home)
+        now = await self._connections.clock(home)
+        deadline = UnixSeconds(now + deadline_s)
+        check_deadline(deadline, now=now, clock_window_s=lane.clock_window_s)
+        offer = Offer(
+            name=name,
+            version=version,
+            home=lane.lane,
+            mirrors=tuple(self.lane(m) if isinstance(m, str) else m for m in mirrors),
+            deposit=lane.min_deposit if deposit is None else deposit,
+            deadline=deadline,
+        )
+        seed = seed or PublicationSeed.from_bytes(os.urandom(SEED_BYTES))
+        total = ciphertext_bytes(bundle)
+
+        def uploaded(done: UploadProgress) -> None:
+            tell(PublishStep(name="upload", done=done.content_bytes, total=total))
+
+        ciphertext = await upload(self._connections, bundle, seed, progress=uploaded)
+        tell(PublishStep(name="sign"))
+        signed = compose(self._connections, bundle, seed, ciphertext=ciphertext, offer=offer, account=account)
+        tell(PublishStep(name="relay"))
+        return Published(signed=signed, unknown_mirrors=await post(self._connections, signed))
+
+    async def wait_settled(
+        self, identifier: Bytes32, *, timeout_s: float, progress: Callable[[Trace], None] | None = None
+    ) -> Trace:
+        """Wait until every ledger has the outcome of a publication, or a request is answered.
+
+        Arguments:
+            progress: Told each time that something has changed.
+        Raises:
+            TakesTooLong: Not within `timeout_s`.
+            UnknownName, ServiceUnavailable: Of the relay.
+        """
+        until, last = time.monotonic() + timeout_s, None
+        while True:
+            trace = await self.trace(identifier)
+            if progress is not None and trace != last:
+                progress(trace)
+            last = trace
+            if trace.is_settled:
+                return trace
+            if time.monotonic() > until:
+                raise TakesTooLong(f"{timeout_s:.0f} s; it waits for {trace.waits_for}")
+            await asyncio.sleep(_POLL_S)
+
+    async def trace(self, identifier: Bytes32) -> Trace:
+        """Every step of a publication or an inference request.
+
+        Raises:
+            UnknownName: The relay knows neither.
+            ServiceUnavailable, ServiceAnswer: Of the relay.
+        """
+        return await read_trace(self._connections, identifier)
+
+    async def states(self, identifier: PublicationId, lanes: Sequence[str]) -> dict[str, str]:
+        """A publication's state on each lane, asked of the ledgers themselves.
+
+        Raises:
+            ChainError: Of a ledger.
+        """
+        return await read_states(self._connections, identifier, tuple(lanes))
+
+    async def models(self, *, limit: int = 100) -> tuple[Model, ...]:
+        """The newest publications, as their ledgers show them.
+
+        Raises:
+            ServiceUnavailable, ServiceAnswer, ChainError: Of the relay or a ledger.
+        """
+        return await list_models(self._connections, limit=limit)
+
+    async def balance(self, lane: str, account: Address) -> int:
+        """An account's balance at the registry of a lane, in units of its token.
+
+        Raises:
+            UnknownName, ChainError: No such lane; or of its ledger.
+        """
+        return await self._connections.reader(lane).balance(account)
+
+
+def _silent(step: PublishStep) -> None:
+    del step
+
+
+def _token(home: Path) -> str | None:
+    try:
+        return (home / _TOKEN_NAME).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise MalformedFile(f"cannot read {home / _TOKEN_NAME}") from error

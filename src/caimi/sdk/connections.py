@@ -1,0 +1,104 @@
+"""Open connections of a client: services over HTTP, readers of both ledgers, the content store."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+
+import httpx2
+
+from caimi.chains.ethereum.finality import DepthFinality
+from caimi.chains.ethereum.jsonrpc import RpcClient
+from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
+from caimi.chains.fabric.client import FabricGateway
+from caimi.chains.fabric.identity import load_identity
+from caimi.chains.fabric.registry import FabricRegistry
+from caimi.ports.chain import ChainReader
+from caimi.sdk.errors import KeyFileError
+from caimi.sdk.network import EthereumLane, FabricLane, Network
+from caimi.sdk.services import Service
+from caimi.storage.content_client import HttpBlockStore
+from caimi.storage.transfer import Content
+from caimi.types.primitives import UnixSeconds
+
+__all__ = ["Connections"]
+
+
+class Connections:
+    """Made when first needed, closed together."""
+
+    def __init__(self, network: Network, *, token: str | None) -> None:
+        """Arguments:
+        token: of the state folder, for changing calls.
+        """
+        self.network = network
+        self._token = token
+        self._stack = AsyncExitStack()
+        self._http: httpx2.AsyncClient | None = None
+        self._readers: dict[str, ChainReader] = {}
+        self._content: Content | None = None
+
+    async def close(self) -> None:
+        """Close everything that was opened."""
+        await self._stack.aclose()
+
+    @property
+    def relay(self) -> Service:
+        """The relay."""
+        return self.service(self.network.relay_url)
+
+    def service(self, url: str) -> Service:
+        """A process at that address."""
+        if self._http is None:
+            # Everything listens on the loopback without TLS; a proxy of the environment has no place in between.
+            self._http = httpx2.AsyncClient(verify=False, trust_env=False)
+            self._stack.push_async_callback(self._http.aclose)
+        return Service(url, self._http, token=self._token)
+
+    @property
+    def content(self) -> Content:
+        """The content store, for uploads and verified reads."""
+        if self._content is None:
+            store = HttpBlockStore(self.network.content_url, token=self._token)
+            self._stack.push_async_callback(store.close)
+            self._content = Content(sources=[store], store=store)
+        return self._content
+
+    def reader(self, name: str) -> ChainReader:
+        """The ledger of that lane, read directly.
+
+        Raises:
+            UnknownName: There is no such lane.
+        """
+        if name not in self._readers:
+            lane = self.network.lane(name)
+            self._readers[name] = self._ethereum(lane) if isinstance(lane, EthereumLane) else self._fabric(lane)
+        return self._readers[name]
+
+    async def clock(self, name: str) -> UnixSeconds:
+        """The lane's clock, or this machine's if that is later: Fabric's stands still between transactions."""
+        return UnixSeconds(max((await self.reader(name).head()).time, int(time.time())))
+
+    def _ethereum(self, lane: EthereumLane) -> EthereumReader:
+        rpc = RpcClient(lane.endpoints[0], chain_id=lane.chain_id)
+        self._stack.push_async_callback(rpc.close)
+        site = RegistrySite(
+            chain_id=lane.chain_id,
+            contract=lane.contract,
+            first_block=lane.first_block,
+            finality=DepthFinality(lane.finality_depth),
+        )
+        return EthereumReader(rpc, site)
+
+    def _fabric(self, lane: FabricLane) -> FabricRegistry:
+        peer = lane.peers[0]
+        identity = load_identity(peer.msp_id, peer.certificate, peer.key)
+        try:
+            authority = peer.tls_ca.read_bytes()
+        except OSError as error:
+            raise KeyFileError(f"cannot read {peer.tls_ca}: {error.strerror}") from error
+        gateway = FabricGateway.connect(peer.endpoint, authority, identity, lane.channel)
+        self._stack.push_async_callback(gateway.close)
+        registry = FabricRegistry(gateway, lane=lane.lane, chaincode=lane.chaincode)
+        self._stack.push_async_callback(registry.close)
+        return registry

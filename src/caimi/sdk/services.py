@@ -1,0 +1,109 @@
+"""HTTP to the processes of a network: JSON with limits, and problems turned back into typed errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, cast
+
+import httpx2
+
+from caimi.sdk.errors import SdkError, ServiceAnswer, ServiceRefused, ServiceUnavailable, UnknownName
+from caimi.sdk.json_fields import Fields
+from caimi.types.errors import BadEncoding, CaimiError
+from caimi.types.failure import Retry
+from caimi.wire.refusal_json import refusal_from_json
+
+__all__ = ["Service"]
+
+_MAX_ANSWER_BYTES: Final = 8 << 20
+_TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
+_UNKNOWN: Final = frozenset({"NoSuchThing", "UnknownLane"})
+
+
+class Service:
+    """One process at a base URL."""
+
+    def __init__(self, url: str, client: httpx2.AsyncClient, *, token: str | None = None) -> None:
+        """Arguments:
+        token: for changing calls; reading needs none.
+        """
+        self.url = url.rstrip("/")
+        self._client = client
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    async def get(self, path: str, **query: str) -> Fields:
+        """GET an object.
+
+        Raises:
+            ServiceUnavailable: No answer.
+            ServiceAnswer: Not what the interface describes.
+            CaimiError: The error that the process answers with.
+        """
+        return self._object(await self._exchange("GET", path, query, None), path)
+
+    async def get_list(self, path: str, **query: str) -> tuple[Fields, ...]:
+        """GET an array of objects. Raises as `get`."""
+        answer = await self._exchange("GET", path, query, None)
+        if not isinstance(answer, list):
+            raise ServiceAnswer(f"{self.url}{path}: no list")
+        return tuple(self._object(item, path) for item in cast("list[object]", answer))
+
+    async def get_text(self, path: str) -> str:
+        """GET plain text. Raises as `get`."""
+        status, body = await self._send("GET", path, {}, None)
+        if status != httpx2.codes.OK:
+            raise ServiceAnswer(f"{self.url}{path} answers {status}")
+        return body.decode("utf-8", "replace")
+
+    async def post(self, path: str, body: dict[str, Any]) -> Fields:
+        """POST an object and read the answer. Repeating it is harmless at every interface of ours. Raises as `get`."""
+        return self._object(await self._exchange("POST", path, {}, body), path)
+
+    async def _exchange(self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None) -> object:
+        status, content = await self._send(method, path, query, body)
+        try:
+            answer: object = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise ServiceAnswer(f"{self.url}{path} answers {status} with something else than JSON") from error
+        if not 200 <= status < 300:
+            raise _error_of(answer, f"{self.url}{path} answers {status}")
+        return answer
+
+    async def _send(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, bytes]:
+        content = bytearray()
+        try:
+            async with self._client.stream(
+                method, self.url + path, params=query, json=body, headers=self._headers, timeout=_TIMEOUT
+            ) as response:
+                async for part in response.aiter_bytes():
+                    content += part
+                    if len(content) > _MAX_ANSWER_BYTES:
+                        raise ServiceAnswer(f"{self.url}{path} answers more than {_MAX_ANSWER_BYTES} bytes")
+                return response.status_code, bytes(content)
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise ServiceUnavailable(f"{self.url}: {type(error).__name__}") from error
+
+    def _object(self, value: object, path: str) -> Fields:
+        if not isinstance(value, dict):
+            raise ServiceAnswer(f"{self.url}{path}: no object")
+        return Fields(cast("dict[str, Any]", value), f"{self.url}{path}", error=ServiceAnswer)
+
+
+def _error_of(answer: object, told: str) -> CaimiError:
+    # The typed error of a problem object; of anything else, that it is none.
+    if not isinstance(answer, dict):
+        return ServiceAnswer(told)
+    fields = Fields(cast("dict[str, Any]", answer), told, error=ServiceAnswer)
+    try:
+        name, values = fields.text("error"), fields.object("values").values
+        refusal = refusal_from_json(name, values)
+    except (SdkError, BadEncoding):
+        return ServiceAnswer(told)
+    if refusal is not None:
+        return refusal
+    text = f"{name}: {values.get('text', '')}"
+    if name in _UNKNOWN:
+        return UnknownName(text)
+    if answer.get("retry") == Retry.SAFE.value:
+        return ServiceUnavailable(f"{told}: {text}")
+    return ServiceRefused(f"{told}: {text}")

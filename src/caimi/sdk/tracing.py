@@ -1,0 +1,232 @@
+"""What happened to a publication or a request: read from a relay, with present states read from the ledgers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from caimi.protocol.publication import State
+from caimi.sdk.connections import Connections
+from caimi.sdk.errors import UnknownName
+from caimi.sdk.json_fields import Fields, hex_text
+from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
+
+__all__ = ["UNKNOWN", "Model", "Trace", "TraceStep", "list_models", "read_states", "read_trace"]
+
+UNKNOWN: Final = "UNKNOWN"
+"""State on a lane that nobody of this network serves."""
+_OPEN: Final = frozenset({State.NONE.name, State.LOCKED.name})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceStep:
+    """One thing that happened on one lane."""
+
+    lane: str
+    what: str
+    """Such as `event LOCKED` or `call carry`."""
+    state: str
+    """`final` for events; how far it is for calls."""
+    time: UnixSeconds
+    """By the chain's clock for events, by the relay's for calls."""
+    height: int | None
+    transaction: str | None
+    sequence: int | None
+    """Number of the event at its registry."""
+    signers: tuple[int, ...]
+    """Signer indices, from 0, on the certificate of a carried run."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """Everything about one id."""
+
+    id: Bytes32
+    kind: str
+    """`publication` or `request`."""
+    home: str
+    """Lane that decides; of a request the lane that took it."""
+    mirrors: tuple[str, ...]
+    deadline: UnixSeconds | None
+    outcome: str | None
+    """By home's final event; of a request its state."""
+    states: Mapping[str, str]
+    """By lane, at its tip."""
+    waits_for: str
+    steps: tuple[TraceStep, ...]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        if self.kind == "request":
+            return self.outcome in ("ANSWERED", "REFUSED")
+        if self.outcome is None:
+            return False
+        return not any(state in _OPEN for state in self.states.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        return {
+            "id": hex_text(self.id),
+            "kind": self.kind,
+            "home": self.home,
+            "mirrors": list(self.mirrors),
+            "deadline": self.deadline,
+            "outcome": self.outcome,
+            "states": dict(self.states),
+            "waits_for": self.waits_for,
+            "steps": [
+                {
+                    "time": step.time,
+                    "lane": step.lane,
+                    "what": step.what,
+                    "state": step.state,
+                    "height": step.height,
+                    "transaction": step.transaction,
+                    "sequence": step.sequence,
+                    "signers": list(step.signers),
+                    "detail": step.detail,
+                }
+                for step in self.steps
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One publication in a list."""
+
+    id: PublicationId
+    name: str
+    version: int
+    publisher: Address
+    home: str
+    mirrors: tuple[str, ...]
+    states: Mapping[str, str]
+    deposit: int
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        return {
+            "id": hex_text(self.id),
+            "name": self.name,
+            "version": self.version,
+            "publisher": hex_text(self.publisher),
+            "home": self.home,
+            "mirrors": list(self.mirrors),
+            "states": dict(self.states),
+            "deposit": str(self.deposit),
+        }
+
+
+async def read_trace(connections: Connections, identifier: Bytes32) -> Trace:
+    """The trace of a publication or of an inference request.
+
+    Raises:
+        UnknownName: The relay knows neither.
+        ServiceUnavailable, ServiceAnswer: Of the relay.
+    """
+    try:
+        return _publication(await connections.relay.get(f"/v1/publications/{hex_text(identifier)}"))
+    except UnknownName:
+        return _request(await connections.relay.get(f"/v1/requests/{hex_text(identifier)}"))
+
+
+async def read_states(
+    connections: Connections, identifier: PublicationId, lanes: tuple[str, ...]
+) -> dict[str, str]:
+    """A publication's state at the tip of each lane, asked of the ledgers themselves; UNKNOWN for foreign lanes.
+
+    Raises:
+        ChainError: Of a ledger.
+    """
+
+    async def one(name: str) -> str:
+        if name not in connections.network.lanes:
+            return UNKNOWN
+        view = await connections.reader(name).publication(identifier)
+        return State.NONE.name if view is None else view.state.name
+
+    found = await asyncio.gather(*(one(name) for name in lanes))
+    return dict(zip(lanes, found, strict=True))
+
+
+async def list_models(connections: Connections, *, limit: int) -> tuple[Model, ...]:
+    """The newest publications that the relay watches, as their ledgers show them.
+
+    Raises:
+        ServiceUnavailable, ServiceAnswer, ChainError: Of the relay or a ledger.
+    """
+    rows = await connections.relay.get_list("/v1/publications", limit=str(limit))
+    models = await asyncio.gather(*(_model(connections, row) for row in rows))
+    return tuple(model for model in models if model is not None)
+
+
+async def _model(connections: Connections, row: Fields) -> Model | None:
+    identifier, home, mirrors = PublicationId(row.bytes32("id")), row.text("home"), row.texts("mirrors")
+    view = await connections.reader(home).publication(identifier)
+    if view is None:
+        # Accepted by the relay a moment ago; no ledger has it yet.
+        return None
+    states = await read_states(connections, identifier, (home, *mirrors))
+    return Model(
+        id=identifier,
+        name=view.name,
+        version=view.version,
+        publisher=view.publisher,
+        home=home,
+        mirrors=mirrors,
+        states=states,
+        deposit=view.deposit,
+    )
+
+
+def _publication(fields: Fields) -> Trace:
+    deadline = fields.optional("deadline", fields.number)
+    states = {name: str(state) for name, state in fields.object("states").values.items()}
+    return Trace(
+        id=fields.bytes32("id"),
+        kind="publication",
+        home=fields.text("home"),
+        mirrors=fields.texts("mirrors"),
+        deadline=None if deadline is None else UnixSeconds(deadline),
+        outcome=fields.optional("outcome", fields.text),
+        states=states,
+        waits_for=fields.text("waits_for"),
+        steps=_steps(fields),
+    )
+
+
+def _request(fields: Fields) -> Trace:
+    lane, state = fields.text("lane"), fields.text("state")
+    return Trace(
+        id=fields.bytes32("id"),
+        kind="request",
+        home=lane,
+        mirrors=(),
+        deadline=None,
+        outcome=state if state in ("ANSWERED", "REFUSED") else None,
+        states={lane: state},
+        waits_for=fields.text("waits_for"),
+        steps=_steps(fields),
+    )
+
+
+def _steps(fields: Fields) -> tuple[TraceStep, ...]:
+    return tuple(
+        TraceStep(
+            lane=step.text("lane"),
+            what=step.text("what"),
+            state=step.text("state"),
+            time=UnixSeconds(step.number("time")),
+            height=step.optional("height", step.number),
+            transaction=step.optional("transaction", step.text),
+            sequence=step.optional("sequence", step.number),
+            signers=tuple(int(signer) for signer in step.items("signers")),
+            detail=step.text("detail"),
+        )
+        for step in fields.objects("steps")
+    )
