@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from caimi.crypto.ecdsa import SigningKey
-from caimi.ports.crash import NoCrash
+from caimi.ports.chain import ChainPort
+from caimi.ports.crash import CrashPoints, NoCrash
 from caimi.ports.validators import ValidatorPort
 from caimi.protocol.publication import State
 from caimi.protocol.registry_state import RegistryConfig
@@ -126,7 +127,18 @@ class Stop:
 class World:
     """Ledgers ("fabric": unnumbered, final at once; others numbered and two deep), four validators, relays."""
 
-    def __init__(self, *, names: tuple[str, ...] = ("fabric", "ethereum"), relays: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        names: tuple[str, ...] = ("fabric", "ethereum"),
+        relays: int = 1,
+        wrap: Callable[[str, SimulatedChain], ChainPort] | None = None,
+        run_items: int = 64,
+        path: str = ":memory:",
+        crash: CrashPoints | None = None,
+    ) -> None:
+        self.wrap = wrap or (lambda _, port: port)
+        self.run_items = run_items
         self.clock = StepClock()
         self.observer = Recorder()
         self.validator_keys = [key(f"validator {i}") for i in range(4)]
@@ -143,8 +155,10 @@ class World:
         self.publisher = key("publisher")
         self.ledgers = {name: self._ledger(name) for name in names}
         self.nodes = {name: SimulatedNode(ledger=ledger) for name, ledger in self.ledgers.items()}
+        self.attestation_stores: list[SqliteAttestationStore] = []
         self.peers: list[ValidatorPort] = [self.attestor(i) for i in range(4)]
-        self.stores = [SqliteRelayStore(":memory:", crash=NoCrash()) for _ in range(relays)]
+        self.path = path
+        self.stores = [SqliteRelayStore(path, crash=crash or NoCrash()) for _ in range(relays)]
         self.relays = [self.relay(f"relay {i}", store) for i, store in enumerate(self.stores)]
 
     def lane(self, name: str) -> Lane:
@@ -162,17 +176,38 @@ class World:
             Seat(network=self.network, epoch=Epoch(1), signer=SignerIndex(index)),
             key=self.validator_keys[index],
             sources=sources,
-            store=SqliteAttestationStore(":memory:", crash=NoCrash()),
+            store=self._attestation_store(),
             clock=self.clock,
             observer=self.observer,
         )
 
-    def relay(self, name: str, store: SqliteRelayStore, *, lanes: Sequence[RelayLane] | None = None) -> Relay:
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for store in [*self.stores, *self.attestation_stores]:
+            store.close()
+
+    def restart(self) -> None:
+        """The relay's process was killed and is started again."""
+        self.stores[0].close()
+        self.stores[0] = SqliteRelayStore(self.path, crash=NoCrash())
+        self.relays[0] = self.relay("relay 0", self.stores[0])
+
+    def relay(self, name: str, store: SqliteRelayStore) -> Relay:
         peers = [ValidatorPeer(signer=SignerIndex(i), port=port) for i, port in enumerate(self.peers)]
-        served = [RelayLane(name=lane, port=self.port(lane, name), generation=Generation(1)) for lane in self.ledgers]
+        served = [
+            RelayLane(
+                name=lane,
+                port=self.wrap(lane, self.port(lane, name)),
+                generation=Generation(1),
+                run_items=self.run_items,
+            )
+            for lane in self.ledgers
+        ]
         return Relay(
             self.network,
-            lanes or served,
+            served,
             peers,
             store=store,
             clock=self.clock,
@@ -220,6 +255,11 @@ class World:
         identifier = publication_id(self.network, record)
         return record, self.publisher.sign(identifier).to_bytes(), identifier
 
+    async def send(self, name: str, call: bytes, *, sender: str = "somebody") -> None:
+        """Somebody else sends a call; it waits for the next block."""
+        port = self.port(name, sender)
+        await port.send(await port.prepare(call, slot=None))
+
     async def publish(self, publication: Publication, signature: bytes, relay: int = 0) -> PublicationId:
         accepted = await self.relays[relay].intake.publish(encode(publication), signature)
         return accepted.id
@@ -256,6 +296,10 @@ class World:
     def all_at(self, state: State, identifier: PublicationId) -> bool:
         return all(self.state(name, identifier) is state for name in self.ledgers)
 
+    def _attestation_store(self) -> SqliteAttestationStore:
+        self.attestation_stores.append(SqliteAttestationStore(":memory:", crash=NoCrash()))
+        return self.attestation_stores[-1]
+
     def _ledger(self, name: str) -> SimulatedLedger:
         lane = Lane(chain=keccak256(name.encode()), registry=keccak256(b"registry" + name.encode()))
         config = RegistryConfig(lane=lane, genesis=self.genesis, min_deposit=1, clock_window=5)
@@ -271,3 +315,9 @@ class World:
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     """Run a scenario to its end."""
     asyncio.run(scenario)
+
+
+def conserved(world: World, name: str) -> bool:
+    """Whether a registry's tokens, balances and escrows add up to what there was."""
+    state = world.ledgers[name].tip.registry.state
+    return sum(state.tokens.values()) + sum(state.balances.values()) + state.escrowed() == 1_000
