@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from functools import lru_cache
 from typing import Final
 
@@ -22,6 +23,7 @@ __all__ = [
     "leaf_hash",
     "network_id",
     "publication_id",
+    "sealed_hash",
     "typed_digest",
 ]
 
@@ -94,3 +96,8 @@ def capsule_label(network: Bytes32, group_key: bytes, publication: Publication) 
 def cid_bytes(cid: Cid) -> bytes:
     """The 36 bytes of the binary CIDv1: 0x01, codec, 0x12, 0x20, digest."""
     return bytes((1, cid.codec, 0x12, 0x20)) + cid.digest
+
+
+def sealed_hash(sealed: bytes) -> Bytes32:
+    """sha256 of a sealed partial, as Fabric's private collections hash their values."""
+    return Bytes32(hashlib.sha256(sealed).digest())
