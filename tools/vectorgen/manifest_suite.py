@@ -68,7 +68,7 @@ def manifest_suite() -> dict[str, Any]:
                 "contentBytes": str(manifest.content_bytes),
             }
         )
-    refusals = [*_text_refusals(), *_value_refusals()]
+    refusals = [*_text_refusals(), *_file_refusals(), *_value_refusals()]
     return {
         "cases": cases,
         "refusals": [
@@ -105,53 +105,59 @@ def _text_refusals() -> list[tuple[str, str]]:
     ]
 
 
-def _value_refusals() -> list[tuple[str, str]]:
-    def changed(comment: str, change: Callable[[Any], object], base: Manifest = _MODEL) -> tuple[str, str]:
-        document = json.loads(encode_manifest(base))
-        change(document)
-        text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        return comment, text
+def _changed(comment: str, change: Callable[[Any], object], base: Manifest = _MODEL) -> tuple[str, str]:
+    # A canonical text whose content breaks one rule.
+    document = json.loads(encode_manifest(base))
+    change(document)
+    return comment, json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
+
+def _file_refusals() -> list[tuple[str, str]]:
     def path(value: str) -> tuple[str, str]:
-        return changed(f"path {value[:20]!a}", lambda d: d["files"][2].update(path=value))
+        return _changed(f"path {value[:20]!a}", lambda d: d["files"][2].update(path=value))
 
     def files(document: Any, *names: str) -> None:
         hash_ = "00" * 32
         document["files"] += [{"path": n, "role": "config", "sha256": hash_, "size": 0} for n in names]
         document["files"].sort(key=_path_bytes)
 
-    def tensor(comment: str, **fields: Any) -> tuple[str, str]:
-        return changed(f"tensor: {comment}", lambda d: d["signature"]["inputs"][0].update(fields))
-
     bad_paths = ["", "/z", "z/", "z//z", "z/./z", "z/../z", "..", "z\\z", "C:z", "z\x00", "z\n", "ze\u0301"]
     bad_paths += ["z" * 256, "z/" * 600 + "z", "z ", "z.", "znul/nul.txt", "zz|"]
     return [
         *[path(value) for value in bad_paths],
-        changed("format 2", lambda d: d.update(format=2)),
-        changed("an unknown member", lambda d: d.update(extra=1)),
-        changed("a missing member", lambda d: d.pop("licence_sha256")),
-        changed("an unknown kind", lambda d: d.update(kind="program")),
-        changed("an unknown framework", lambda d: d.update(framework="pickle")),
-        changed("a model without framework", lambda d: d.update(framework="none")),
-        changed("a model without signature", lambda d: d.update(signature=None)),
-        changed("a model without model file", lambda d: d["files"][1].update(role="config")),
-        changed("two model files", lambda d: d["files"][2].update(role="model")),
-        changed("an unknown role", lambda d: d["files"][2].update(role="script")),
-        changed("no files", lambda d: d.update(files=[])),
-        changed("too many files", lambda d: files(d, *[f"z{i:04}" for i in range(1022)])),
-        changed("files in another order", lambda d: d["files"].reverse()),
-        changed("a path twice", lambda d: files(d, "model.onnx")),
-        changed("paths that differ in case", lambda d: files(d, "MODEL.onnx")),
-        changed("a file below a file", lambda d: files(d, "model.onnx/x")),
-        changed("a file below a file in other case", lambda d: files(d, "Model.ONNX/x")),
-        changed("sizes of 2^53 together", lambda d: d["files"][2].update(size=(1 << 53) - 1)),
-        changed("a short hash", lambda d: d["files"][2].update(sha256="00")),
-        changed("an upper-case hash", lambda d: d["files"][2].update(sha256="AB" * 32)),
-        changed("a size in quotes", lambda d: d["files"][2].update(size="0")),
-        changed("another licence hash than the file's", lambda d: d.update(licence_sha256="00" * 32)),
-        changed("no inputs", lambda d: d["signature"].update(inputs=[])),
-        changed("no outputs", lambda d: d["signature"].update(outputs=[])),
-        changed("an input twice", lambda d: d["signature"].update(inputs=d["signature"]["inputs"] * 2)),
+        _changed("a model without model file", lambda d: d["files"][1].update(role="config")),
+        _changed("two model files", lambda d: d["files"][2].update(role="model")),
+        _changed("an unknown role", lambda d: d["files"][2].update(role="script")),
+        _changed("no files", lambda d: d.update(files=[])),
+        _changed("too many files", lambda d: files(d, *[f"z{i:04}" for i in range(1022)])),
+        _changed("files in another order", lambda d: d["files"].reverse()),
+        _changed("a path twice", lambda d: files(d, "model.onnx")),
+        _changed("paths that differ in case", lambda d: files(d, "MODEL.onnx")),
+        _changed("a file below a file", lambda d: files(d, "model.onnx/x")),
+        _changed("a file below a file in other case", lambda d: files(d, "Model.ONNX/x")),
+        _changed("sizes of 2^53 together", lambda d: d["files"][2].update(size=(1 << 53) - 1)),
+        _changed("a short hash", lambda d: d["files"][2].update(sha256="00")),
+        _changed("an upper-case hash", lambda d: d["files"][2].update(sha256="AB" * 32)),
+        _changed("a size in quotes", lambda d: d["files"][2].update(size="0")),
+    ]
+
+
+def _value_refusals() -> list[tuple[str, str]]:
+    def tensor(comment: str, **fields: Any) -> tuple[str, str]:
+        return _changed(f"tensor: {comment}", lambda d: d["signature"]["inputs"][0].update(fields))
+
+    return [
+        _changed("format 2", lambda d: d.update(format=2)),
+        _changed("an unknown member", lambda d: d.update(extra=1)),
+        _changed("a missing member", lambda d: d.pop("licence_sha256")),
+        _changed("an unknown kind", lambda d: d.update(kind="program")),
+        _changed("an unknown framework", lambda d: d.update(framework="pickle")),
+        _changed("a model without framework", lambda d: d.update(framework="none")),
+        _changed("a model without signature", lambda d: d.update(signature=None)),
+        _changed("another licence hash than the file's", lambda d: d.update(licence_sha256="00" * 32)),
+        _changed("no inputs", lambda d: d["signature"].update(inputs=[])),
+        _changed("no outputs", lambda d: d["signature"].update(outputs=[])),
+        _changed("an input twice", lambda d: d["signature"].update(inputs=d["signature"]["inputs"] * 2)),
         tensor("no name", name=""),
         tensor("a control character in the name", name="a\tb"),
         tensor("a long name", name="n" * 257),
@@ -160,9 +166,9 @@ def _value_refusals() -> list[tuple[str, str]]:
         tensor("a dimension that is an array", shape=[[1]]),
         tensor("an empty dimension name", shape=[""]),
         tensor("17 dimensions", shape=[1] * 17),
-        changed("a dataset with a signature", lambda d: d.update(signature=_signature()), _DATASET),
-        changed("a dataset with framework onnx", lambda d: d.update(framework="onnx"), _DATASET),
-        changed("a dataset with a model file", lambda d: d["files"][0].update(role="model"), _DATASET),
+        _changed("a dataset with a signature", lambda d: d.update(signature=_signature()), _DATASET),
+        _changed("a dataset with framework onnx", lambda d: d.update(framework="onnx"), _DATASET),
+        _changed("a dataset with a model file", lambda d: d["files"][0].update(role="model"), _DATASET),
     ]
 
 
