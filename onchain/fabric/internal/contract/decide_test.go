@@ -122,3 +122,65 @@ func TestHigherVersionSupersedes(t *testing.T) {
 		t.Errorf("mirror: state %d", s)
 	}
 }
+
+func TestMalformedBodiesAreRefusedAndStopNothing(t *testing.T) {
+	w := newWorld(t)
+	id := w.lock(homePublication())
+	var events []wire.Event
+	for _, kind := range []uint16{wire.KindLocked, wire.KindRefused, wire.KindOutcome, wire.KindSuperseded, wire.KindAnswered} {
+		event := lockedBy(id)
+		event.Kind, event.Body = kind, []byte{1}
+		events = append(events, event)
+	}
+	unknown := lockedBy(id)
+	unknown.Kind, unknown.Body = 99, nil
+	later := lockedBy(id)
+	later.Schema = 2
+	notes := w.carry(other, 1, append(events, unknown, later, lockedBy(id))...)
+	for i, note := range notes {
+		want := [2]uint16{uint16(refused), wire.BadBody.Number}
+		switch i {
+		case 5, 6:
+			want = [2]uint16{uint16(ignored), 0}
+		case 7:
+			want = [2]uint16{uint16(applied), 0}
+		}
+		if got := [2]uint16{uint16(note.Disposition), note.Code}; got != want {
+			t.Errorf("event %d: %v, want %v", i, got, want)
+		}
+	}
+	if w.publication(id).State != stateCommitted {
+		t.Error("the last event is not applied")
+	}
+}
+
+func TestReceiptsComeFromMirrors(t *testing.T) {
+	w := newWorld(t)
+	id := w.lock(homePublication())
+	answered := func(subject wire.Bytes32, receipt string) wire.Event {
+		body := wire.AnsweredBody{Request: word("request"), ReceiptHash: word(receipt)}
+		return eventTo(own, wire.KindAnswered, subject, body)
+	}
+	mirrored := w.lock(mirrorPublication())
+	for _, c := range []struct {
+		source  wire.Lane
+		event   wire.Event
+		want    uint8
+		because uint16
+	}{
+		{other, answered(word("nothing"), "a"), refused, wire.UnknownPublication.Number},
+		{elsewhere, answered(id, "a"), refused, wire.WrongAuthority.Number},
+		{other, answered(mirrored, "a"), refused, wire.WrongAuthority.Number},
+		{other, answered(id, "b"), applied, 0},
+		{other, answered(id, "c"), ignored, 0},
+	} {
+		notes := w.carry(c.source, w.next(), c.event)
+		if notes[0].Disposition != c.want || notes[0].Code != c.because {
+			t.Errorf("%+v, want %d %d", notes[0], c.want, c.because)
+		}
+	}
+	var receipt wire.Bytes32
+	if w.view("receiptOf", &receipt, word("request")); receipt != word("b") {
+		t.Errorf("receipt %s", receipt.Hex())
+	}
+}

@@ -94,6 +94,13 @@ type world struct {
 	clock     int64 // the endorser's; 0 for `now`
 	transient map[string][]byte
 	invoked   string
+	carried   uint64 // sequence numbers given by next
+}
+
+// next gives a sequence number that no other event of this world has.
+func (w *world) next() uint64 {
+	w.carried++
+	return w.carried
 }
 
 func emptyWorld(t *testing.T) *world {
