@@ -152,7 +152,7 @@ class KeyRelease:
             lease=lease,
             entropy=Bytes32(self._entropy.take(32)),
         )
-        return seal_partial(partial, record.sealing_key)
+        return seal_partial(partial, recipient=record.sealing_key)
 
     async def _check_committed(self, identifier: PublicationId, home: Lane) -> None:
         outcomes = self._outcomes.get(home)

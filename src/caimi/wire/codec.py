@@ -285,7 +285,7 @@ def struct_hash(record: Record) -> Bytes32:
     Raises:
         BadEncoding: A value does not fit its type.
     """
-    cls: type[Any] = type(record)
+    cls = cast("type[Any]", record.__class__)
     fields = dataclasses.fields(cls)
     words = [_word(k, getattr(record, f.name)) for (_, k), f in zip(SHAPES[cls], fields, strict=True)]
     return keccak256(_type_hash(cls.__name__) + b"".join(words))
