@@ -20,15 +20,17 @@ from caimi.types.primitives import ZERO32, PublicationId, UnixSeconds
 from caimi.types.records import Lane
 from caimi.wire.codec import encode_values
 from caimi.wire.digests import typed_digest
-from caimi.wire.functions import encode_call
+from caimi.wire.functions import encode_call, selector
 from caimi.wire.keccak import keccak256
 from tests.conformance.evm_driver import CLOCK_WINDOW, MIN_DEPOSIT, Anvil, RegistryOnAnvil, started_anvil
 
 pytestmark = pytest.mark.devnet
 
 _CALLS = 250
-_COMMON = {"", "BadEncoding", "BadSignature", "UnknownPublication", "WrongSigner"}
-_COMMON |= {"note 1 0", "note 2 0", "note 3 430", "note 4 0"}  # applied, pending, WrongAuthority, ignored
+_COMMON = {
+    *("", "BadEncoding", "BadSignature", "UnknownPublication", "WrongSigner"),
+    *("note 1 0", "note 2 0", "note 3 430", "note 4 0"),  # applied, pending, WrongAuthority, ignored
+}
 """Answers that every seed has to meet, so that the test cannot become empty."""
 _RECORD = ("uint8", "uint8", "address", "string", "uint64", "Lane", "Lane[]", "uint128", "uint64", "uint8", "uint8")
 
@@ -83,13 +85,8 @@ class Pair:
         self.traffic.now += 1
         while True:
             data = self.traffic.next()
-            if encode_call("fund", *self._nothing())[:4] not in data:
+            if selector("fund") not in data:
                 return data
-
-    def _nothing(self) -> tuple[Any, bytes]:
-        person = self.names.PEOPLE[0]
-        funding = self.names.Funding(at=self.ledger.lane, account=person.address, amount=0, nonce=ZERO32, deadline=0)
-        return funding, b""
 
     def fund(self, person: SigningKey, amount: int) -> None:
         """Mint, then a permit by the wrong account, by the right one, and the same again."""
