@@ -306,8 +306,7 @@ class DkgParticipant:
             BadEncoding: Not the canonical form, or a stored message is refused.
             BadQuorum, BadValidatorSet: The session's set is outside its bounds.
         """
-        if len(data) < 3 or data[0] != _FORMAT:
-            raise BadEncoding
+        # The format, like everything here, is compared at the end.
         at = 3 + int.from_bytes(data[1:3], "big")
         if len(data) < at + 33:
             raise BadEncoding

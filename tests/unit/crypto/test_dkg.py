@@ -12,6 +12,7 @@ from caimi.crypto.dkg import DkgParticipant
 from caimi.crypto.dkg_dealer import Dealer, opening_hash
 from caimi.crypto.dkg_errors import (
     BadPossession,
+    DegenerateKey,
     DkgFault,
     DuplicateMessage,
     DuplicateSealingKey,
@@ -150,7 +151,10 @@ def test_stored_state_that_no_run_gives_is_refused() -> None:
             DkgParticipant.from_bytes(bytes(mauled))
 
 
-@pytest.mark.parametrize("cut", [0, 2, 40, 100, 200, -1])
+_HEAD = 3 + len(SESSION.to_bytes())
+
+
+@pytest.mark.parametrize("cut", [0, 2, 40, 100, _HEAD, _HEAD + 1, _HEAD + 32, 200, -1])
 def test_cut_state_is_refused(cut: int) -> None:
     with pytest.raises(BadEncoding):
         DkgParticipant.from_bytes(at(Phase.COMPLAINT)[0].to_bytes()[:cut])
@@ -329,6 +333,27 @@ def test_rejects_fewer_or_more_sealed_shares() -> None:
     for shares in (reveal.sealed_shares[:3], (*reveal.sealed_shares, bytes(48))):
         body = encoded(dataclasses.replace(reveal, sealed_shares=shares))
         refused(MalformedMessage, participants[0], 2, body, culprit=2)
+
+
+@pytest.mark.parametrize(
+    ("scalars", "what"),
+    [((0, 3, 5), "group key"), ((-6, 1, 1), "verification key")],
+    ids=["at 0", "at share index 2"],
+)
+def test_rejects_a_sum_of_contributions_at_infinity(scalars: tuple[int, ...], what: str) -> None:
+    # No message leads here, so the last dealer's commitments are put in by hand.
+    participants = at(Phase.CLOSE)
+    listener = participants[0]
+    for participant in participants:
+        listener.receive(participant.index, owed(participant))
+    others = [listener._reveals[i].commitments for i in (1, 2, 3)]
+    commitments = tuple(
+        GROUP.subtract(GROUP.multiply_public(GROUP.generator, scalar), GROUP.add(*column))
+        for scalar, column in zip(scalars, zip(*others, strict=True), strict=True)
+    )
+    listener._reveals[4] = dataclasses.replace(listener._reveals[4], commitments=commitments)
+    with pytest.raises(DegenerateKey, match=what):
+        listener.result()
 
 
 # --- bytes
