@@ -7,7 +7,7 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ class AnvilNode:
 
 
 @contextmanager
-def running_anvil(folder: Path, funded: tuple[SigningKey, ...]) -> Iterator[AnvilNode]:
+def running_anvil(folder: Path, funded: tuple[SigningKey, ...]) -> Generator[AnvilNode]:
     """Anvil in a fresh folder, with native money for `funded`."""
     (port,) = choose_ports(1, order=random.Random(os.getpid()))
     plan = AnvilPlan(port=port, chain_id=7_000_000 + port, folder=folder / "ethereum", block_time_s=0)

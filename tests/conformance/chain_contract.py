@@ -115,6 +115,7 @@ class World:
     async def settle(self, port: ChainPort, prepared: PreparedCall) -> CallStatus:
         """Send and wait for an end that stays."""
         await port.send(prepared)
+        status: CallStatus = NotIncluded()
         for _ in range(_PATIENCE):
             status = await port.status(prepared)
             if isinstance(status, Lost) or (isinstance(status, (Included, Reverted)) and status.final):

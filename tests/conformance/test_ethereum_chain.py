@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -35,7 +35,7 @@ def anvil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnvilNode]:
 
 
 @asynccontextmanager
-async def ethereum_world(anvil: AnvilNode, label: str, depth: int = 1) -> AsyncIterator[World]:
+async def ethereum_world(anvil: AnvilNode, label: str, depth: int = 1) -> AsyncGenerator[World]:
     """A fresh registry on a running Anvil, which then makes blocks only on demand."""
     chain_id, url = anvil.plan.chain_id, anvil.plan.url
     async with AsyncExitStack() as stack:
@@ -94,7 +94,7 @@ class TestEthereum(SlottedChainContract):
         self.anvil = anvil
 
     @asynccontextmanager
-    async def open_world(self, label: str) -> AsyncIterator[World]:
+    async def open_world(self, label: str) -> AsyncGenerator[World]:
         """A registry of its own for each test."""
         async with ethereum_world(self.anvil, label) as world:
             yield world

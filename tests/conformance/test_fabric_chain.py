@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import hashlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -128,7 +128,7 @@ def registry_plan(site: FabricSite) -> RegistryPlan:
 
 
 @asynccontextmanager
-async def fabric_world(site: FabricSite, label: str) -> AsyncIterator[World]:
+async def fabric_world(site: FabricSite, label: str) -> AsyncGenerator[World]:
     """The shared registry, with fresh connections."""
     async with AsyncExitStack() as stack:
 
@@ -181,7 +181,7 @@ class TestFabric(ChainPortContract):
         self.site.runner.run(scene)
 
     @asynccontextmanager
-    async def open_world(self, label: str) -> AsyncIterator[World]:
+    async def open_world(self, label: str) -> AsyncGenerator[World]:
         """The shared registry, under a label of its own."""
         async with fabric_world(self.site, label) as world:
             yield world

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from caimi.protocol.registry_state import RegistryConfig
@@ -41,7 +41,7 @@ class _Clock:
 
 
 @asynccontextmanager
-async def _world(label: str, slots: Slots, depth: int) -> AsyncIterator[World]:
+async def _world(label: str, slots: Slots, depth: int) -> AsyncGenerator[World]:
     clock, entropy = _Clock(), _Entropy()
     config = RegistryConfig(lane=_LANE, genesis=_GENESIS, min_deposit=MIN_DEPOSIT, clock_window=CLOCK_WINDOW)
     people = {key(f"{label} publisher").address: 0}
@@ -83,7 +83,7 @@ class TestSimulatedEthereum(SlottedChainContract):
     """Numbered transactions, final two blocks below the tip."""
 
     @asynccontextmanager
-    async def open_world(self, label: str) -> AsyncIterator[World]:
+    async def open_world(self, label: str) -> AsyncGenerator[World]:
         """A ledger of its own for each test."""
         async with _world(label, Slots.NUMBERED, 2) as world:
             yield world
@@ -93,7 +93,7 @@ class TestSimulatedFabric(ChainPortContract):
     """No slots, everything final at once."""
 
     @asynccontextmanager
-    async def open_world(self, label: str) -> AsyncIterator[World]:
+    async def open_world(self, label: str) -> AsyncGenerator[World]:
         """A ledger of its own for each test."""
         async with _world(label, Slots.NONE, 0) as world:
             yield world

@@ -66,7 +66,7 @@ def sign_transaction(transaction: Transaction, key: SigningKey) -> SignedTransac
         signature = key.sign(keccak256(_encode(fields)))
         r, s = int.from_bytes(signature.r, "big"), int.from_bytes(signature.s, "big")
         raw = _encode([*fields, signature.v - 27, r, s])
-    except RLPException as error:
+    except (RLPException, TypeError) as error:
         raise BadEncoding from error
     return SignedTransaction(raw=raw, hash=keccak256(raw))
 

@@ -1,0 +1,147 @@
+"""A JSON-RPC node in memory that tells the truth until a test makes it lie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+
+from caimi.chains.ethereum.finality import DepthFinality, Finality
+from caimi.chains.ethereum.jsonrpc import RpcClient, RpcLimits
+from caimi.chains.ethereum.reader import RegistrySite
+from caimi.types.primitives import Address, Sequence
+from caimi.types.records import Event, Item, Lane
+from caimi.wire.codec import encode_values
+from caimi.wire.functions import event_topic
+from caimi.wire.keccak import keccak256
+
+__all__ = ["CHAIN_ID", "CONTRACT", "FakeNode", "RpcRefusal", "item", "site"]
+
+CHAIN_ID = 31_337
+CONTRACT = Address(keccak256(b"contract")[12:])
+Method = Callable[..., Any]
+
+
+class RpcRefusal(Exception):
+    """What a method raises to give a JSON-RPC error."""
+
+    def __init__(self, code: int, message: str, data: str | None = None) -> None:
+        super().__init__(message)
+        self.body = {"code": code, "message": message} | ({} if data is None else {"data": data})
+
+
+def site(finality: Finality | None = None) -> RegistrySite:
+    """The registry that the node has."""
+    return RegistrySite(chain_id=CHAIN_ID, contract=CONTRACT, first_block=0, finality=finality or DepthFinality(0))
+
+
+def item(number: int) -> Item:
+    """An event that depends on its number only."""
+    word = keccak256(number.to_bytes(8, "big"))
+    lane = Lane(chain=word, registry=keccak256(word))
+    return Item(
+        sequence=Sequence(number),
+        event=Event(schema=1, kind=1 + number % 6, destinations=(lane,) * (number % 3), subject=word, body=word),
+    )
+
+
+class FakeNode:
+    """Blocks, logs of one registry, and any method that a test puts in `methods`."""
+
+    def __init__(self) -> None:
+        self.chain_id = CHAIN_ID
+        self.branch = 0
+        self.blocks: list[list[dict[str, Any]]] = [[]]
+        """Logs by block."""
+        self.branches = [0]
+        """Of which branch each block is."""
+        self.methods: dict[str, Method] = {
+            "eth_chainId": lambda: hex(self.chain_id),
+            "eth_getBlockByNumber": self._block,
+            "eth_getLogs": self._logs,
+        }
+        self.asked: list[str] = []
+        """Every method that was called, in order."""
+        self.posts = 0
+        """HTTP calls."""
+        self.alter: Callable[[bytes], bytes] = lambda body: body
+        """Changes the bytes of every answer."""
+        self.count = 0
+
+    def client(self, *, limits: RpcLimits | None = None, chain_id: int = CHAIN_ID) -> RpcClient:
+        """A client of this node."""
+        transport = httpx2.MockTransport(self._answer)
+        return RpcClient("http://node.invalid:1/secret", chain_id=chain_id, limits=limits, transport=transport)
+
+    def mine(self, events: int = 0) -> None:
+        """One block more, with the next `events` events of the registry."""
+        height = len(self.blocks)
+        self.blocks.append([])
+        self.branches.append(self.branch)
+        for _ in range(events):
+            self.count += 1
+            self.blocks[height].append(self.log(item(self.count), height))
+
+    def reorganise(self, depth: int) -> None:
+        """Lose the newest blocks; the next are of another branch."""
+        lost = [log for block in self.blocks[-depth:] for log in block]
+        del self.blocks[-depth:], self.branches[-depth:]
+        self.count -= len(lost)
+        self.branch += 1
+
+    def hash(self, height: int) -> str:
+        """Hash of a block of the present branch."""
+        return "0x" + keccak256(b"%d of branch %d" % (height, self.branches[height])).hex()
+
+    def log(self, of: Item, height: int) -> dict[str, Any]:
+        """The log of an event in a block."""
+        words = (of.sequence.to_bytes(32, "big"), of.event.kind.to_bytes(32, "big"), of.event.subject)
+        data = encode_values(("uint16", "Lane[]", "bytes"), (of.event.schema, of.event.destinations, of.event.body))
+        return {
+            "address": "0x" + CONTRACT.hex(),
+            "topics": ["0x" + word.hex() for word in (event_topic(), *words)],
+            "data": "0x" + data.hex(),
+            "blockNumber": hex(height),
+            "blockHash": self.hash(height),
+            "transactionHash": "0x" + keccak256(b"transaction %d" % of.sequence).hex(),
+            "logIndex": "0x0",
+            "removed": False,
+        }
+
+    def _block(self, which: str, full: bool) -> dict[str, Any] | None:
+        assert full is False
+        tags = {"latest": len(self.blocks) - 1, "finalized": max(0, len(self.blocks) - 3)}
+        height = tags[which] if which in tags else int(which, 16)
+        if height >= len(self.blocks):
+            return None
+        return {
+            "number": hex(height),
+            "hash": self.hash(height),
+            "timestamp": hex(1_800_000_000 + 12 * height),
+            "baseFeePerGas": hex(10**9),
+            "gasLimit": hex(60_000_000),
+        }
+
+    def _logs(self, question: dict[str, Any]) -> list[dict[str, Any]]:
+        assert question["address"] == "0x" + CONTRACT.hex()
+        assert question["topics"] == ["0x" + event_topic().hex()]
+        first, last = int(question["fromBlock"], 16), int(question["toBlock"], 16)
+        return [log for block in self.blocks[first : last + 1] for log in block]
+
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        self.posts += 1
+        answers = [self._one(one) for one in json.loads(request.content)]
+        return httpx2.Response(200, content=self.alter(json.dumps(answers).encode()))
+
+    def _one(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
+        self.asked.append(request["method"])
+        method = self.methods.get(request["method"])
+        try:
+            if method is None:
+                raise RpcRefusal(-32601, "Method not found")
+            return answer | {"result": method(*request["params"])}
+        except RpcRefusal as refusal:
+            return answer | {"error": refusal.body}

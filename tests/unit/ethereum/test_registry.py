@@ -1,0 +1,452 @@
+"""Trying, sending and following calls: what each answer of a node means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from caimi.chains.ethereum.errors import MalformedAnswer, RegistryMissing, RpcFailure
+from caimi.chains.ethereum.fees import TX_GAS_CAP, FeePolicy
+from caimi.chains.ethereum.finality import DepthFinality
+from caimi.chains.ethereum.registry import EthereumRegistry
+from caimi.chains.ethereum.transaction import read_transaction
+from caimi.crypto.ecdsa import SigningKey
+from caimi.ports.call_errors import CallRejected, CallTooLarge, FeeTooLow, SenderUnfunded
+from caimi.ports.chain import (
+    ChainUnavailable,
+    Included,
+    Lost,
+    NotIncluded,
+    PreparedCall,
+    Reverted,
+    StatusUnknown,
+)
+from caimi.protocol.publication import AbortReason, Role, State
+from caimi.types.errors import SmallDeposit, WrongRegistry
+from caimi.types.primitives import PublicationId
+from caimi.wire.codec import encode_values
+from caimi.wire.keccak import keccak256
+from tests.unit.ethereum.fake_node import CHAIN_ID, CONTRACT, FakeNode, RpcRefusal, item, site
+
+_KEY = SigningKey.from_entropy(keccak256(b"sender"))
+_CALL = b"\x12\x34\x56\x78" + bytes(32)
+_SMALL = keccak256(b"SmallDeposit(uint128,uint128)")[:4] + encode_values(("uint128", "uint128"), (10, 9))
+_WORD = keccak256(b"word")
+
+
+def _fail(code: int, message: str, data: str | None = None) -> Callable[..., Any]:
+    def method(*parameters: Any) -> Any:
+        raise RpcRefusal(code, message, data)
+
+    return method
+
+
+def _node() -> FakeNode:
+    node = FakeNode()
+    for _ in range(5):
+        node.mine()
+    node.methods |= {
+        "eth_call": lambda trial, block: "0x",
+        "eth_estimateGas": lambda trial, block: hex(100_000),
+        "eth_maxPriorityFeePerGas": lambda: hex(10**8),
+        "eth_getBalance": lambda account, block: hex(10**18),
+        "eth_getTransactionCount": lambda account, block: "0x3",
+        "eth_getTransactionReceipt": lambda transaction: None,
+        "eth_sendRawTransaction": lambda raw: "0x" + keccak256(bytes.fromhex(raw[2:])).hex(),
+    }
+    return node
+
+
+def _act(node: FakeNode, scene: Callable[[EthereumRegistry], Awaitable[None]], depth: int = 2) -> None:
+    async def act() -> None:
+        async with node.client() as rpc:
+            await scene(EthereumRegistry(rpc, site(DepthFinality(depth)), sender=_KEY))
+
+    asyncio.run(act())
+
+
+def _receipt(prepared: PreparedCall, node: FakeNode, height: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "transactionHash": prepared.transaction,
+        "blockNumber": hex(height),
+        "blockHash": node.hash(height),
+        "status": "0x1",
+        "gasUsed": hex(90_000),
+    } | changes
+
+
+# --- prepare
+
+
+def test_prepared_call_is_a_signed_transaction_to_the_registry() -> None:
+    async def scene(port: EthereumRegistry) -> None:
+        prepared = await port.prepare(_CALL, slot=7)
+        sent = read_transaction(prepared.raw)
+        assert (sent.chain_id, sent.nonce, sent.to, sent.data, sent.value) == (CHAIN_ID, 7, CONTRACT, _CALL, 0)
+        assert (sent.gas, sent.max_priority_fee, sent.max_fee) == (125_000, 10**8, 2 * 10**9 + 10**8)
+        assert prepared.transaction == "0x" + keccak256(prepared.raw).hex()
+        assert prepared.slot == 7
+        assert (await port.prepare(_CALL, slot=None)).slot == 3
+
+    _act(_node(), scene)
+
+
+def test_node_without_suggested_tip_gets_the_smallest() -> None:
+    node = _node()
+    del node.methods["eth_maxPriorityFeePerGas"]
+
+    async def scene(port: EthereumRegistry) -> None:
+        sent = read_transaction((await port.prepare(_CALL, slot=0)).raw)
+        assert sent.max_priority_fee == FeePolicy().smallest_tip
+
+    _act(node, scene)
+
+
+def test_slot_that_is_used_again_pays_more() -> None:
+    async def scene(port: EthereumRegistry) -> None:
+        first = await port.prepare(_CALL, slot=7)
+        assert (await port.prepare(_CALL, slot=7)).raw == first.raw
+        await port.send(first)
+        again = read_transaction((await port.prepare(_CALL, slot=7)).raw)
+        assert again.max_fee * 10 >= read_transaction(first.raw).max_fee * 11
+        assert read_transaction((await port.prepare(_CALL, slot=8)).raw).max_fee == read_transaction(first.raw).max_fee
+
+    _act(_node(), scene)
+
+
+_TRIALS: dict[str, tuple[Callable[..., Any], type[Exception]]] = {
+    "refusal": (_fail(3, "execution reverted", "0x" + _SMALL.hex()), SmallDeposit),
+    "unknown revert": (_fail(3, "execution reverted", "0xdeadbeef"), CallRejected),
+    "panic": (
+        _fail(3, "execution reverted", "0x" + (keccak256(b"Panic(uint256)")[:4] + bytes(32)).hex()),
+        CallRejected,
+    ),
+    "revert without data": (_fail(3, "execution reverted", "0x"), CallRejected),
+    "revert without a field": (_fail(-32000, "execution reverted"), CallRejected),
+    "out of gas": (_fail(-32000, "out of gas"), CallTooLarge),
+    "beyond the allowance": (_fail(-32000, "gas required exceeds allowance (16777216)"), CallTooLarge),
+    "no money": (_fail(-32000, "insufficient funds for gas * price + value"), SenderUnfunded),
+    "other": (_fail(-32000, "header not found"), RpcFailure),
+}
+
+
+@pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas"])
+@pytest.mark.parametrize(("trial", "expected"), _TRIALS.values(), ids=_TRIALS)
+def test_rejects_a_call_by_what_its_trial_says(
+    method: str, trial: Callable[..., Any], expected: type[Exception]
+) -> None:
+    node = _node()
+    node.methods[method] = trial
+
+    async def scene(port: EthereumRegistry) -> None:
+        with pytest.raises(expected) as caught:
+            await port.prepare(_CALL, slot=0)
+        if isinstance(caught.value, SmallDeposit):
+            assert caught.value.values == (10, 9)
+
+    _act(node, scene)
+    assert "eth_sendRawTransaction" not in node.asked
+
+
+def test_rejects_a_call_that_needs_too_much_gas() -> None:
+    node = _node()
+    node.methods["eth_estimateGas"] = lambda trial, block: hex(TX_GAS_CAP + 1)
+
+    async def scene(port: EthereumRegistry) -> None:
+        with pytest.raises(CallTooLarge):
+            await port.prepare(_CALL, slot=0)
+
+    _act(node, scene)
+
+
+def test_rejects_a_call_that_is_too_long_without_asking() -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        with pytest.raises(CallTooLarge):
+            await port.prepare(bytes(200_000), slot=0)
+
+    _act(node, scene)
+    assert node.posts == 0
+
+
+def test_rejects_a_sender_without_money() -> None:
+    node = _node()
+    node.methods["eth_getBalance"] = lambda account, block: hex(10**9)
+
+    async def scene(port: EthereumRegistry) -> None:
+        with pytest.raises(SenderUnfunded):
+            await port.prepare(_CALL, slot=0)
+
+    _act(node, scene)
+
+
+def test_rejects_a_client_of_another_chain() -> None:
+    rpc = FakeNode().client(chain_id=5)
+    with pytest.raises(WrongRegistry):
+        EthereumRegistry(rpc, site(), sender=_KEY)
+
+
+# --- send
+
+
+@pytest.mark.parametrize("message", ["already known", "nonce too low", "transaction already imported", "ALREADY KNOWN"])
+def test_bytes_that_the_node_has_are_fine(message: str) -> None:
+    node = _node()
+    node.methods["eth_sendRawTransaction"] = _fail(-32000, message)
+
+    async def scene(port: EthereumRegistry) -> None:
+        await port.send(await port.prepare(_CALL, slot=0))
+
+    _act(node, scene)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        (-32000, "replacement transaction underpriced", FeeTooLow),
+        (-32000, "insufficient funds for gas * price + value", SenderUnfunded),
+        (-32000, "intrinsic gas too low", CallRejected),
+        (-32603, "internal error", ChainUnavailable),
+    ],
+)
+def test_rejects_a_transaction_by_what_the_node_says(code: int, message: str, expected: type[Exception]) -> None:
+    node = _node()
+    node.methods["eth_sendRawTransaction"] = _fail(code, message)
+
+    async def scene(port: EthereumRegistry) -> None:
+        with pytest.raises(expected):
+            await port.send(await port.prepare(_CALL, slot=0))
+
+    _act(node, scene)
+
+
+def test_rejects_a_node_that_names_another_transaction() -> None:
+    node = _node()
+    node.methods["eth_sendRawTransaction"] = lambda raw: "0x" + _WORD.hex()
+
+    async def scene(port: EthereumRegistry) -> None:
+        with pytest.raises(MalformedAnswer):
+            await port.send(await port.prepare(_CALL, slot=0))
+
+    _act(node, scene)
+
+
+# --- status
+
+
+@pytest.mark.parametrize(("height", "final"), [(5, False), (4, False), (3, True), (1, True)])
+def test_included_is_final_at_depth(height: int, final: bool) -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        prepared = await port.prepare(_CALL, slot=0)
+        node.methods["eth_getTransactionReceipt"] = lambda transaction: _receipt(prepared, node, height)
+        assert await port.status(prepared) == Included(height=height, final=final)
+
+    _act(node, scene)
+
+
+_CAUSES: dict[str, tuple[Callable[..., Any], int, str]] = {
+    "the same refusal": (_fail(3, "reverted", "0x" + _SMALL.hex()), 90_000, "SmallDeposit: expected 10, actual 9"),
+    "gas": (lambda trial, block: "0x", 125_000, "out of gas at 125000"),
+    "not any more": (lambda trial, block: "0x", 90_000, "reverted, and would not now"),
+    "nothing known": (_fail(-32000, "missing state"), 90_000, "reverted: missing state"),
+}
+
+
+@pytest.mark.parametrize(("trial", "gas_used", "cause"), _CAUSES.values(), ids=_CAUSES)
+def test_reverted_says_why(trial: Callable[..., Any], gas_used: int, cause: str) -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        prepared = await port.prepare(_CALL, slot=0)
+        receipt = _receipt(prepared, node, 1, status="0x0", gasUsed=hex(gas_used))
+        node.methods |= {"eth_getTransactionReceipt": lambda transaction: receipt, "eth_call": trial}
+        assert await port.status(prepared) == Reverted(cause=cause, final=True)
+
+    _act(node, scene)
+
+
+@pytest.mark.parametrize(("slot", "expected"), [(3, NotIncluded()), (4, NotIncluded()), (2, Lost()), (0, Lost())])
+def test_lost_is_what_lost_its_slot_for_good(slot: int, expected: object) -> None:
+    async def scene(port: EthereumRegistry) -> None:
+        assert await port.status(await port.prepare(_CALL, slot=slot)) == expected
+
+    _act(_node(), scene)
+
+
+def test_slot_used_in_a_block_that_is_not_final_is_not_lost() -> None:
+    node = _node()
+    node.methods["eth_getTransactionCount"] = lambda account, block: "0x1" if block == "0x3" else "0x9"
+
+    async def scene(port: EthereumRegistry) -> None:
+        assert await port.status(await port.prepare(_CALL, slot=2)) == NotIncluded()
+
+    _act(node, scene)
+
+
+def test_block_between_the_two_questions_is_no_loss() -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        prepared = await port.prepare(_CALL, slot=3)
+        count = node.methods["eth_getTransactionCount"]
+
+        def mined_after(account: str, block: str) -> str:
+            # The transaction is mined right after the count was read.
+            node.methods["eth_getTransactionReceipt"] = lambda transaction: _receipt(prepared, node, 5)
+            return count(account, block)
+
+        node.methods["eth_getTransactionCount"] = mined_after
+        assert isinstance(await port.status(prepared), Included)
+        assert node.asked[::-1].index("eth_getTransactionReceipt") < node.asked[::-1].index("eth_getTransactionCount")
+
+    _act(node, scene)
+
+
+def test_reorganisation_between_the_questions_is_no_loss() -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        prepared = await port.prepare(_CALL, slot=0)
+
+        def reorganised(transaction: str) -> None:
+            node.reorganise(4)
+            for _ in range(4):
+                node.mine()
+
+        node.methods["eth_getTransactionReceipt"] = reorganised
+        assert isinstance(await port.status(prepared), StatusUnknown)
+
+    _act(node, scene)
+
+
+def _receipt_of_another_branch(prepared: PreparedCall, node: FakeNode) -> Callable[..., Any]:
+    return lambda transaction: _receipt(prepared, node, 4, blockHash="0x" + _WORD.hex())
+
+
+_UNKNOWN: dict[str, Callable[[PreparedCall, FakeNode], dict[str, Callable[..., Any]]]] = {
+    "indexing": lambda prepared, node: {
+        "eth_getTransactionReceipt": _fail(-32000, "transaction indexing is in progress")
+    },
+    "another branch": lambda prepared, node: {"eth_getTransactionReceipt": _receipt_of_another_branch(prepared, node)},
+    "forgotten state": lambda prepared, node: {"eth_getTransactionCount": _fail(-32602, "BlockOutOfRangeError")},
+    "no final block": lambda prepared, node: {"eth_getBlockByNumber": lambda which, full: None},
+}
+
+
+@pytest.mark.parametrize("changes", _UNKNOWN.values(), ids=_UNKNOWN)
+def test_status_is_unknown_when_the_node_cannot_say(
+    changes: Callable[[PreparedCall, FakeNode], dict[str, Callable[..., Any]]],
+) -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        prepared = await port.prepare(_CALL, slot=0)
+        node.methods |= changes(prepared, node)
+        status = await port.status(prepared)
+        assert isinstance(status, StatusUnknown)
+        assert status.because
+
+    _act(node, scene)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"transactionHash": "0x" + _WORD.hex()},
+        {"status": "0x2"},
+        {"status": None},
+        {"blockNumber": 4},
+        {"blockHash": "0x12"},
+        {"gasUsed": "-1"},
+    ],
+)
+def test_rejects_malformed_receipts(changes: dict[str, Any]) -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        prepared = await port.prepare(_CALL, slot=0)
+        node.methods["eth_getTransactionReceipt"] = lambda transaction: _receipt(prepared, node, 4, **changes)
+        with pytest.raises(MalformedAnswer):
+            await port.status(prepared)
+
+    _act(node, scene)
+
+
+# --- views
+
+
+def _publication(**changes: Any) -> str:
+    lane = item(1).event.destinations[0]
+    fields: dict[str, Any] = {
+        "role": 1,
+        "state": 2,
+        "publisher": _KEY.address,
+        "name": b"digits",
+        "version": 1,
+        "home": lane,
+        "mirrors": (lane,),
+        "deposit": 10,
+        "deadline": 5,
+        "awaited": 0,
+        "reason": 0,
+    }
+    kinds = ("uint8", "uint8", "address", "bytes", "uint64", "Lane", "Lane[]", "uint128", "uint64", "uint8", "uint8")
+    return "0x" + encode_values(kinds, tuple((fields | changes).values())).hex()
+
+
+def _view(answer: Any, read: Callable[[EthereumRegistry], Awaitable[Any]]) -> Any:
+    node = _node()
+    node.methods["eth_call"] = lambda question, block: answer
+
+    async def act() -> Any:
+        async with node.client() as rpc:
+            return await read(EthereumRegistry(rpc, site(), sender=_KEY))
+
+    return asyncio.run(act())
+
+
+def test_publication_is_read() -> None:
+    view = _view(_publication(), lambda port: port.publication(PublicationId(_WORD)))
+    assert (view.role, view.state, view.name, view.reason) == (Role.HOME, State.COMMITTED, "digits", AbortReason.NONE)
+    assert _view(_publication(state=0), lambda port: port.publication(PublicationId(_WORD))) is None
+
+
+def test_name_that_is_no_text_does_not_hide_the_record() -> None:
+    view = _view(_publication(state=4, name=b"\xff!"), lambda port: port.publication(PublicationId(_WORD)))
+    assert view.name == "\\xff!"
+
+
+@pytest.mark.parametrize("changes", [{"role": 0}, {"role": 3}, {"state": 6}, {"reason": 4}])
+def test_rejects_publications_that_no_registry_has(changes: dict[str, Any]) -> None:
+    with pytest.raises(MalformedAnswer):
+        _view(_publication(**changes), lambda port: port.publication(PublicationId(_WORD)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("0x", RegistryMissing),
+        ("0x" + "00" * 31, MalformedAnswer),
+        ("0x" + "00" * 33, MalformedAnswer),
+        ("0x" + "ff" * 32, MalformedAnswer),
+        ("0x" + "00" * 70_000, MalformedAnswer),
+        (None, MalformedAnswer),
+        ("00", MalformedAnswer),
+    ],
+)
+def test_rejects_malformed_views(answer: Any, expected: type[Exception]) -> None:
+    with pytest.raises(expected):
+        _view(answer, lambda port: port.balance(_KEY.address))
+
+
+def test_rejects_a_contract_that_is_another_lane() -> None:
+    lane = item(1).event.destinations[0]
+    answer = "0x" + encode_values(("Lane",), (lane,)).hex()
+    with pytest.raises(WrongRegistry):
+        _view(answer, lambda port: port.verify_site())
