@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from caimi.crypto.ecdsa import SigningKey
+from caimi.ports.chain import Head, PublicationView
 from caimi.ports.content import UploadProgress
 from caimi.sdk.bundles import read_bundle
 from caimi.sdk.connections import Connections
@@ -200,6 +201,22 @@ class Client:
             ChainError: Of a ledger.
         """
         return await read_states(self._connections, identifier, tuple(lanes))
+
+    async def publication(self, identifier: PublicationId, lane: str) -> PublicationView | None:
+        """A publication as the registry of a lane shows it at its tip; None if it has none.
+
+        Raises:
+            UnknownName, ChainError: No such lane; or of its ledger.
+        """
+        return await self._connections.reader(lane).publication(identifier)
+
+    async def head(self, lane: str) -> Head:
+        """The tip of a lane's chain.
+
+        Raises:
+            UnknownName, ChainError: No such lane; or of its ledger.
+        """
+        return await self._connections.reader(lane).head()
 
     async def models(self, *, limit: int = 100) -> tuple[Model, ...]:
         """The newest publications, as their ledgers show them.

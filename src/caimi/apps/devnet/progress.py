@@ -33,6 +33,8 @@ class Progress:
     tell: Callable[[Step], None] = lambda step: None
     file: Path | None = None
     steps: list[Step] = field(default_factory=list[Step])
+    is_ready: bool = False
+    """Whether the bring-up is over."""
     _since: float = field(default_factory=time.monotonic)
 
     def begin(self) -> None:
@@ -50,6 +52,11 @@ class Progress:
         self.steps.append(step)
         self.append(step.to_json())
         self.tell(step)
+
+    def ready(self) -> None:
+        """The bring-up is over."""
+        self.is_ready = True
+        self.append({"ready": True})
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one line to the file."""
