@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from caimi.crypto.ecdsa import SigningKey
-from caimi.ports.chain import ChainPort
 from caimi.ports.crash import CrashPoints, NoCrash
 from caimi.ports.validators import ValidatorPort
 from caimi.protocol.publication import State
@@ -30,9 +29,11 @@ from caimi.wire.digests import POLICY_OPEN, network_id, publication_id, typed_di
 from caimi.wire.functions import encode_call
 from caimi.wire.keccak import keccak256
 
-__all__ = ["Counter", "Crashed", "Recorder", "StepClock", "Stop", "World", "key", "run"]
+__all__ = ["Counter", "Crashed", "Recorder", "StepClock", "Stop", "World", "Wrap", "conserved", "key", "run"]
 
 START = 1_800_000_000
+Wrap = Callable[[str, SimulatedChain], Any]
+"""Puts a fault before the port of a named lane; what it gives is used as a `ChainPort`."""
 
 
 def key(name: str) -> SigningKey:
@@ -132,12 +133,12 @@ class World:
         *,
         names: tuple[str, ...] = ("fabric", "ethereum"),
         relays: int = 1,
-        wrap: Callable[[str, SimulatedChain], ChainPort] | None = None,
+        wrap: Wrap | None = None,
         run_items: int = 64,
         path: str = ":memory:",
         crash: CrashPoints | None = None,
     ) -> None:
-        self.wrap = wrap or (lambda _, port: port)
+        self.wrap: Wrap = wrap or _as_it_is
         self.run_items = run_items
         self.clock = StepClock()
         self.observer = Recorder()
@@ -315,6 +316,10 @@ class World:
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     """Run a scenario to its end."""
     asyncio.run(scenario)
+
+
+def _as_it_is(name: str, port: SimulatedChain) -> SimulatedChain:
+    return port
 
 
 def conserved(world: World, name: str) -> bool:
