@@ -17,11 +17,12 @@ from caimi.wire.codec import encode_values
 from caimi.wire.functions import event_topic
 from caimi.wire.keccak import keccak256
 
-__all__ = ["CHAIN_ID", "CONTRACT", "FakeNode", "RpcRefusal", "item", "site"]
+__all__ = ["CHAIN_ID", "CONTRACT", "FakeNode", "Method", "RpcRefusal", "item", "site"]
 
 CHAIN_ID = 31_337
 CONTRACT = Address(keccak256(b"contract")[12:])
-Method = Callable[..., Any]
+Method = Callable[[list[Any]], Any]
+"""Takes the parameters, gives the result."""
 
 
 class RpcRefusal(Exception):
@@ -58,7 +59,7 @@ class FakeNode:
         self.branches = [0]
         """Of which branch each block is."""
         self.methods: dict[str, Method] = {
-            "eth_chainId": lambda: hex(self.chain_id),
+            "eth_chainId": lambda _: hex(self.chain_id),
             "eth_getBlockByNumber": self._block,
             "eth_getLogs": self._logs,
         }
@@ -110,7 +111,8 @@ class FakeNode:
             "removed": False,
         }
 
-    def _block(self, which: str, full: bool) -> dict[str, Any] | None:
+    def _block(self, parameters: list[Any]) -> dict[str, Any] | None:
+        which, full = parameters
         assert full is False
         tags = {"latest": len(self.blocks) - 1, "finalized": max(0, len(self.blocks) - 3)}
         height = tags[which] if which in tags else int(which, 16)
@@ -124,7 +126,8 @@ class FakeNode:
             "gasLimit": hex(60_000_000),
         }
 
-    def _logs(self, question: dict[str, Any]) -> list[dict[str, Any]]:
+    def _logs(self, parameters: list[Any]) -> list[dict[str, Any]]:
+        (question,) = parameters
         assert question["address"] == "0x" + CONTRACT.hex()
         assert question["topics"] == ["0x" + event_topic().hex()]
         first, last = int(question["fromBlock"], 16), int(question["toBlock"], 16)
@@ -142,6 +145,6 @@ class FakeNode:
         try:
             if method is None:
                 raise RpcRefusal(-32601, "Method not found")
-            return answer | {"result": method(*request["params"])}
+            return answer | {"result": method(request["params"])}
         except RpcRefusal as refusal:
             return answer | {"error": refusal.body}

@@ -94,9 +94,10 @@ def test_old_events_are_read_again_from_their_blocks_only() -> None:
     asked: list[tuple[int, int]] = []
     logs = node.methods["eth_getLogs"]
 
-    def record(question: dict[str, Any]) -> Any:
+    def record(parameters: list[Any]) -> Any:
+        (question,) = parameters
         asked.append((int(question["fromBlock"], 16), int(question["toBlock"], 16)))
-        return logs(question)
+        return logs(parameters)
 
     node.methods["eth_getLogs"] = record
 
@@ -131,10 +132,11 @@ def test_range_that_a_node_finds_too_wide_is_halved(message: str) -> None:
     node = _node(1, 1, 1, 1, 1)
     logs = node.methods["eth_getLogs"]
 
-    def narrow(question: dict[str, Any]) -> Any:
+    def narrow(parameters: list[Any]) -> Any:
+        (question,) = parameters
         if int(question["toBlock"], 16) - int(question["fromBlock"], 16) > 1:
             raise RpcRefusal(-32000, message)
-        return logs(question)
+        return logs(parameters)
 
     node.methods["eth_getLogs"] = narrow
 
@@ -160,7 +162,7 @@ def test_range_whose_answer_is_too_long_is_halved_down_to_one_block() -> None:
 def test_other_failures_of_the_node_are_told() -> None:
     node = _node(1)
 
-    def fail(question: dict[str, Any]) -> Any:
+    def fail(parameters: list[Any]) -> Any:
         raise RpcRefusal(-32000, "database is broken")
 
     node.methods["eth_getLogs"] = fail
@@ -258,7 +260,7 @@ def test_rejects_a_lying_node_and_recovers(lie: Callable[[list[Log]], Any], expe
     truth = node.methods["eth_getLogs"]
 
     async def scene(reader: EthereumReader) -> None:
-        node.methods["eth_getLogs"] = lambda question: lie(truth(question))
+        node.methods["eth_getLogs"] = lambda parameters: lie(truth(parameters))
         for _ in range(2):
             with pytest.raises(expected):
                 await reader.events(Sequence(1), 10)
@@ -273,7 +275,7 @@ def test_rejects_events_that_vanish_from_where_they_were() -> None:
 
     async def scene(reader: EthereumReader) -> None:
         assert _numbers(await reader.events(Sequence(1), 1)) == [1]
-        node.methods["eth_getLogs"] = lambda question: []
+        node.methods["eth_getLogs"] = lambda _: []
         with pytest.raises(EventGap):
             await reader.events(Sequence(2), 1)
 
@@ -293,9 +295,7 @@ _BLOCK_LIES: dict[str, tuple[Callable[[Log], Any], type[Exception]]] = {
 def test_rejects_lies_about_blocks(lie: Callable[[Log], Any], expected: type[Exception]) -> None:
     node = _node(1, 1)
     truth = node.methods["eth_getBlockByNumber"]
-    node.methods["eth_getBlockByNumber"] = lambda which, full: (
-        truth(which, full) if which == "latest" else lie(truth(which, full))
-    )
+    node.methods["eth_getBlockByNumber"] = lambda asked: truth(asked) if asked[0] == "latest" else lie(truth(asked))
 
     async def scene(reader: EthereumReader) -> None:
         with pytest.raises(expected):
@@ -307,8 +307,8 @@ def test_rejects_lies_about_blocks(lie: Callable[[Log], Any], expected: type[Exc
 def test_rejects_a_final_block_above_the_tip() -> None:
     node = _node(1, 1)
     truth = node.methods["eth_getBlockByNumber"]
-    node.methods["eth_getBlockByNumber"] = lambda which, full: (
-        truth(which, full) if which != "finalized" else truth("latest", full) | {"number": "0x9"}
+    node.methods["eth_getBlockByNumber"] = lambda asked: (
+        truth(asked) if asked[0] != "finalized" else truth(["latest", False]) | {"number": "0x9"}
     )
 
     async def scene(reader: EthereumReader) -> None:

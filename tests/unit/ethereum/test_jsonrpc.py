@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
@@ -39,7 +39,7 @@ def _behind(handler: Callable[[httpx2.Request], Any]) -> None:
 
 def test_batch_keeps_the_order_whatever_the_node_does() -> None:
     node = FakeNode()
-    node.methods["echo"] = lambda value: value
+    node.methods["echo"] = lambda parameters: parameters[0]
     node.alter = lambda body: json.dumps(json.loads(body)[::-1]).encode()
 
     async def act() -> None:
@@ -51,7 +51,7 @@ def test_batch_keeps_the_order_whatever_the_node_does() -> None:
 
 def test_long_batches_are_cut_and_each_part_names_the_chain() -> None:
     node = FakeNode()
-    node.methods["echo"] = lambda value: value
+    node.methods["echo"] = lambda parameters: parameters[0]
 
     async def act() -> None:
         async with node.client(limits=RpcLimits(batch=4)) as rpc:
@@ -64,10 +64,10 @@ def test_long_batches_are_cut_and_each_part_names_the_chain() -> None:
 def test_failed_request_of_a_batch_is_a_value() -> None:
     node = FakeNode()
 
-    def refuse() -> None:
+    def refuse(parameters: list[Any]) -> None:
         raise RpcRefusal(3, "execution reverted", "0x1234")
 
-    node.methods |= {"bad": refuse, "good": lambda: 1}
+    node.methods.update({"bad": refuse, "good": lambda _: 1})
 
     async def act() -> None:
         async with node.client() as rpc:
@@ -119,26 +119,26 @@ def _no_result(body: bytes) -> bytes:
     return body.replace(b'"result"', b'"rseult"')
 
 
-@pytest.mark.parametrize(
-    "alter",
-    [
-        _other_id,
-        _twice,
-        _without_last,
-        _no_result,
-        lambda body: body[:-1],
-        lambda body: b"",
-        lambda body: b"\xff\xfe",
-        lambda body: b"[" * 5_000,
-        lambda body: b"7",
-        lambda body: b"[1, 2]",
-        lambda body: b'{"jsonrpc": "2.0"}',
-        lambda body: b'{"error": {"code": "x", "message": 1}}',
-        lambda body: body.replace(b'"0x7a69"', b'"0x07a69"'),
-        lambda body: body.replace(b'"0x7a69"', b"31337"),
-        lambda body: body.replace(b'"0x7a69"', b"null"),
-    ],
-)
+_ALTERATIONS: dict[str, Callable[[bytes], bytes]] = {
+    "an id that was not given": _other_id,
+    "one answer twice": _twice,
+    "one answer less": _without_last,
+    "neither result nor error": _no_result,
+    "cut": lambda body: body[:-1],
+    "empty": lambda body: b"",
+    "no text": lambda body: b"\xff\xfe",
+    "deep": lambda body: b"[" * 5_000,
+    "number": lambda body: b"7",
+    "numbers": lambda body: b"[1, 2]",
+    "one object": lambda body: b'{"jsonrpc": "2.0"}',
+    "malformed error": lambda body: b'{"error": {"code": "x", "message": 1}}',
+    "leading zero": lambda body: body.replace(b'"0x7a69"', b'"0x07a69"'),
+    "decimal": lambda body: body.replace(b'"0x7a69"', b"31337"),
+    "null": lambda body: body.replace(b'"0x7a69"', b"null"),
+}
+
+
+@pytest.mark.parametrize("alter", _ALTERATIONS.values(), ids=_ALTERATIONS)
 def test_rejects_answers_that_are_no_json_rpc(alter: Callable[[bytes], bytes]) -> None:
     node = FakeNode()
     node.alter = alter
@@ -182,7 +182,7 @@ def test_node_that_never_answers_is_unavailable() -> None:
 
 def test_node_that_drips_bytes_is_unavailable() -> None:
     class Drip(httpx2.AsyncByteStream):
-        async def __aiter__(self) -> Any:
+        async def __aiter__(self) -> AsyncIterator[bytes]:
             while True:
                 yield b" "
                 await asyncio.sleep(0.001)

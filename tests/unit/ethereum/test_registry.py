@@ -29,7 +29,7 @@ from caimi.types.errors import SmallDeposit, WrongRegistry
 from caimi.types.primitives import PublicationId
 from caimi.wire.codec import encode_values
 from caimi.wire.keccak import keccak256
-from tests.unit.ethereum.fake_node import CHAIN_ID, CONTRACT, FakeNode, RpcRefusal, item, site
+from tests.unit.ethereum.fake_node import CHAIN_ID, CONTRACT, FakeNode, Method, RpcRefusal, item, site
 
 _KEY = SigningKey.from_entropy(keccak256(b"sender"))
 _CALL = b"\x12\x34\x56\x78" + bytes(32)
@@ -37,8 +37,8 @@ _SMALL = keccak256(b"SmallDeposit(uint128,uint128)")[:4] + encode_values(("uint1
 _WORD = keccak256(b"word")
 
 
-def _fail(code: int, message: str, data: str | None = None) -> Callable[..., Any]:
-    def method(*parameters: Any) -> Any:
+def _fail(code: int, message: str, data: str | None = None) -> Method:
+    def method(parameters: list[Any]) -> Any:
         raise RpcRefusal(code, message, data)
 
     return method
@@ -48,15 +48,17 @@ def _node() -> FakeNode:
     node = FakeNode()
     for _ in range(5):
         node.mine()
-    node.methods |= {
-        "eth_call": lambda trial, block: "0x",
-        "eth_estimateGas": lambda trial, block: hex(100_000),
-        "eth_maxPriorityFeePerGas": lambda: hex(10**8),
-        "eth_getBalance": lambda account, block: hex(10**18),
-        "eth_getTransactionCount": lambda account, block: "0x3",
-        "eth_getTransactionReceipt": lambda transaction: None,
-        "eth_sendRawTransaction": lambda raw: "0x" + keccak256(bytes.fromhex(raw[2:])).hex(),
-    }
+    node.methods.update(
+        {
+            "eth_call": lambda _: "0x",
+            "eth_estimateGas": lambda _: hex(100_000),
+            "eth_maxPriorityFeePerGas": lambda _: hex(10**8),
+            "eth_getBalance": lambda _: hex(10**18),
+            "eth_getTransactionCount": lambda _: "0x3",
+            "eth_getTransactionReceipt": lambda _: None,
+            "eth_sendRawTransaction": lambda asked: "0x" + keccak256(bytes.fromhex(asked[0][2:])).hex(),
+        }
+    )
     return node
 
 
@@ -117,7 +119,7 @@ def test_slot_that_is_used_again_pays_more() -> None:
     _act(_node(), scene)
 
 
-_TRIALS: dict[str, tuple[Callable[..., Any], type[Exception]]] = {
+_TRIALS: dict[str, tuple[Method, type[Exception]]] = {
     "refusal": (_fail(3, "execution reverted", "0x" + _SMALL.hex()), SmallDeposit),
     "unknown revert": (_fail(3, "execution reverted", "0xdeadbeef"), CallRejected),
     "panic": (
@@ -135,9 +137,7 @@ _TRIALS: dict[str, tuple[Callable[..., Any], type[Exception]]] = {
 
 @pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas"])
 @pytest.mark.parametrize(("trial", "expected"), _TRIALS.values(), ids=_TRIALS)
-def test_rejects_a_call_by_what_its_trial_says(
-    method: str, trial: Callable[..., Any], expected: type[Exception]
-) -> None:
+def test_rejects_a_call_by_what_its_trial_says(method: str, trial: Method, expected: type[Exception]) -> None:
     node = _node()
     node.methods[method] = trial
 
@@ -153,7 +153,7 @@ def test_rejects_a_call_by_what_its_trial_says(
 
 def test_rejects_a_call_that_needs_too_much_gas() -> None:
     node = _node()
-    node.methods["eth_estimateGas"] = lambda trial, block: hex(TX_GAS_CAP + 1)
+    node.methods["eth_estimateGas"] = lambda _: hex(TX_GAS_CAP + 1)
 
     async def scene(port: EthereumRegistry) -> None:
         with pytest.raises(CallTooLarge):
@@ -175,7 +175,7 @@ def test_rejects_a_call_that_is_too_long_without_asking() -> None:
 
 def test_rejects_a_sender_without_money() -> None:
     node = _node()
-    node.methods["eth_getBalance"] = lambda account, block: hex(10**9)
+    node.methods["eth_getBalance"] = lambda _: hex(10**9)
 
     async def scene(port: EthereumRegistry) -> None:
         with pytest.raises(SenderUnfunded):
@@ -226,7 +226,7 @@ def test_rejects_a_transaction_by_what_the_node_says(code: int, message: str, ex
 
 def test_rejects_a_node_that_names_another_transaction() -> None:
     node = _node()
-    node.methods["eth_sendRawTransaction"] = lambda raw: "0x" + _WORD.hex()
+    node.methods["eth_sendRawTransaction"] = lambda _: "0x" + _WORD.hex()
 
     async def scene(port: EthereumRegistry) -> None:
         with pytest.raises(MalformedAnswer):
@@ -244,28 +244,28 @@ def test_included_is_final_at_depth(height: int, final: bool) -> None:
 
     async def scene(port: EthereumRegistry) -> None:
         prepared = await port.prepare(_CALL, slot=0)
-        node.methods["eth_getTransactionReceipt"] = lambda transaction: _receipt(prepared, node, height)
+        node.methods["eth_getTransactionReceipt"] = lambda _: _receipt(prepared, node, height)
         assert await port.status(prepared) == Included(height=height, final=final)
 
     _act(node, scene)
 
 
-_CAUSES: dict[str, tuple[Callable[..., Any], int, str]] = {
+_CAUSES: dict[str, tuple[Method, int, str]] = {
     "the same refusal": (_fail(3, "reverted", "0x" + _SMALL.hex()), 90_000, "SmallDeposit: expected 10, actual 9"),
-    "gas": (lambda trial, block: "0x", 125_000, "out of gas at 125000"),
-    "not any more": (lambda trial, block: "0x", 90_000, "reverted, and would not now"),
+    "gas": (lambda _: "0x", 125_000, "out of gas at 125000"),
+    "not any more": (lambda _: "0x", 90_000, "reverted, and would not now"),
     "nothing known": (_fail(-32000, "missing state"), 90_000, "reverted: missing state"),
 }
 
 
 @pytest.mark.parametrize(("trial", "gas_used", "cause"), _CAUSES.values(), ids=_CAUSES)
-def test_reverted_says_why(trial: Callable[..., Any], gas_used: int, cause: str) -> None:
+def test_reverted_says_why(trial: Method, gas_used: int, cause: str) -> None:
     node = _node()
 
     async def scene(port: EthereumRegistry) -> None:
         prepared = await port.prepare(_CALL, slot=0)
         receipt = _receipt(prepared, node, 1, status="0x0", gasUsed=hex(gas_used))
-        node.methods |= {"eth_getTransactionReceipt": lambda transaction: receipt, "eth_call": trial}
+        node.methods.update({"eth_getTransactionReceipt": lambda _: receipt, "eth_call": trial})
         assert await port.status(prepared) == Reverted(cause=cause, final=True)
 
     _act(node, scene)
@@ -281,7 +281,7 @@ def test_lost_is_what_lost_its_slot_for_good(slot: int, expected: object) -> Non
 
 def test_slot_used_in_a_block_that_is_not_final_is_not_lost() -> None:
     node = _node()
-    node.methods["eth_getTransactionCount"] = lambda account, block: "0x1" if block == "0x3" else "0x9"
+    node.methods["eth_getTransactionCount"] = lambda asked: "0x1" if asked[1] == "0x3" else "0x9"
 
     async def scene(port: EthereumRegistry) -> None:
         assert await port.status(await port.prepare(_CALL, slot=2)) == NotIncluded()
@@ -296,10 +296,10 @@ def test_block_between_the_two_questions_is_no_loss() -> None:
         prepared = await port.prepare(_CALL, slot=3)
         count = node.methods["eth_getTransactionCount"]
 
-        def mined_after(account: str, block: str) -> str:
+        def mined_after(parameters: list[Any]) -> str:
             # The transaction is mined right after the count was read.
-            node.methods["eth_getTransactionReceipt"] = lambda transaction: _receipt(prepared, node, 5)
-            return count(account, block)
+            node.methods["eth_getTransactionReceipt"] = lambda _: _receipt(prepared, node, 5)
+            return count(parameters)
 
         node.methods["eth_getTransactionCount"] = mined_after
         assert isinstance(await port.status(prepared), Included)
@@ -314,7 +314,7 @@ def test_reorganisation_between_the_questions_is_no_loss() -> None:
     async def scene(port: EthereumRegistry) -> None:
         prepared = await port.prepare(_CALL, slot=0)
 
-        def reorganised(transaction: str) -> None:
+        def reorganised(parameters: list[Any]) -> None:
             node.reorganise(4)
             for _ in range(4):
                 node.mine()
@@ -325,29 +325,28 @@ def test_reorganisation_between_the_questions_is_no_loss() -> None:
     _act(node, scene)
 
 
-def _receipt_of_another_branch(prepared: PreparedCall, node: FakeNode) -> Callable[..., Any]:
-    return lambda transaction: _receipt(prepared, node, 4, blockHash="0x" + _WORD.hex())
+def _receipt_of_another_branch(prepared: PreparedCall, node: FakeNode) -> Method:
+    return lambda _: _receipt(prepared, node, 4, blockHash="0x" + _WORD.hex())
 
 
-_UNKNOWN: dict[str, Callable[[PreparedCall, FakeNode], dict[str, Callable[..., Any]]]] = {
+_Changes = Callable[[PreparedCall, FakeNode], dict[str, Method]]
+_UNKNOWN: dict[str, _Changes] = {
     "indexing": lambda prepared, node: {
         "eth_getTransactionReceipt": _fail(-32000, "transaction indexing is in progress")
     },
     "another branch": lambda prepared, node: {"eth_getTransactionReceipt": _receipt_of_another_branch(prepared, node)},
     "forgotten state": lambda prepared, node: {"eth_getTransactionCount": _fail(-32602, "BlockOutOfRangeError")},
-    "no final block": lambda prepared, node: {"eth_getBlockByNumber": lambda which, full: None},
+    "no final block": lambda prepared, node: {"eth_getBlockByNumber": lambda _: None},
 }
 
 
 @pytest.mark.parametrize("changes", _UNKNOWN.values(), ids=_UNKNOWN)
-def test_status_is_unknown_when_the_node_cannot_say(
-    changes: Callable[[PreparedCall, FakeNode], dict[str, Callable[..., Any]]],
-) -> None:
+def test_status_is_unknown_when_the_node_cannot_say(changes: _Changes) -> None:
     node = _node()
 
     async def scene(port: EthereumRegistry) -> None:
         prepared = await port.prepare(_CALL, slot=0)
-        node.methods |= changes(prepared, node)
+        node.methods.update(changes(prepared, node))
         status = await port.status(prepared)
         assert isinstance(status, StatusUnknown)
         assert status.because
@@ -371,7 +370,7 @@ def test_rejects_malformed_receipts(changes: dict[str, Any]) -> None:
 
     async def scene(port: EthereumRegistry) -> None:
         prepared = await port.prepare(_CALL, slot=0)
-        node.methods["eth_getTransactionReceipt"] = lambda transaction: _receipt(prepared, node, 4, **changes)
+        node.methods["eth_getTransactionReceipt"] = lambda _: _receipt(prepared, node, 4, **changes)
         with pytest.raises(MalformedAnswer):
             await port.status(prepared)
 
@@ -402,7 +401,7 @@ def _publication(**changes: Any) -> str:
 
 def _view(answer: Any, read: Callable[[EthereumRegistry], Awaitable[Any]]) -> Any:
     node = _node()
-    node.methods["eth_call"] = lambda question, block: answer
+    node.methods["eth_call"] = lambda _: answer
 
     async def act() -> Any:
         async with node.client() as rpc:

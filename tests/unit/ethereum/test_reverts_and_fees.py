@@ -34,7 +34,7 @@ def _revert(refusal: type[Refusal], values: tuple[Any, ...]) -> bytes:
 def test_every_refusal_of_the_table_is_read_with_its_values(refusal: type[Refusal]) -> None:
     values = tuple(_EXAMPLES.get(argument.split(" ")[0], 7) for argument in refusal.arguments)
     read = read_revert(_revert(refusal, values))
-    assert type(read) is refusal
+    assert isinstance(read, refusal)
     assert read.values == values
 
 
