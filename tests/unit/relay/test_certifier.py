@@ -139,11 +139,11 @@ def test_validator_that_signs_another_checkpoint_is_named_and_not_counted(change
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"last_sequence": Sequence(6)}, "OtherRange"},
-        ({"first_sequence": Sequence(2)}, "OtherRange"},
-        ({"generation": Generation(2)}, "OtherRange"},
-        ({"source": Lane(chain=ZERO32, registry=ZERO32)}, "OtherRange"},
-        ({"epoch": Epoch(2)}, "WrongEpoch"},
+        ({"last_sequence": Sequence(6)}, "OtherRange"),
+        ({"first_sequence": Sequence(2)}, "OtherRange"),
+        ({"generation": Generation(2)}, "OtherRange"),
+        ({"source": Lane(chain=ZERO32, registry=ZERO32)}, "OtherRange"),
+        ({"epoch": Epoch(2)}, "WrongEpoch"),
     ],
 )
 def test_answer_about_something_else_is_refused(change: dict[str, Any], error: str) -> None:
