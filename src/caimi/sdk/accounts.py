@@ -9,14 +9,56 @@ from typing import Final
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.errors import MalformedKeystore, WrongPassword
 from caimi.crypto.keystore import DEFAULT_COST, decrypt_secret, encrypt_secret
-from caimi.sdk.errors import KeyFileError
+from caimi.sdk.errors import KeyFileError, UnknownName
 from caimi.types.primitives import Bytes32
 
-__all__ = ["ACCOUNT_PURPOSE", "load_secret", "load_account", "read_password", "store_account", "store_secret"]
+__all__ = [
+    "ACCOUNT_PURPOSE",
+    "account_files",
+    "find_account",
+    "load_account",
+    "load_secret",
+    "password_of",
+    "read_password",
+    "store_account",
+    "store_secret",
+]
 
 ACCOUNT_PURPOSE: Final = b"account"
 """Purpose under which account keys are encrypted; keys of processes have their own."""
 _MAX_BYTES: Final = 1 << 20
+_SUFFIX: Final = ".key"
+
+
+def account_files(home: Path) -> tuple[str, ...]:
+    """Names of the accounts in a state folder, in alphabetical order."""
+    return tuple(sorted(path.stem for path in (home / "accounts").glob(f"*{_SUFFIX}")))
+
+
+def find_account(home: Path, account: str) -> SigningKey:
+    """The key of an account of the state folder by its name, or of a key file by its path.
+
+    The password is that of `password_of`.
+
+    Raises:
+        UnknownName: It is neither.
+        KeyFileError: The file cannot be opened.
+    """
+    for path in (home / "accounts" / f"{account}{_SUFFIX}", Path(account)):
+        if path.is_file():
+            return load_account(path, password_of(home))
+    known = ", ".join(account_files(home)) or "no accounts"
+    raise UnknownName(f"{account!r} is no key file, and {home} has {known}")
+
+
+def password_of(home: Path) -> bytes:
+    """The password of key files: of the file that CAIMI_PASSWORD_FILE names, else of the state folder.
+
+    Raises:
+        KeyFileError: As `read_password`.
+    """
+    named = os.environ.get("CAIMI_PASSWORD_FILE")
+    return read_password(Path(named) if named else home / "password")
 
 
 def read_password(path: Path) -> bytes:

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from caimi.bundle.cid import DAG_PB, cid_of
+from caimi.bundle.manifest import encode_manifest
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import Head, PublicationView
 from caimi.ports.content import UploadProgress
-from caimi.sdk.bundles import read_bundle
+from caimi.sdk.bundles import LocalBundle, read_bundle
 from caimi.sdk.connections import Connections
+from caimi.sdk.drafts import Draft, DraftFolder, draft_name
 from caimi.sdk.errors import MalformedFile, TakesTooLong
 from caimi.sdk.network import Network, default_home, read_network
 from caimi.sdk.publishing import (
     SEED_BYTES,
     Offer,
     PublicationSeed,
+    PublishStep,
     SignedPublication,
     check_deadline,
     ciphertext_bytes,
@@ -29,6 +33,7 @@ from caimi.sdk.publishing import (
     upload,
 )
 from caimi.sdk.tracing import Model, Trace, list_models, read_states, read_trace
+from caimi.types.errors import LowBalance
 from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Lane
 
@@ -36,19 +41,9 @@ __all__ = ["Client", "Published", "PublishStep"]
 
 _POLL_S: Final = 0.3
 _TOKEN_NAME: Final = "token"
+_ANY_CID: Final = cid_of(DAG_PB, b"any")
 DEADLINE_S: Final = 600
 """How long a publication may take before home aborts it, unless said otherwise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishStep:
-    """Where a publication is, for progress."""
-
-    name: str
-    """inspect, upload, sign, relay, then what `Trace.waits_for` says."""
-    done: int = 0
-    total: int = 0
-    """Of bytes, where it is about bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +53,8 @@ class Published:
     signed: SignedPublication
     unknown_mirrors: tuple[str, ...]
     """Mirrors that the relay does not serve: unless another one does, home aborts after the deadline."""
+    draft: str
+    """Under which its draft is kept; to be dropped when it is settled."""
 
     @property
     def id(self) -> PublicationId:
@@ -118,7 +115,7 @@ class Client:
         mirrors: Sequence[str | Lane],
         deposit: int | None = None,
         deadline_s: int = DEADLINE_S,
-        seed: PublicationSeed | None = None,
+        drafts: DraftFolder | None = None,
         progress: Callable[[PublishStep], None] | None = None,
     ) -> Published:
         """Encrypt and upload a model, and hand the signed publication to the relay. Does not wait for the outcome.
@@ -129,38 +126,60 @@ class Client:
             mirrors: 1 to 7 lanes, by name or by chain and registry.
             deposit: u128; by default the least that home takes.
             deadline_s: Seconds from now, by home's clock, after which home aborts.
-            seed: All randomness; given again after an interruption, nothing is uploaded twice.
+            drafts: Where an interrupted publication is taken up again; without it, repeating begins anew.
         Raises:
             BadBundle, ModelRefused: The path holds no model that a host would load.
+            NoGroupKey: The validators have no key yet.
             Refusal: What a registry would refuse for ever, or at once.
-            StoreUnavailable, ServiceUnavailable: Repeat it with the same seed.
+            StoreUnavailable, ServiceUnavailable: Repeat it; with `drafts` it goes on where it stopped.
         """
         tell = progress or _silent
         tell(PublishStep(name="inspect"))
         bundle = await asyncio.to_thread(read_bundle, path)
-        lane = self.network.lane(home)
-        now = await self._connections.clock(home)
-        deadline = UnixSeconds(now + deadline_s)
-        check_deadline(deadline, now=now, clock_window_s=lane.clock_window_s)
-        offer = Offer(
+        offer = await self._offer(account, name, version, home, mirrors, deposit, deadline_s)
+        self._check(bundle, offer, account)
+        key = draft_name(
+            publisher=account.address,
+            home=offer.home.chain + offer.home.registry,
             name=name,
             version=version,
-            home=lane.lane,
-            mirrors=tuple(self.lane(m) if isinstance(m, str) else m for m in mirrors),
-            deposit=lane.min_deposit if deposit is None else deposit,
-            deadline=deadline,
+            manifest=encode_manifest(bundle.manifest),
         )
-        seed = seed or PublicationSeed.from_bytes(os.urandom(SEED_BYTES))
-        total = ciphertext_bytes(bundle)
-
-        def uploaded(done: UploadProgress) -> None:
-            tell(PublishStep(name="upload", done=done.content_bytes, total=total))
-
-        ciphertext = await upload(self._connections, bundle, seed, progress=uploaded)
-        tell(PublishStep(name="sign"))
-        signed = compose(self._connections, bundle, seed, ciphertext=ciphertext, offer=offer, account=account)
+        fresh = Draft(seed=PublicationSeed.from_bytes(os.urandom(SEED_BYTES)), signed=None)
+        draft = (drafts.take(key) if drafts else fresh).again(now=await self._connections.clock(home))
+        signed = draft.signed
+        if signed is None:
+            signed = await self._seal(bundle, draft.seed, offer, account, tell)
+            if drafts:
+                drafts.keep(key, Draft(seed=draft.seed, signed=signed))
         tell(PublishStep(name="relay"))
-        return Published(signed=signed, unknown_mirrors=await post(self._connections, signed))
+        return Published(signed=signed, unknown_mirrors=await post(self._connections, signed), draft=key)
+
+    async def check_publication(
+        self,
+        path: Path,
+        *,
+        account: SigningKey,
+        name: str,
+        version: int,
+        home: str,
+        mirrors: Sequence[str | Lane],
+        deposit: int | None = None,
+        deadline_s: int = DEADLINE_S,
+    ) -> LocalBundle:
+        """All checks of `publish`, and the account's balance; nothing is uploaded or sent.
+
+        Raises:
+            As `publish`.
+            LowBalance: The account cannot pay the deposit.
+        """
+        bundle = await asyncio.to_thread(read_bundle, path)
+        offer = await self._offer(account, name, version, home, mirrors, deposit, deadline_s)
+        self._check(bundle, offer, account)
+        has = await self.balance(home, account.address)
+        if has < offer.deposit:
+            raise LowBalance(offer.deposit, has)
+        return bundle
 
     async def wait_settled(
         self, identifier: Bytes32, *, timeout_s: float, progress: Callable[[Trace], None] | None = None
@@ -233,6 +252,51 @@ class Client:
             UnknownName, ChainError: No such lane; or of its ledger.
         """
         return await self._connections.reader(lane).balance(account)
+
+    async def _offer(
+        self,
+        account: SigningKey,
+        name: str,
+        version: int,
+        home: str,
+        mirrors: Sequence[str | Lane],
+        deposit: int | None,
+        deadline_s: int,
+    ) -> Offer:
+        lane = self.network.lane(home)
+        now = await self._connections.clock(home)
+        deadline = UnixSeconds(now + deadline_s)
+        check_deadline(deadline, now=now, clock_window_s=lane.clock_window_s)
+        return Offer(
+            name=name,
+            version=version,
+            home=lane.lane,
+            mirrors=tuple(self.lane(m) if isinstance(m, str) else m for m in mirrors),
+            deposit=lane.min_deposit if deposit is None else deposit,
+            deadline=deadline,
+        )
+
+    def _check(self, bundle: LocalBundle, offer: Offer, account: SigningKey) -> None:
+        # With any randomness and any content id: before minutes of upload, not after.
+        seed = PublicationSeed.from_bytes(bytes(SEED_BYTES - 1) + b"\x01")
+        compose(self._connections.network, bundle, seed, ciphertext=_ANY_CID, offer=offer, account=account)
+
+    async def _seal(
+        self,
+        bundle: LocalBundle,
+        seed: PublicationSeed,
+        offer: Offer,
+        account: SigningKey,
+        tell: Callable[[PublishStep], None],
+    ) -> SignedPublication:
+        total = ciphertext_bytes(bundle)
+
+        def uploaded(done: UploadProgress) -> None:
+            tell(PublishStep(name="upload", done=done.content_bytes, total=total))
+
+        ciphertext = await upload(self._connections, bundle, seed, progress=uploaded)
+        tell(PublishStep(name="sign"))
+        return compose(self._connections.network, bundle, seed, ciphertext=ciphertext, offer=offer, account=account)
 
 
 def _silent(step: PublishStep) -> None:

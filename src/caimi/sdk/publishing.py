@@ -1,4 +1,4 @@
-"""Publishing: seal, upload, capsule, signature, relay; in this order (DESIGN §6), and taken up again where it stopped."""
+"""Publishing: seal, upload, capsule, signature, relay, in this order; taken up again where it stopped."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from caimi.sdk.bundles import LocalBundle
 from caimi.sdk.connections import Connections
 from caimi.sdk.errors import NoGroupKey
 from caimi.sdk.json_fields import hex_text
+from caimi.sdk.network import Network
 from caimi.types.errors import NearDeadline
 from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import NO_TERMS, Cid, Lane, Publication, PublicationKind
@@ -28,6 +29,7 @@ from caimi.wire.digests import POLICY_OPEN, capsule_label, publication_id
 
 __all__ = [
     "SEED_BYTES",
+    "PublishStep",
     "Offer",
     "PublicationSeed",
     "SignedPublication",
@@ -68,6 +70,11 @@ class PublicationSeed:
             nonce=Bytes32(parts[5]),
         )
 
+    def to_bytes(self) -> bytes:
+        """Inverse of `from_bytes`. SECRET."""
+        secrets = (self.data_key, self.manifest_salt, self.stream_salt, self.stream_prefix)
+        return b"".join((*secrets, self.capsule_entropy, self.nonce))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
@@ -81,6 +88,17 @@ class Offer:
     deposit: int
     deadline: UnixSeconds
     """Last second, by the home chain's clock, at which it may be committed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishStep:
+    """Where a publication is, for progress."""
+
+    name: str
+    """inspect, upload, sign, relay."""
+    done: int = 0
+    total: int = 0
+    """Of bytes, where it is about bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +132,12 @@ async def upload(
     entropy = SealEntropy(
         manifest_salt=seed.manifest_salt, stream_salt=seed.stream_salt, stream_prefix=seed.stream_prefix
     )
-    segments = seal_bundle(
-        content_key(seed.data_key), bundle.manifest, entropy=entropy, contents=bundle.contents()
-    )
+    segments = seal_bundle(content_key(seed.data_key), bundle.manifest, entropy=entropy, contents=bundle.contents())
     return (await connections.content.upload(segments, progress=progress)).cid
 
 
 def compose(
-    connections: Connections,
+    network: Network,
     bundle: LocalBundle,
     seed: PublicationSeed,
     *,
@@ -135,7 +151,6 @@ def compose(
         NoGroupKey: The validators have no key yet.
         BadName, BadVersion, BadMirrors, ...: A permanent reason (spec 30 §4).
     """
-    network = connections.network
     if network.group_key is None:
         raise NoGroupKey("network.json has no group key")
     draft = Publication(

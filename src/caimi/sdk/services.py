@@ -15,6 +15,7 @@ from caimi.wire.refusal_json import refusal_from_json
 
 __all__ = ["Service"]
 
+_OK: Final = 200
 _MAX_ANSWER_BYTES: Final = 8 << 20
 _TIMEOUT: Final = httpx2.Timeout(30.0, connect=5.0)
 _UNKNOWN: Final = frozenset({"NoSuchThing", "UnknownLane"})
@@ -51,7 +52,7 @@ class Service:
     async def get_text(self, path: str) -> str:
         """GET plain text. Raises as `get`."""
         status, body = await self._send("GET", path, {}, None)
-        if status != httpx2.codes.OK:
+        if status != _OK:
             raise ServiceAnswer(f"{self.url}{path} answers {status}")
         return body.decode("utf-8", "replace")
 
@@ -104,6 +105,6 @@ def _error_of(answer: object, told: str) -> CaimiError:
     text = f"{name}: {values.get('text', '')}"
     if name in _UNKNOWN:
         return UnknownName(text)
-    if answer.get("retry") == Retry.SAFE.value:
+    if fields.optional("retry", fields.text) == Retry.SAFE.value:
         return ServiceUnavailable(f"{told}: {text}")
     return ServiceRefused(f"{told}: {text}")

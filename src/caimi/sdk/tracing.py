@@ -13,7 +13,7 @@ from caimi.sdk.errors import UnknownName
 from caimi.sdk.json_fields import Fields, hex_text
 from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
 
-__all__ = ["UNKNOWN", "Model", "Trace", "TraceStep", "list_models", "read_states", "read_trace"]
+__all__ = ["UNKNOWN", "Model", "Trace", "TraceStep", "list_models", "parse_id", "read_states", "read_trace"]
 
 UNKNOWN: Final = "UNKNOWN"
 """State on a lane that nobody of this network serves."""
@@ -122,6 +122,21 @@ class Model:
         }
 
 
+def parse_id(text: str) -> Bytes32:
+    """An id as 64 hex digits, with or without 0x.
+
+    Raises:
+        UnknownName: It is none.
+    """
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise UnknownName(f"{text[:80]!r} is no id: 64 hexadecimal digits are")
+    return Bytes32(value)
+
+
 async def read_trace(connections: Connections, identifier: Bytes32) -> Trace:
     """The trace of a publication or of an inference request.
 
@@ -135,9 +150,7 @@ async def read_trace(connections: Connections, identifier: Bytes32) -> Trace:
         return _request(await connections.relay.get(f"/v1/requests/{hex_text(identifier)}"))
 
 
-async def read_states(
-    connections: Connections, identifier: PublicationId, lanes: tuple[str, ...]
-) -> dict[str, str]:
+async def read_states(connections: Connections, identifier: PublicationId, lanes: tuple[str, ...]) -> dict[str, str]:
     """A publication's state at the tip of each lane, asked of the ledgers themselves; UNKNOWN for foreign lanes.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -19,17 +18,13 @@ from caimi.apps.devnet.bringup import running_devnet
 from caimi.apps.devnet.errors import BringUpFailed, NotRunning
 from caimi.apps.devnet.folder import StateFolder
 from caimi.apps.devnet.progress import Progress, Step
+from caimi.apps.devnet.running import is_running, lock_is_free
 from caimi.types.errors import CaimiError
 
-__all__ = ["is_running", "run_foreground", "start_background", "stop_background"]
+__all__ = ["run_foreground", "start_background", "stop_background"]
 
 _POLL_S: Final = 0.1
 _LOG_TAIL: Final = 2_000
-
-
-def is_running(home: Path) -> bool:
-    """Whether a supervisor works in that folder."""
-    return not _lock_is_free(home / "supervisor.lock")
 
 
 async def run_foreground(home: Path, *, tell: Callable[[Step], None] = lambda step: None) -> None:
@@ -43,7 +38,7 @@ async def run_foreground(home: Path, *, tell: Callable[[Step], None] = lambda st
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
-    progress = Progress(tell=tell, file=StateFolder(home.absolute()).progress)
+    progress = Progress(tell=tell, file=StateFolder.at(home).progress)
     bringing = asyncio.create_task(_hold(home, progress, ending))
     stopping = asyncio.create_task(ending.wait())
     await asyncio.wait((bringing, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -60,19 +55,9 @@ async def start_background(home: Path, *, tell: Callable[[Step], None], timeout_
     Raises:
         BringUpFailed: It ended, or was not up in time; in the latter case it goes on trying.
     """
-    folder = StateFolder(home.absolute())
-    folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.progress.unlink(missing_ok=True)
+    folder = StateFolder.at(home)
     log = folder.log("supervisor")
-    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "caimi.apps.devnet.background", str(folder.root)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=folder.root,
-            start_new_session=True,
-        )
+    process = _spawn(folder, log)
     until = time.monotonic() + timeout_s
     shown = 0
     while True:
@@ -109,10 +94,24 @@ async def stop_background(home: Path, *, timeout_s: float = 60.0) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + timeout_s
-    while not (_lock_is_free(home / "supervisor.lock") and _lock_is_free(home / "children.lock")):
+    while not (lock_is_free(home / "supervisor.lock") and lock_is_free(home / "children.lock")):
         if time.monotonic() > until:
             raise BringUpFailed(f"the supervisor {pid} does not stop within {timeout_s:.0f} s")
         await asyncio.sleep(_POLL_S)
+
+
+def _spawn(folder: StateFolder, log: Path) -> subprocess.Popen[bytes]:
+    folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.progress.unlink(missing_ok=True)
+    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "caimi.apps.devnet.background", str(folder.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder.root,
+            start_new_session=True,
+        )
 
 
 async def _hold(home: Path, progress: Progress, ending: asyncio.Event) -> None:
@@ -122,20 +121,6 @@ async def _hold(home: Path, progress: Progress, ending: asyncio.Event) -> None:
     except CaimiError as error:
         progress.append({"error": f"{type(error).__name__}: {error}; {error.hint}"})
         raise
-
-
-def _lock_is_free(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

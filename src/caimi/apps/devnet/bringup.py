@@ -67,7 +67,7 @@ async def running_devnet(home: Path, progress: Progress) -> AsyncGenerator[tuple
         AlreadySupervised: It runs already.
         CaimiError: It does not come up; what was done is kept.
     """
-    folder = StateFolder(home.absolute())
+    folder = StateFolder.at(home)
     async with Supervisor(folder.root) as supervisor:
         progress.begin()
         ledgers = await asyncio.to_thread(prepare, folder, progress)
@@ -125,9 +125,7 @@ def _describe(ledgers: Ledgers) -> Network:
         lanes={"fabric": _fabric_lane(ledgers), "ethereum": _ethereum_lane(ledgers)},
         validators=tuple(
             ValidatorSite(index=place, address=address, url=f"http://{HOST}:{port}")
-            for place, (address, port) in enumerate(
-                zip(genesis.validators, plan.validator_ports, strict=True), start=1
-            )
+            for place, (address, port) in enumerate(zip(genesis.validators, plan.validator_ports, strict=True), start=1)
         ),
         relay_url=f"http://{HOST}:{plan.relay_port}",
         content_url=f"http://{HOST}:{plan.content_port}",

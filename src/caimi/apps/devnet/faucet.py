@@ -6,9 +6,14 @@ import asyncio
 import os
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final
 
-from caimi.apps.devnet.ledgers import Ledgers
+from caimi.apps.devnet.errors import NotRunning
+from caimi.apps.devnet.folder import StateFolder, load_or_make_plan
+from caimi.apps.devnet.keys import make_keys
+from caimi.apps.devnet.ledgers import Ledgers, prepare_ledgers
+from caimi.apps.devnet.running import is_running
 from caimi.chains.ethereum.deployment import mint_tokens
 from caimi.chains.ethereum.jsonrpc import RpcClient
 from caimi.chains.ethereum.permit import PermitToken, permit_nonce, sign_funding
@@ -16,16 +21,35 @@ from caimi.chains.ethereum.registry import EthereumRegistry
 from caimi.chains.fabric.board import FabricBoard
 from caimi.chains.fabric.registry import FabricRegistry
 from caimi.crypto.ecdsa import SigningKey
+from caimi.devnet.toolchain import load_toolchain
 from caimi.ports.chain import ChainError, Included, Reverted
+from caimi.sdk.network import read_network
 from caimi.types.primitives import Bytes32, UnixSeconds
 from caimi.types.records import Funding, Mint
 from caimi.wire.digests import typed_digest
 from caimi.wire.functions import encode_call
 
-__all__ = ["fund_ethereum", "fund_fabric"]
+__all__ = ["fund_account", "fund_ethereum", "fund_fabric"]
 
 _VALID_S: Final = 300
 _WAIT_S: Final = 60.0
+
+
+async def fund_account(home: Path, lane: str, account: SigningKey, amount: int) -> int:
+    """Give `amount` (u128) to the account on a lane of the devnet in `home`; returns its registry balance then.
+
+    Raises:
+        UnknownName: There is no such lane.
+        NotRunning: No devnet runs there.
+        Refusal, ChainError: Of the registry or the node.
+    """
+    if not is_running(home):
+        raise NotRunning(f"no devnet runs in {home}")
+    network, folder = read_network(home), StateFolder.at(home)
+    network.lane(lane)
+    plan = load_or_make_plan(folder)
+    ledgers = prepare_ledgers(folder, plan, make_keys(folder, plan), load_toolchain())
+    return await (fund_fabric if lane == network.root else fund_ethereum)(ledgers, account, amount)
 
 
 async def fund_fabric(ledgers: Ledgers, account: SigningKey, amount: int) -> int:

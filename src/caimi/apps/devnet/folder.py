@@ -59,9 +59,7 @@ class DevnetPlan:
 
     def fabric(self) -> FabricPlan:
         """The Fabric network's plan."""
-        return FabricPlan(
-            ports=FabricPorts.from_list(self.fabric_ports), time_window_s=self.fabric_window_s
-        )
+        return FabricPlan(ports=FabricPorts.from_list(self.fabric_ports), time_window_s=self.fabric_window_s)
 
     def anvil(self, folder: StateFolder) -> AnvilPlan:
         """Ethereum's plan."""
@@ -78,6 +76,12 @@ class StateFolder:
     """Paths below one folder. Nothing of a devnet lies anywhere else."""
 
     root: Path
+    """Absolute."""
+
+    @classmethod
+    def at(cls, home: Path) -> StateFolder:
+        """The folder at a path that may be relative."""
+        return cls(home.absolute())
 
     @property
     def plan(self) -> Path:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, cast
 
 import rlp
 
@@ -48,6 +48,8 @@ __all__ = ["CLIENT", "Ledgers", "prepare_ledgers"]
 
 CLIENT: Final = 2
 """Number of the ordinary Fabric identity that clients of the state folder use; processes use 1."""
+_FINAL_S: Final = 120.0
+_POLL_S: Final = 0.2
 _WEI: Final = 10**24
 _CHAINCODE_CONFIG: Final = ("Genesis", "uint128", "uint64", "string", "string", "address", "bytes32")
 _TOKEN_NONCE, _REGISTRY_NONCE = 0, 1
@@ -217,12 +219,13 @@ def prepare_ledgers(folder: StateFolder, plan: DevnetPlan, keys: DevnetKeys, too
 
 def _created(deployer: Address, nonce: int) -> Address:
     # Address of the contract that the deployer's transaction `nonce` creates.
-    return Address(keccak256(rlp.encode([bytes(deployer), nonce]))[12:])
+    return Address(keccak256(cast(bytes, cast(Any, rlp).encode([bytes(deployer), nonce])))[12:])
 
 
 async def _until_final(reader: EthereumReader, height: int) -> None:
-    while (await reader.head()).final_height < height:
-        await asyncio.sleep(0.2)
+    async with asyncio.timeout(_FINAL_S):
+        while (await reader.head()).final_height < height:
+            await asyncio.sleep(_POLL_S)
 
 
 def _channel_plan(network: FabricNetwork) -> ChannelPlan:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from caimi.apps.devnet.background import is_running
 from caimi.apps.devnet.errors import NotRunning
+from caimi.apps.devnet.running import is_running
 from caimi.apps.devnet.services import ONE_NODE
 from caimi.devnet.memory import proportional_bytes
 from caimi.sdk.connections import Connections

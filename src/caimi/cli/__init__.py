@@ -1,0 +1,12 @@
+"""The command line. Nothing heavy is imported before a command runs: `caimi --help` must be quick."""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Entry point of the `caimi` program."""
+    from caimi.cli.app import app
+
+    app()

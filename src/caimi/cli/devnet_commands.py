@@ -1,0 +1,159 @@
+"""`caimi up`, `down`, `status`, `fund`: the network on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from caimi.cli.output import HomeOption, JsonOption, Terminal, run_command
+
+if TYPE_CHECKING:
+    from caimi.apps.devnet.progress import Step
+    from caimi.apps.devnet.status import DevnetStatus
+
+__all__ = ["down", "fund", "status", "up"]
+
+
+def up(
+    home: HomeOption = None,
+    foreground: Annotated[bool, typer.Option(help="Stay in the foreground and stop with Ctrl-C.")] = False,
+    timeout: Annotated[int, typer.Option(help="Seconds to wait until everything works.")] = 600,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a network on this machine, or start it again.
+
+    Real Hyperledger Fabric (4 orderers, 4 peers), an Ethereum development node, a content store, 4 validators and a
+    relay, each its own process, listening on the loopback only. All state is in one folder and is kept.
+    """
+    from caimi.apps.devnet.background import run_foreground, start_background
+    from caimi.apps.devnet.running import is_running
+    from caimi.apps.devnet.status import read_status
+    from caimi.sdk.network import default_home
+
+    terminal, folder = Terminal(as_json=as_json), home or default_home()
+
+    def tell(step: Step) -> None:
+        terminal.say(f"{step.name:<11} {step.detail}")
+
+    async def act() -> None:
+        if foreground:
+            await run_foreground(folder, tell=tell)
+            return
+        if is_running(folder):
+            terminal.say("it runs already")
+        else:
+            await start_background(folder, tell=tell, timeout_s=timeout)
+        found = await read_status(folder)
+        terminal.result(
+            found.to_json(),
+            f"The network of {folder} is up: lanes {', '.join(found.lanes)}; hosts are UNATTESTED.",
+        )
+        terminal.hint("Next: `caimi publish MODEL.onnx --name NAME --home fabric --mirror ethereum`, or `caimi status`")
+
+    run_command(terminal, act)
+
+
+def down(
+    home: HomeOption = None,
+    wipe: Annotated[bool, typer.Option("--wipe", help="Also remove the state folder and everything in it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop the network on this machine; its state stays for the next `caimi up` unless it is wiped."""
+    from caimi.apps.devnet.background import stop_background
+    from caimi.apps.devnet.folder import StateFolder
+    from caimi.apps.devnet.running import is_running
+    from caimi.sdk.network import default_home
+
+    terminal, folder = Terminal(as_json=as_json), home or default_home()
+
+    async def act() -> None:
+        was_running = is_running(folder)
+        if was_running or not wipe:
+            await stop_background(folder)
+        wiped = wipe and (yes or typer.confirm(f"Remove {folder} with all keys and ledgers?", err=True))
+        if wiped:
+            StateFolder(folder).wipe()
+        told = "stopped" if was_running else "was not running"
+        terminal.result(
+            {"home": str(folder), "stopped": was_running, "wiped": wiped},
+            f"The network of {folder} {told}{' and is wiped' if wiped else ''}.",
+        )
+
+    run_command(terminal, act)
+
+
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show every process and lane of the network, and what is wrong. Exit code 3 if something is."""
+    from caimi.apps.devnet.status import read_status
+    from caimi.sdk.network import default_home
+
+    terminal = Terminal(as_json=as_json)
+
+    async def act() -> None:
+        found = await read_status(home or default_home())
+        terminal.result(found.to_json(), *_shown(found))
+        if not found.is_healthy:
+            raise typer.Exit(3)
+
+    run_command(terminal, act)
+
+
+def fund(
+    account: Annotated[str, typer.Argument(help="Name of an account of the state folder, or its key file.")],
+    lane: Annotated[str, typer.Option(help="Lane on which to fund it.")],
+    amount: Annotated[int, typer.Option(min=1, help="In the smallest unit of the lane's test token.")] = 1_000_000,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give test tokens to an account, in its balance at a registry. Only on a network of this machine."""
+    from caimi.apps.devnet.faucet import fund_account
+    from caimi.sdk.accounts import find_account
+    from caimi.sdk.json_fields import hex_text
+    from caimi.sdk.network import default_home
+
+    terminal, folder = Terminal(as_json=as_json), home or default_home()
+
+    async def act() -> None:
+        key = find_account(folder, account)
+        balance = await fund_account(folder, lane, key, amount)
+        terminal.result(
+            {"account": hex_text(key.address), "lane": lane, "balance": str(balance)},
+            f"{hex_text(key.address)} has {balance} on {lane}.",
+        )
+
+    run_command(terminal, act)
+
+
+def _shown(found: DevnetStatus) -> list[str]:
+    network = found.network
+    n, genesis = len(network.validators), network.genesis
+    lines = [
+        f"network     0x{network.id.hex()}",
+        f"state       {network.home}",
+        f"validators  {n} of epoch {network.epoch}: f {genesis.f}, {network.q} certify, {genesis.t} decrypt",
+        "group key   " + ("none yet" if network.group_key is None else f"0x{network.group_key.hex()}"),
+        "hosts       UNATTESTED: whoever runs a host can read the models that it serves",
+        "note        one Ethereum node: both endpoints of every validator lead to it",
+        "",
+        "lane        height   final  events  calls waiting  validators",
+    ]
+    for name, lane in found.lanes.items():
+        waiting = sum(int(v) for k, v in lane.get("calls", {}).items() if k not in ("done", "refused", "split"))
+        conditions = " ".join(f"{i}:{v['condition']}" for i, v in sorted(lane["validators"].items()))
+        lines.append(
+            f"{name:<10} {lane.get('height', '?'):>7} {lane.get('final_height', '?'):>7} {lane.get('events', '?'):>7} "
+            f"{waiting:>14}  {conditions}"
+        )
+        lag = ", ".join(f"{n} events behind at {to}" for to, n in lane.get("lag", {}).items() if n)
+        if lag:
+            lines.append(f"{'':<10} {lag}")
+    lines += ["", "process            pid  restarts  memory"]
+    for process in found.processes:
+        memory = "" if process.pss_mb is None else f"{process.pss_mb:.0f} MB"
+        lines.append(f"{process.name:<16} {process.pid or 'down':>5} {process.restarts:>9}  {memory:>6}")
+    lines += ["", *(f"PROBLEM     {problem}" for problem in found.problems)]
+    if found.is_healthy:
+        lines.append("All is well.")
+    return lines

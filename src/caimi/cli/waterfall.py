@@ -1,0 +1,52 @@
+"""A trace for people: one line for each step, in the order of time, one column for each lane."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from caimi.sdk.tracing import Trace, TraceStep
+
+__all__ = ["short_lane", "waterfall"]
+
+
+def waterfall(trace: Trace) -> list[str]:
+    """The lines."""
+    lines = [f"{trace.kind} 0x{trace.id.hex()}"]
+    if trace.kind == "publication":
+        lines.append(f"home {trace.home}; mirrors {', '.join(short_lane(m) for m in trace.mirrors)}")
+    if trace.deadline is not None:
+        lines.append(f"deadline {_clock(trace.deadline)} by the clock of {trace.home}")
+    lines.append("states " + ", ".join(f"{short_lane(lane)} {state}" for lane, state in trace.states.items()))
+    if trace.steps:
+        begin = trace.steps[0].time
+        lines += [_line(step, begin) for step in trace.steps]
+    lines.append(f"waits for {trace.waits_for}")
+    return lines
+
+
+def _line(step: TraceStep, begin: int) -> str:
+    parts = [
+        f"{_clock(step.time)} {step.time - begin:>+5d} s  {short_lane(step.lane):<10} {step.what:<18} {step.state:<9}"
+    ]
+    if step.height is not None:
+        parts.append(f"block {step.height}")
+    if step.sequence is not None:
+        parts.append(f"event {step.sequence}")
+    if step.transaction is not None:
+        parts.append(f"tx {step.transaction.removeprefix('0x')[:10]}")
+    if step.signers:
+        parts.append("signed by validators " + ", ".join(str(signer + 1) for signer in step.signers))
+    if step.detail:
+        parts.append(step.detail)
+    return "  ".join(parts)
+
+
+def _clock(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
+
+
+def short_lane(name: str) -> str:
+    """A lane's name; of a foreign one the beginning of its chain's identifier."""
+    return name if len(name) <= 16 else f"{name[:10]}…"
