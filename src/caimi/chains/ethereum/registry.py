@@ -91,7 +91,7 @@ class EthereumRegistry(EthereumReader):
         if nonce is None:
             raise MalformedAnswer("no transaction count")
         sender, contract = hex_data(self._sender.address), hex_data(self.site.contract)
-        trial = {"from": sender, "to": contract, "data": hex_data(call), "gas": hex_quantity(TX_GAS_CAP)}
+        trial = {"from": sender, "to": contract, "data": hex_data(call)}
         dry_run, estimate, latest, tip, money = await self.rpc.batch(
             [
                 ("eth_call", (trial, "latest")),
@@ -102,7 +102,7 @@ class EthereumRegistry(EthereumReader):
             ]
         )
         _check_trial(dry_run)
-        _check_trial(estimate)
+        _check_estimate(estimate)
         block = read_block(latest, "the latest block")
         if block is None:
             raise ChainMoved(f"{self.rpc.node} has no latest block")
@@ -235,6 +235,15 @@ def _check_trial(answer: Answer) -> None:
     if "revert" in message:
         raise CallRejected(answer.message) from answer
     raise answer
+
+
+def _check_estimate(answer: Answer) -> None:
+    # The dry run, which may use more gas than a transaction, went through. What fails within a transaction's gas fails
+    # for want of it: a call inside that runs out of gas looks like an unknown revert.
+    try:
+        _check_trial(answer)
+    except CallRejected as error:
+        raise CallTooLarge(f"more than {TX_GAS_CAP} gas: {error}") from error
 
 
 def _check_sent(error: RpcFailure) -> None:
