@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from caimi.apps.http_server import bearer_check
 from caimi.apps.json_observer import JsonObserver
@@ -19,6 +19,7 @@ from caimi.storage.sqlite_attestations import SqliteAttestationStore
 from caimi.storage.sqlite_relay import SqliteRelayStore
 from caimi.types.primitives import ZERO32, Bytes32, Epoch, SignerIndex
 from caimi.validator.attestor import Attestor, Seat
+from caimi.validator.keys import ValidatorKeys
 from caimi.validator.rate_limit import RateLimiter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +36,10 @@ def validator_schema() -> dict[str, Any]:
         clock=clock,
         observer=observer,
     )
-    return validator_app(attestor, RateLimiter(clock, per_second=1, burst=1), observer).openapi()
+    limiter = RateLimiter(clock, per_second=1, burst=1)
+    # A description needs no keys: no route of it is run.
+    keys = cast(ValidatorKeys, None)
+    return validator_app(attestor, keys, limiter, observer, releases=limiter).openapi()
 
 
 def relay_schema() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from caimi.crypto.keystore import DEFAULT_COST, decrypt_secret, encrypt_secret
 from caimi.ports.clock import Entropy
 from caimi.types.primitives import Bytes32
 
-__all__ = ["open_key", "save_key"]
+__all__ = ["open_key", "read_password", "save_key"]
 
 
 def open_key(file: KeyFile) -> SigningKey:
@@ -22,7 +22,7 @@ def open_key(file: KeyFile) -> SigningKey:
         ConfigRefused: A file is missing or readable by others.
         MalformedKeystore, WrongPassword, BadSecret: Its content is not what it should be.
     """
-    password = _read(file.password_file).removesuffix(b"\n")
+    password = read_password(file.password_file)
     return SigningKey(decrypt_secret(_read(file.file), password=password, purpose=file.purpose.encode()))
 
 
@@ -33,7 +33,7 @@ def save_key(key: SigningKey, file: KeyFile, *, entropy: Entropy, cost: int = DE
         ConfigRefused: The password file is missing or readable by others.
         FileExistsError: There is a key already: it is never overwritten.
     """
-    password = _read(file.password_file).removesuffix(b"\n")
+    password = read_password(file.password_file)
     sealed = encrypt_secret(
         key.reveal(),
         password=password,
@@ -44,6 +44,15 @@ def save_key(key: SigningKey, file: KeyFile, *, entropy: Entropy, cost: int = DE
     )
     file.file.touch(mode=0o600, exist_ok=False)
     file.file.write_bytes(sealed)
+
+
+def read_password(path: Path) -> bytes:
+    """A password file's bytes without a final newline.
+
+    Raises:
+        ConfigRefused: It is missing or readable by others.
+    """
+    return _read(path).removesuffix(b"\n")
 
 
 def _read(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from caimi.chains.ethereum.finality import DepthFinality, FinalizedTag
 from caimi.chains.ethereum.jsonrpc import RpcClient
 from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
 from caimi.chains.ethereum.registry import EthereumRegistry
+from caimi.chains.fabric.board import FabricBoard
 from caimi.chains.fabric.client import FabricGateway
 from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.registry import FabricRegistry
@@ -19,7 +20,7 @@ from caimi.types.errors import BadEncoding
 from caimi.types.primitives import Address
 from caimi.wire.chain_ids import parse_caip2
 
-__all__ = ["open_sender", "open_sources"]
+__all__ = ["open_board", "open_sender", "open_sources"]
 
 
 def open_sources(lane: LaneConfig, stack: AsyncExitStack) -> tuple[EthereumReader | FabricRegistry, ...]:
@@ -48,6 +49,16 @@ def open_sender(lane: LaneConfig, stack: AsyncExitStack) -> EthereumRegistry | F
     return EthereumRegistry(_rpc(lane.endpoints[0], site, stack), site, sender=open_key(lane.sender))
 
 
+def open_board(lane: FabricLane, stack: AsyncExitStack) -> FabricBoard:
+    """The board of a lane, through its first peer; `stack` closes it.
+
+    Raises:
+        ConfigRefused, FabricIdentityError, WrongRegistry: As above.
+    """
+    gateway, registry = _fabric_member(lane, 0, stack)
+    return FabricBoard(gateway, registry, chaincode=lane.chaincode)
+
+
 def _site(lane: EthereumLane) -> RegistrySite:
     try:
         namespace, reference = parse_caip2(lane.caip2)
@@ -72,13 +83,17 @@ def _rpc(url: str, site: RegistrySite, stack: AsyncExitStack) -> RpcClient:
 
 
 def _fabric(lane: FabricLane, place: int, stack: AsyncExitStack) -> FabricRegistry:
+    return _fabric_member(lane, place, stack)[1]
+
+
+def _fabric_member(lane: FabricLane, place: int, stack: AsyncExitStack) -> tuple[FabricGateway, FabricRegistry]:
     member, peer = lane.member, lane.peers[place]
     identity = load_identity(member.msp, member.certificate, member.private_key)
     gateway = FabricGateway.connect(peer.endpoint, _pem(peer.tls_ca), identity, lane.channel)
     stack.push_async_callback(gateway.close)
     registry = FabricRegistry(gateway, lane=lane.lane, chaincode=lane.chaincode)
     stack.push_async_callback(registry.close)
-    return registry
+    return gateway, registry
 
 
 def _pem(path: Path) -> bytes:

@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from caimi.ports.chain import ChainUnavailable
+from caimi.crypto.errors import BadSealingKey, CapsuleRefused, InvalidCapsule, MalformedCapsule
+from caimi.ports.chain import ChainUnavailable, SourcesDisagree
 from caimi.ports.validators import Abstains, NotYet, ValidatorUnavailable
 from caimi.relay.intake import UnknownLane
 from caimi.types.errors import (
@@ -26,6 +27,7 @@ from caimi.types.errors import (
     WrongSigner,
 )
 from caimi.validator.rate_limit import TooManyRequests
+from caimi.validator.release import ForeignCapsule, ForeignPublication, NoShareYet, UnreadHome
 from caimi.wire.refusal_json import refusal_from_json, refusal_to_json
 
 __all__ = [
@@ -97,6 +99,13 @@ _STATUS: Final[tuple[tuple[type[CaimiError], int], ...]] = (
     (NoSuchThing, 404),
     (UnknownLane, 404),
     (NotYet, 425),
+    (NoShareYet, 425),
+    (ForeignPublication, 422),
+    (ForeignCapsule, 422),
+    (CapsuleRefused, 422),
+    (BadSealingKey, 422),
+    (UnreadHome, 503),
+    (SourcesDisagree, 503),
     (TooManyRequests, 429),
     (Refusal, 422),
     (Abstains, 503),
@@ -112,6 +121,14 @@ _PLAIN: Final[tuple[type[CaimiError], ...]] = (
     Abstains,
     ValidatorUnavailable,
     ChainUnavailable,
+    SourcesDisagree,
+    NoShareYet,
+    ForeignPublication,
+    ForeignCapsule,
+    MalformedCapsule,
+    InvalidCapsule,
+    BadSealingKey,
+    UnreadHome,
 )
 
 

@@ -13,7 +13,9 @@ paths absolute. Unknown fields, missing fields and other types are refused (`Con
                 "chaincode": "registry", "peers": [{"endpoint": "127.0.0.1:7051", "tls_ca": "/…/ca.pem"}],
                 "member": {"msp": "Org1MSP", "certificate": "/…/cert.pem", "private_key": "/…/key.pem"}}],
      "http": {"port": 8100}, "store": "/…/validator-0.sqlite", "log": "/…/validator-0.log",
-     "key": {"file": "/…/signing.key", "password_file": "/…/password", "purpose": "validator-0/signing"}}
+     "key": {"file": "/…/signing.key", "password_file": "/…/password", "purpose": "validator-0/signing"},
+     "vault": {"file": "/…/vault.sqlite", "password_file": "/…/password", "purpose": "validator-0/vault"},
+     "board": "fabric"}
 
 A relay has `validators`, `token_file` and optionally `tuning` in place of `key`, and a `sender` in each Ethereum lane:
 
@@ -21,7 +23,7 @@ A relay has `validators`, `token_file` and optionally `tuning` in place of `key`
      "validators": [{"signer": 0, "url": "http://127.0.0.1:8100"}, …]}
 
 `crash_at` = {"step": "relay.sent", "count": 2} makes the process kill itself (SIGKILL) when it has persisted that
-step for the second time; the steps are `RelayStep` and `ValidatorStep`. Refused unless `devnet` is true.
+step for the second time; the steps are `RelayStep`, `ValidatorStep` and `KeyStep`. Refused unless `devnet` is true.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from caimi.apps.strict_json import ConfigRefused, read_json
+from caimi.crypto.keystore import DEFAULT_COST
 from caimi.ports.attestation_store import ValidatorStep
+from caimi.ports.key_vault import KeyStep
 from caimi.ports.relay_store import RelayStep
 from caimi.types.primitives import Address, Bytes32
 from caimi.types.records import Attestation, Genesis, Lane
@@ -57,12 +61,14 @@ __all__ = [
     "TuningConfig",
     "ValidatorConfig",
     "ValidatorEndpoint",
+    "VaultFile",
+    "board_lane",
     "read_config",
 ]
 
 T = TypeVar("T")
 _LONGEST: Final = 1 << 20
-_STEPS: Final = frozenset(step.value for kind in (RelayStep, ValidatorStep) for step in kind)
+_STEPS: Final = frozenset(step.value for kind in (RelayStep, ValidatorStep, KeyStep) for step in kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +125,19 @@ class KeyFile:
     """Its bytes without a final newline are the password."""
     purpose: str
     """As given to `encrypt_secret`, e.g. "validator-0/signing"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultFile:
+    """Where a validator keeps its key shares (`caimi.storage.sqlite_vault`)."""
+
+    file: Path
+    password_file: Path
+    """Its bytes without a final newline are the password."""
+    purpose: str
+    """Names the process: a vault opens under the purpose that it was made for."""
+    cost: int = DEFAULT_COST
+    """Binary logarithm of scrypt's N, for a new vault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,16 +279,30 @@ class ValidatorConfig:
     http: HttpConfig
     store: Path
     key: KeyFile
+    vault: VaultFile
+    board: str
+    """Name of the Fabric lane whose chaincode is the board (leases, partials, key generation)."""
+    key_attempt: int = 0
+    """Number of the key generation's attempt: raised by the operators together when one was given up."""
     log: Path | None = None
     """JSON lines; None is standard error."""
     requests_per_second: float = 50.0
     burst: int = 200
+    releases_per_second: float = 5.0
+    """Partials that one client may ask for in the long run; `release_burst` at once."""
+    release_burst: int = 50
     poll_seconds: float = 0.25
     devnet: bool = False
     crash_at: CrashAt | None = None
 
     def __post_init__(self) -> None:
         _check(self.lanes, self.devnet, self.crash_at)
+        board_lane(self.lanes, self.board)
+
+    @property
+    def board_lane(self) -> FabricLane:
+        """The lane that `board` names."""
+        return board_lane(self.lanes, self.board)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +352,18 @@ def read_config(kind: type[T], path: Path) -> T:
     except UnicodeDecodeError as error:
         raise ConfigRefused(f"{path}: not UTF-8") from error
     return read_json(kind, text)
+
+
+def board_lane(lanes: tuple[LaneConfig, ...], name: str) -> FabricLane:
+    """The Fabric lane of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = next((lane for lane in lanes if lane.name == name), None)
+    if not isinstance(found, FabricLane):
+        raise ValueError(f"board {name!r} is no Fabric lane of this process")
+    return found
 
 
 def _check(lanes: tuple[LaneConfig, ...], devnet: bool, crash_at: CrashAt | None) -> None:

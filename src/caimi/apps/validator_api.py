@@ -5,21 +5,25 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from caimi.apps.hex_values import hex_of, read_lane
+from caimi.apps.hex_values import hex_of, read_bytes32, read_hex, read_lane
 from caimi.apps.http_server import new_app
 from caimi.apps.json_observer import JsonObserver
 from caimi.apps.problem import Problem
 from caimi.types.primitives import Generation, Sequence
-from caimi.types.records import Checkpoint, Signature
+from caimi.types.records import Checkpoint, Publication, Signature
 from caimi.validator.attestor import Attestor
+from caimi.validator.keys import ValidatorKeys
 from caimi.validator.rate_limit import RateLimiter
-from caimi.wire.codec import encode
+from caimi.wire.codec import decode, encode
 
-__all__ = ["LaneStatusBody", "SignedCheckpoint", "ValidatorStatusBody", "validator_app"]
+__all__ = ["KeysBody", "LaneStatusBody", "ReleaseIn", "SignedCheckpoint", "ValidatorStatusBody", "validator_app"]
 
 _U64 = 2**64 - 1
+_PUBLICATION_LIMIT = 1 << 14
+Hex32 = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{64}$")]
+Hex = Annotated[str, Field(pattern="^0x([0-9a-fA-F]{2})*$", max_length=2 + 2 * _PUBLICATION_LIMIT)]
 
 
 class SignedCheckpoint(BaseModel):
@@ -55,6 +59,20 @@ class LaneStatusBody(BaseModel):
     note: str
 
 
+class KeyStatusBody(BaseModel):
+    """The epoch's key as this validator has it."""
+
+    phase: str
+    """starting, commit, reveal, complaint, justification, close or done."""
+    waits_for: list[int]
+    """Share indices whose message is missing."""
+    fault: str | None
+    """The last message that was refused, and whose it was."""
+    group_key: str | None
+    releases: int
+    """Leases that got this validator's partial."""
+
+
 class ValidatorStatusBody(BaseModel):
     """Who this validator is and how its lanes are."""
 
@@ -63,10 +81,49 @@ class ValidatorStatusBody(BaseModel):
     signer: int
     epoch: int
     lanes: list[LaneStatusBody]
+    keys: KeyStatusBody
 
 
-def validator_app(attestor: Attestor, limiter: RateLimiter, observer: JsonObserver) -> FastAPI:
-    """The application."""
+class KeysBody(BaseModel):
+    """The public side of the epoch's key (spec 40 §3)."""
+
+    epoch: int
+    group_key: str
+    """33 bytes, compressed."""
+    verification_keys: list[str]
+    """Of share index 1 to n."""
+    threshold: int
+    transcript: str
+    """Hash of the key generation's messages (spec 40 §7)."""
+
+
+class ReleaseIn(BaseModel):
+    """For which lease a partial is asked (spec 60 §2). Only the board and the ledgers decide."""
+
+    lease: Hex32
+    publication: Hex
+    """The ABI-encoded `Publication` that the lease names."""
+    capsule: Hex
+    """195 bytes."""
+
+
+class Released(BaseModel):
+    """The sealed partial lies on the board."""
+
+    lease: str
+    index: int
+    """Share index of this validator."""
+
+
+def validator_app(
+    attestor: Attestor,
+    keys: ValidatorKeys,
+    limiter: RateLimiter,
+    observer: JsonObserver,
+    *,
+    releases: RateLimiter,
+) -> FastAPI:
+    """The application; `releases` limits how often a client may ask for a partial."""
     app = new_app("CAIMI validator", observer)
     problems: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (400, 422, 425, 429, 503)}
 
@@ -84,14 +141,44 @@ def validator_app(attestor: Attestor, limiter: RateLimiter, observer: JsonObserv
         signed = await attestor.checkpoint(source, Generation(generation), Sequence(first), Sequence(last))
         return SignedCheckpoint.of(*signed)
 
+    @app.get("/v1/keys", responses=problems, summary="The public side of the epoch's key")
+    async def public_keys() -> KeysBody:  # pyright: ignore[reportUnusedFunction] - a route
+        public = keys.public()
+        return KeysBody(
+            epoch=public.key.epoch,
+            group_key=hex_of(public.key.group_key.encode()),
+            verification_keys=[hex_of(key.encode()) for key in public.key.verification_keys],
+            threshold=public.key.threshold,
+            transcript=hex_of(public.transcript),
+        )
+
+    @app.post("/v1/releases", responses=problems, summary="Put this validator's sealed partial of a lease on the board")
+    async def release(request: Request, body: ReleaseIn) -> Released:  # pyright: ignore[reportUnusedFunction]
+        releases.take(request.client.host if request.client else "")
+        lease = read_bytes32(body.lease)
+        publication = decode(Publication, read_hex(body.publication), limit=_PUBLICATION_LIMIT)
+        await keys.release(lease, publication, read_hex(body.capsule))
+        return Released(lease=hex_of(lease), index=attestor.status().seat.signer + 1)
+
     @app.get("/v1/status", summary="This validator and its lanes")
     async def status() -> ValidatorStatusBody:  # pyright: ignore[reportUnusedFunction] - a route
-        return _status(attestor)
+        return _status(attestor, keys)
 
     return app
 
 
-def _status(attestor: Attestor) -> ValidatorStatusBody:
+def _key_status(keys: ValidatorKeys) -> KeyStatusBody:
+    status = keys.status()
+    return KeyStatusBody(
+        phase=status.generation.phase,
+        waits_for=list(status.generation.waits_for),
+        fault=status.generation.fault,
+        group_key=None if status.group_key is None else hex_of(status.group_key),
+        releases=status.releases,
+    )
+
+
+def _status(attestor: Attestor, keys: ValidatorKeys) -> ValidatorStatusBody:
     status = attestor.status()
     lanes = [
         LaneStatusBody(
@@ -116,4 +203,5 @@ def _status(attestor: Attestor) -> ValidatorStatusBody:
         signer=status.seat.signer,
         epoch=status.seat.epoch,
         lanes=lanes,
+        keys=_key_status(keys),
     )

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from caimi.apps.http_server import serve
-from caimi.apps.key_files import open_key
-from caimi.apps.lane_wiring import open_sources
+from caimi.apps.key_files import open_key, read_password
+from caimi.apps.lane_wiring import open_board, open_sources
 from caimi.apps.process import crash_points, open_observer, run_daemon, when_reachable
 from caimi.apps.process_config import ValidatorConfig
-from caimi.apps.system import SystemClock
+from caimi.apps.system import SystemClock, SystemEntropy
 from caimi.apps.validator_api import validator_app
+from caimi.crypto.dkg_messages import DkgSession
+from caimi.crypto.ecdsa import SigningKey
+from caimi.crypto.key_share import KeyShare
+from caimi.crypto.quorum import ValidatorSet
 from caimi.ports.agreement import AgreeingReader
+from caimi.ports.chain import BoardPort, ChainReader
+from caimi.ports.observer import Observer
 from caimi.storage.sqlite_attestations import SqliteAttestationStore
+from caimi.storage.sqlite_vault import SqliteKeyVault
 from caimi.types.primitives import Generation
-from caimi.validator.attestor import Attestor
+from caimi.types.records import Lane
+from caimi.validator.attestor import Attestor, Seat
+from caimi.validator.keygen import KeyGeneration
+from caimi.validator.keys import ValidatorKeys
 from caimi.validator.lane import SourceLane
 from caimi.validator.rate_limit import RateLimiter
+from caimi.validator.release import KeyRelease
 from caimi.validator.seat import take_seat
 
 __all__ = ["main"]
@@ -34,15 +47,28 @@ async def _run(config: ValidatorConfig) -> None:
             return take_seat(every, network=config.network.id, address=key.address)
 
         seat = await when_reachable(ask, clock=clock, observer=observer)
-        store = SqliteAttestationStore(str(config.store), crash=crash_points(config.crash_at))
+        crash = crash_points(config.crash_at)
+        store = SqliteAttestationStore(str(config.store), crash=crash)
         stack.callback(store.close)
+        readers_by_lane = {lane.lane: AgreeingReader(readers) for lane, readers in lanes}
+        vault = SqliteKeyVault(
+            str(config.vault.file),
+            password=read_password(config.vault.password_file),
+            purpose=config.vault.purpose.encode(),
+            entropy=SystemEntropy(),
+            crash=crash,
+            cost=config.vault.cost,
+        )
+        stack.callback(vault.close)
+        board = open_board(config.board_lane, stack)
+        keys = _keys(config, seat, key=key, board=board, homes=readers_by_lane, vault=vault, observer=observer)
         attestor = Attestor(
             seat,
             key=key,
             sources=[
                 SourceLane(
                     name=lane.name,
-                    reader=AgreeingReader(readers),
+                    reader=readers_by_lane[lane.lane],
                     generation=Generation(lane.generation),
                     sources=len(readers),
                     note=lane.note,
@@ -55,8 +81,62 @@ async def _run(config: ValidatorConfig) -> None:
             poll_seconds=config.poll_seconds,
         )
         limiter = RateLimiter(clock, per_second=config.requests_per_second, burst=config.burst)
+        releases = RateLimiter(clock, per_second=config.releases_per_second, burst=config.release_burst)
+        app = validator_app(attestor, keys, limiter, observer, releases=releases)
         observer.step("process.started", signer=seat.signer, epoch=seat.epoch)
-        await serve(validator_app(attestor, limiter, observer), config.http, attestor.run())
+        await serve(app, config.http, _work(attestor, keys))
+
+
+async def _work(attestor: Attestor, keys: ValidatorKeys) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(attestor.run())
+        tasks.create_task(keys.run())
+
+
+def _keys(
+    config: ValidatorConfig,
+    seat: Seat,
+    *,
+    key: SigningKey,
+    board: BoardPort,
+    homes: Mapping[Lane, ChainReader],
+    vault: SqliteKeyVault,
+    observer: Observer,
+) -> ValidatorKeys:
+    clock, entropy = SystemClock(), SystemEntropy()
+    session = DkgSession(
+        network=seat.network,
+        epoch=seat.epoch,
+        attempt=config.key_attempt,
+        validators=ValidatorSet.from_genesis(config.network.genesis.record()),
+    )
+    generation = KeyGeneration(
+        session,
+        index=seat.signer + 1,
+        key=key,
+        board=board,
+        board_lane=config.board_lane.lane,
+        vault=vault,
+        clock=clock,
+        entropy=entropy,
+        observer=observer,
+    )
+
+    def make_release(share: KeyShare) -> KeyRelease:
+        return KeyRelease(
+            share,
+            network=seat.network,
+            key=key,
+            board=board,
+            board_lane=config.board_lane.lane,
+            homes=homes,
+            vault=vault,
+            clock=clock,
+            entropy=entropy,
+            observer=observer,
+        )
+
+    return ValidatorKeys(generation, epoch=seat.epoch, vault=vault, make_release=make_release)
 
 
 def main() -> int:

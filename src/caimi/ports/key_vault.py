@@ -13,11 +13,13 @@ __all__ = ["KeyStep", "KeyVault"]
 class KeyStep(StrEnum):
     """Every persisted step of the key-holding part of a validator."""
 
-    GENERATION_STATE = "validator.generation_state"
+    VAULT_MADE = "validator.vault-made"
+    """A new vault has its salt; it holds no secret yet."""
+    GENERATION_STATE = "validator.generation-state"
     """What the participant has heard, and its seed, before it says anything that follows from it."""
-    SHARE_STORED = "validator.share_stored"
+    SHARE_STORED = "validator.share-stored"
     """The key share of an epoch; the state of its generation is erased in the same write."""
-    RELEASE_RECORDED = "validator.release_recorded"
+    RELEASE_RECORDED = "validator.release-recorded"
     """The sealed partial of a lease, before it leaves: a repetition posts the same bytes."""
 
 
@@ -36,7 +38,11 @@ class KeyVault(Protocol):
         """The encoded key share of an epoch (secret)."""
         ...
 
-    def store_share(self, step: KeyStep, epoch: Epoch, share: bytes) -> None:
+    def transcript(self, epoch: Epoch) -> Bytes32 | None:
+        """Hash of the messages from which the share of an epoch came (public)."""
+        ...
+
+    def store_share(self, step: KeyStep, epoch: Epoch, share: bytes, transcript: Bytes32) -> None:
         """Store the share and erase the state of its generation."""
         ...
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caimi.crypto.ecdsa import SigningKey
-from caimi.ports.attestation_store import AttestationStore, AttestedBlock, ValidatorStep
+from caimi.ports.attestation_store import AttestationStore
 from caimi.ports.clock import Clock
 from caimi.ports.observer import Observer
 from caimi.ports.validators import Abstains
@@ -60,7 +60,6 @@ class Attestor:
     ) -> None:
         self._seat = seat
         self._key = key
-        self._store = store
         self._clock = clock
         self._observer = observer
         self._poll_seconds = poll_seconds
@@ -103,11 +102,7 @@ class Attestor:
         if generation != lane.life.generation:
             raise WrongGeneration(lane.life.generation, generation)
         async with lane.lock:
-            events = await lane.run_for_signing(first, last)
-            block = AttestedBlock(height=events[-1].height, block_hash=events[-1].block_hash)
-            leaves = {event.sequence: event.leaf for event in events}
-            # Nothing may be awaited between the comparison with what was signed and this.
-            self._store.attest(ValidatorStep.ATTESTED, lane.life, leaves, block)
+            events = await lane.attested_run(first, last)
         checkpoint = Checkpoint(
             source=source,
             generation=generation,
@@ -115,8 +110,8 @@ class Attestor:
             first_sequence=first,
             last_sequence=last,
             root=merkle_root([event.leaf for event in events]),
-            height=block.height,
-            block_hash=block.block_hash,
+            height=events[-1].height,
+            block_hash=events[-1].block_hash,
         )
         signature = self._key.sign(typed_digest(self._seat.network, checkpoint))
         self._observer.count("checkpoints_signed", lane=lane.source.name)

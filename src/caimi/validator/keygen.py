@@ -13,7 +13,7 @@ from caimi.ports.chain import BoardPort, ChainUnavailable
 from caimi.ports.clock import Clock, Entropy
 from caimi.ports.key_vault import KeyStep, KeyVault
 from caimi.ports.observer import Observer
-from caimi.types.errors import Refusal
+from caimi.types.errors import ClockSkew, Refusal
 from caimi.types.primitives import Bytes32
 from caimi.types.records import BoardPost, Lane
 from caimi.wire.digests import typed_digest
@@ -28,7 +28,7 @@ class GenerationStatus:
     """How far it is, and whom it waits for."""
 
     phase: str
-    """A phase of spec 40 §7 in lower case, or "done"."""
+    """A phase of spec 40 §7 in lower case, "starting" or "done"."""
     waits_for: tuple[int, ...]
     """Share indices whose message is missing."""
     fault: str | None
@@ -63,35 +63,56 @@ class KeyGeneration:
         self._observer = observer
         self._poll_seconds = poll_seconds
         self._participant: DkgParticipant | None = None
+        self._share: KeyShare | None = None
         self._fault: str | None = None
 
     def status(self) -> GenerationStatus:
         """See `GenerationStatus`."""
         participant = self._participant
         if participant is None:
-            return GenerationStatus(phase="done", waits_for=(), fault=None)
+            phase = "starting" if self._share is None else "done"
+            return GenerationStatus(phase=phase, waits_for=(), fault=self._fault)
         return GenerationStatus(
             phase=participant.phase.name.lower(), waits_for=participant.waiting_for, fault=self._fault
         )
 
+    @property
+    def share(self) -> KeyShare | None:
+        """The share of the session's epoch, None until it is stored."""
+        return self._share
+
     async def run(self) -> KeyShare:
-        """Take part until the share of the session's epoch is stored; at once if it is."""
-        stored = self._vault.share(self._session.epoch)
-        if stored is not None:
-            return KeyShare.from_bytes(stored)
-        self._participant = self._resume()
+        """Take part until the share of the session's epoch is stored; at once if it is.
+
+        Raises:
+            Refusal, CallRejected: The board will not have what this validator says: an operator's matter.
+            WrongPassword, BadEncoding, BadKeyShare: What the vault holds is not what was stored.
+        """
         while True:
             try:
-                share = await self.turn(self._participant)
-            except ChainUnavailable:
+                share = await self.turn()
+            except (ChainUnavailable, ClockSkew) as error:
+                self._observer.step("keys.board_unavailable", error=type(error).__name__, text=str(error))
                 share = None
             if share is not None:
-                self._participant = None
                 return share
             await self._clock.sleep(self._poll_seconds)
 
-    async def turn(self, participant: DkgParticipant) -> KeyShare | None:
-        """Hear what is new, store it, say what is owed; the share once enough have closed."""
+    async def turn(self) -> KeyShare | None:
+        """Hear what is new, store it, say what is owed; the share once enough have closed. Raises as `run`.
+
+        Raises:
+            ChainUnavailable, ClockSkew: The board does not answer; nothing is lost.
+        """
+        if self._share is None:
+            stored = self._vault.share(self._session.epoch)
+            self._share = KeyShare.from_bytes(stored) if stored is not None else await self._take_part()
+        return self._share
+
+    async def _take_part(self) -> KeyShare | None:
+        if self._participant is None:
+            self._participant = self._resume()
+        participant = self._participant
         await self._hear(participant)
         share = participant.result()
         owed = participant.outgoing()
@@ -100,7 +121,8 @@ class KeyGeneration:
         if share is None or (owed is not None and owed.phase is Phase.CLOSE):
             # The own close has to be on the board, and heard, before the state that made it may be erased.
             return None
-        self._vault.store_share(KeyStep.SHARE_STORED, self._session.epoch, share.to_bytes())
+        self._vault.store_share(KeyStep.SHARE_STORED, self._session.epoch, share.to_bytes(), participant.transcript())
+        self._participant = None
         self._observer.step("keys.share_stored", epoch=self._session.epoch, index=self._index)
         return share
 
@@ -125,7 +147,8 @@ class KeyGeneration:
                     heard = self._receive(participant, index, body) or heard
             if heard:
                 self._store(participant)
-            if participant.phase <= phase and phase is not Phase.JUSTIFICATION:
+            if participant.phase <= phase:
+                # What others say in later phases counts once this one is over in the view of this peer too.
                 return
 
     def _receive(self, participant: DkgParticipant, index: int, body: bytes) -> bool:
@@ -148,6 +171,6 @@ class KeyGeneration:
         try:
             await self._board.post(encode_call("postBoard", post, signature, body))
         except Refusal as refusal:
-            self._observer.step("keys.post_refused", epoch=self._session.epoch, phase=phase, cause=str(refusal))
+            self._observer.step("keys.post_refused", epoch=self._session.epoch, phase=int(phase), cause=str(refusal))
             raise
-        self._observer.step("keys.posted", epoch=self._session.epoch, phase=phase)
+        self._observer.step("keys.posted", epoch=self._session.epoch, phase=int(phase))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NoReturn, TypeVar
 
-from caimi.ports.attestation_store import AttestationStore, IndexedEvent, LaneLife, ValidatorStep
+from caimi.ports.attestation_store import AttestationStore, AttestedBlock, IndexedEvent, LaneLife, ValidatorStep
 from caimi.ports.chain import ChainReader, ChainUnavailable, FinalEvent, Head
 from caimi.ports.observer import Observer
 from caimi.ports.validators import Abstains, NotYet
@@ -119,8 +119,10 @@ class AttestedLane:
             here = status.condition is condition
             self._observer.gauge("lane_condition", float(here), lane=status.name, condition=condition.value)
 
-    async def run_for_signing(self, first: Sequence, last: Sequence) -> tuple[IndexedEvent, ...]:
-        """The final events of a range, once nothing forbids to sign them. The caller holds the lock.
+    async def attested_run(self, first: Sequence, last: Sequence) -> tuple[IndexedEvent, ...]:
+        """The final events of a range, once nothing forbids to sign them and what is to be signed is on record.
+
+        The caller holds the lock.
 
         Raises:
             NotYet: They are not all final here, or the chain is below what was signed.
@@ -136,7 +138,8 @@ class AttestedLane:
         events = self._store.indexed(self.life, first, last)
         await self._check_on_branch(events[-1])
         await self._check_branch()
-        self._compare_with_signed(events)
+        # Nothing is awaited between the comparison with what was signed and the record of what will be.
+        self._attest(events)
         self._set(LaneCondition.FOLLOWING, "")
         return events
 
@@ -203,7 +206,7 @@ class AttestedLane:
         if there != highest.block_hash:
             self._halt(f"block {highest.height}: {_shown(highest.block_hash)} was signed, {_shown(there)} is there now")
 
-    def _compare_with_signed(self, events: tuple[IndexedEvent, ...]) -> None:
+    def _attest(self, events: tuple[IndexedEvent, ...]) -> None:
         signed = self._store.attested_leaves(self.life, events[0].sequence, events[-1].sequence)
         for event in events:
             leaf = signed.get(event.sequence, event.leaf)
@@ -213,6 +216,10 @@ class AttestedLane:
         block = self._store.attested_hash(self.life, last.height)
         if block is not None and block != last.block_hash:
             self._halt(f"block {last.height}: {_shown(block)} was signed, {_shown(last.block_hash)} is there now")
+        if block is None or len(signed) < len(events):
+            leaves = {event.sequence: event.leaf for event in events}
+            attested = AttestedBlock(height=last.height, block_hash=last.block_hash)
+            self._store.attest(ValidatorStep.ATTESTED, self.life, leaves, attested)
 
     # --- condition
 

@@ -36,7 +36,7 @@ from caimi.validator.outcomes import FinalOutcomes
 from caimi.wire.digests import capsule_label, publication_id, sealed_hash, typed_digest
 from caimi.wire.functions import encode_call
 
-__all__ = ["ForeignCapsule", "ForeignPublication", "KeyRelease", "UnreadHome"]
+__all__ = ["ForeignCapsule", "ForeignPublication", "KeyRelease", "NoShareYet", "UnreadHome"]
 
 _PURPOSE_SERVE = 1
 
@@ -64,6 +64,15 @@ class UnreadHome(CaimiError):
     certainty = Certainty.PROVEN
     retry = Retry.AFTER
     hint = "the publication's home is no lane of this validator's configuration"
+
+
+class NoShareYet(CaimiError):
+    """This validator has no key share: the key generation is not over."""
+
+    blame = Blame.NOBODY
+    certainty = Certainty.PROVEN
+    retry = Retry.SAFE
+    hint = "wait for the key generation: the validator's /v1/status says for whom it waits"
 
 
 class KeyRelease:
@@ -108,14 +117,19 @@ class KeyRelease:
         Raises:
             UnknownLease, LeaseEnded, WrongEpoch, WrongRegistry, BadLease: Of the lease.
             ForeignPublication, UnreadHome, NotCommitted, ForeignCapsule: Of the publication.
-            InvalidCapsule, BadEncoding: The capsule is not sound under the label; nothing was computed with the share.
+            MalformedCapsule, InvalidCapsule: The capsule is not sound under the label; nothing was computed with the
+                share.
+            BadSealingKey: The lease's sealing key is none.
+            AlreadyPosted: The board has other bytes of this validator: its vault was lost.
             ChainUnavailable, SourcesDisagree: Ask again later.
         """
         async with self._turn:
             record = await self._live_lease(lease)
+            # Also for a repetition: what was recorded may not have left, and the publication may be gone meanwhile.
+            await self._check_publication(record, publication)
             sealed = self._vault.released(lease)
             if sealed is None:
-                sealed = await self._make(lease, record, publication, capsule)
+                sealed = self._make(lease, record, publication, capsule)
                 self._vault.record_release(KeyStep.RELEASE_RECORDED, lease, record.publication, sealed)
                 self._observer.step(
                     "keys.released", lease="0x" + lease.hex(), publication="0x" + record.publication.hex()
@@ -136,11 +150,13 @@ class KeyRelease:
             raise LeaseEnded(record.end, self._clock.now())
         return record
 
-    async def _make(self, lease: Bytes32, record: LeaseRequest, publication: Publication, capsule: bytes) -> bytes:
+    async def _check_publication(self, record: LeaseRequest, publication: Publication) -> None:
         identifier = publication_id(self._network, publication)
         if identifier != record.publication:
             raise ForeignPublication("0x" + identifier.hex())
         await self._check_committed(identifier, publication.home)
+
+    def _make(self, lease: Bytes32, record: LeaseRequest, publication: Publication, capsule: bytes) -> bytes:
         parsed = Capsule.from_bytes(capsule)
         if capsule_hash(parsed) != publication.capsule_hash:
             raise ForeignCapsule("0x" + capsule_hash(parsed).hex())

@@ -4,6 +4,7 @@
   + DevnetError
     - NotRunning: there is no devnet running in that state folder
     - BringUpFailed: the background process ended, or took too long
+    - NoGroupKeyYet: the validators' key generation is not over in time
     - RegistryMismatch: a registry of another network answers on a ledger of this state folder
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from caimi.types.failure import Blame, CaimiError, Certainty, Retry
 
-__all__ = ["BringUpFailed", "DevnetError", "NotRunning", "RegistryMismatch"]
+__all__ = ["BringUpFailed", "DevnetError", "NoGroupKeyYet", "NotRunning", "RegistryMismatch"]
 
 
 class DevnetError(CaimiError):
@@ -33,6 +34,13 @@ class BringUpFailed(DevnetError):
 
     retry = Retry.SAFE
     hint = "see the log that the message names, then run `caimi up` again"
+
+
+class NoGroupKeyYet(DevnetError):
+    """The validators do not report one group key yet. Their key generation goes on."""
+
+    retry = Retry.SAFE
+    hint = "each validator's /v1/status says for whom it waits; run `caimi up` again"
 
 
 class RegistryMismatch(DevnetError):

@@ -25,8 +25,10 @@ from caimi.apps.process_config import (
     RelayConfig,
     ValidatorConfig,
     ValidatorEndpoint,
+    VaultFile,
 )
 from caimi.apps.strict_json import to_json
+from caimi.crypto.keystore import MIN_COST
 from caimi.devnet.fabric.network import CHANNEL, HOST
 from caimi.devnet.process import ProcessSpec
 from caimi.sdk.network import write_json
@@ -88,6 +90,14 @@ def _validator(ledgers: Ledgers, index: int) -> ProcessSpec:
         http=HttpConfig(port=ledgers.plan.validator_ports[index - 1]),
         store=folder.process(name) / "store.sqlite",
         key=key_file(folder, name),
+        # The password is random: the cost of guessing it does not rest on scrypt.
+        vault=VaultFile(
+            file=folder.process(name) / "vault.sqlite",
+            password_file=folder.password,
+            purpose=f"{name}/vault",
+            cost=MIN_COST,
+        ),
+        board="fabric",
         log=folder.log(name),
         devnet=True,
     )

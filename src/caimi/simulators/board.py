@@ -1,0 +1,213 @@
+"""`BoardPort` over records in memory: what the chaincode does for leases, partials and key generation (spec 30 §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from caimi.crypto.ecdsa import recover
+from caimi.ports.chain import ChainUnavailable
+from caimi.types.errors import (
+    AlreadyPosted,
+    BadLease,
+    Expired,
+    HostKeyExpired,
+    LeaseEnded,
+    UnknownFunction,
+    UnknownLease,
+    UnknownOperator,
+    UnknownSigner,
+    WrongCommitment,
+    WrongEpoch,
+    WrongPhase,
+    WrongRegistry,
+    WrongSigner,
+)
+from caimi.types.primitives import Bytes32, Epoch, UnixSeconds
+from caimi.types.records import BoardPost, Genesis, HostKey, Lane, LeaseRequest, PartialPost
+from caimi.wire.codec import Record
+from caimi.wire.digests import network_id, sealed_hash, typed_digest
+from caimi.wire.functions import decode_call
+from caimi.wire.keccak import keccak256
+
+__all__ = ["SimulatedBoard", "SimulatedBoardNode"]
+
+_SERVE: Final = 1
+_MAX_CALLS: Final = 1 << 20
+_MAX_SECONDS: Final = 86_400
+_MAX_PARTIAL: Final = 1_024
+_MAX_BODY: Final = 65_536
+_PHASES: Final = range(1, 6)
+
+
+class SimulatedBoard:
+    """The board's records; every call that takes effect is a block of its own, final at once."""
+
+    def __init__(self, genesis: Genesis, lane: Lane, *, now: Callable[[], UnixSeconds], epoch: Epoch) -> None:
+        """Begin empty.
+
+        Arguments:
+            now: the clock by which calls are judged.
+        """
+        self.lane = lane
+        self.height = 0
+        self.leases: dict[Bytes32, LeaseRequest] = {}
+        self.partials: dict[tuple[Bytes32, int], bytes] = {}
+        self.posts: dict[tuple[int, int, int], bytes] = {}
+        """By epoch, phase and share index."""
+        self._genesis = genesis
+        self._network = network_id(genesis)
+        self._epoch = epoch
+        self._now = now
+        self._opened: list[tuple[int, Bytes32]] = []
+
+    @property
+    def n(self) -> int:
+        """How many validators there are."""
+        return len(self._genesis.validators)
+
+    def leases_above(self, height: int) -> tuple[Bytes32, ...]:
+        """Leases opened above that height."""
+        return tuple(lease for at, lease in self._opened if at > height)
+
+    def run(self, call: bytes, transient: bytes = b"") -> None:
+        """Run one call; on a refusal nothing changes.
+
+        Raises:
+            Refusal: See spec 30 §3.
+        """
+        name, arguments = decode_call(call)
+        match name:
+            case "openLease":
+                self._open_lease(*arguments)
+            case "postPartial":
+                self._post_partial(*arguments, transient)
+            case "postBoard":
+                self._post_board(*arguments)
+            case _:
+                raise UnknownFunction
+
+    def _open_lease(self, lease: LeaseRequest, signature: bytes, key: HostKey, operator_signature: bytes) -> None:
+        operator = recover(typed_digest(self._network, key), operator_signature)
+        if operator not in self._genesis.operators:
+            raise UnknownOperator(operator)
+        identifier = typed_digest(self._network, lease)
+        signer = recover(identifier, signature)
+        if signer != key.signing_key:
+            raise WrongSigner(key.signing_key, signer)
+        self._check_lane(lease.at)
+        if identifier in self.leases:
+            return
+        now = self._now()
+        if now > lease.deadline:
+            raise Expired(lease.deadline, now)
+        for epoch in (lease.epoch, key.epoch):
+            if epoch != self._epoch:
+                raise WrongEpoch(self._epoch, epoch)
+        if now > key.until:
+            raise HostKeyExpired(key.until, now)
+        keys = (lease.sealing_key, lease.signing_key) == (key.sealing_key, key.signing_key)
+        ends = now < lease.end <= min(now + _MAX_SECONDS, key.until)
+        if not keys or lease.purpose != _SERVE or not 1 <= lease.calls <= _MAX_CALLS or not ends:
+            raise BadLease
+        self._grow()
+        self.leases[identifier] = lease
+        self._opened.append((self.height, identifier))
+
+    def _post_partial(self, post: PartialPost, signature: bytes, sealed: bytes) -> None:
+        self._check_validator(post, signature, post.index)
+        self._check_lane(post.at)
+        lease = self.leases.get(post.lease)
+        if lease is None:
+            raise UnknownLease(post.lease)
+        known = self.partials.get((post.lease, post.index))
+        if known is not None:
+            if sealed_hash(known) != post.sealed_hash:
+                raise AlreadyPosted
+            return
+        if self._now() > lease.end:
+            raise LeaseEnded(lease.end, self._now())
+        if len(sealed) > _MAX_PARTIAL or sealed_hash(sealed) != post.sealed_hash:
+            raise WrongCommitment
+        self._grow()
+        self.partials[post.lease, post.index] = sealed
+
+    def _post_board(self, post: BoardPost, signature: bytes, body: bytes) -> None:
+        self._check_validator(post, signature, post.index)
+        self._check_lane(post.at)
+        if post.epoch != self._epoch:
+            raise WrongEpoch(self._epoch, post.epoch)
+        if post.phase not in _PHASES:
+            raise WrongPhase
+        if len(body) > _MAX_BODY or keccak256(body) != post.body_hash:
+            raise WrongCommitment
+        place = (post.epoch, post.phase, post.index)
+        known = self.posts.get(place)
+        if known is not None:
+            if known != body:
+                raise AlreadyPosted
+            return
+        self._grow()
+        self.posts[place] = body
+
+    def _check_validator(self, record: Record, signature: bytes, index: int) -> None:
+        if not 1 <= index <= self.n:
+            raise UnknownSigner(index)
+        expected = self._genesis.validators[index - 1]
+        signer = recover(typed_digest(self._network, record), signature)
+        if signer != expected:
+            raise WrongSigner(expected, signer)
+
+    def _check_lane(self, at: Lane) -> None:
+        if at != self.lane:
+            raise WrongRegistry(at.registry, self.lane.registry)
+
+    def _grow(self) -> None:
+        self.height += 1
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedBoardNode:
+    """`BoardPort` through one node that can be down, or lose the answer of what it did."""
+
+    board: SimulatedBoard
+    is_up: bool = True
+    answers: bool = True
+    """False: calls take effect and the caller is told that the node does not answer."""
+
+    async def lease(self, identifier: Bytes32) -> LeaseRequest | None:
+        """See `BoardPort`."""
+        return self._asked().leases.get(identifier)
+
+    async def leases_since(self, height: int) -> tuple[int, tuple[Bytes32, ...]]:
+        """See `BoardPort`."""
+        board = self._asked()
+        return board.height, board.leases_above(height)
+
+    async def partials(self, lease: Bytes32) -> tuple[bytes, ...]:
+        """See `BoardPort`."""
+        board = self._asked()
+        return tuple(board.partials.get((lease, index), b"") for index in range(1, board.n + 1))
+
+    async def posts(self, epoch: Epoch, phase: int) -> tuple[bytes, ...]:
+        """See `BoardPort`."""
+        board = self._asked()
+        return tuple(board.posts.get((epoch, phase, index), b"") for index in range(1, board.n + 1))
+
+    async def post_partial(self, call: bytes, sealed: bytes) -> None:
+        """See `BoardPort`."""
+        self._told(self._asked().run(call, sealed))
+
+    async def post(self, call: bytes) -> None:
+        """See `BoardPort`."""
+        self._told(self._asked().run(call))
+
+    def _told(self, _: Any) -> None:
+        if not self.answers:
+            raise ChainUnavailable("the simulated node lost its answer")
+
+    def _asked(self) -> SimulatedBoard:
+        if not self.is_up:
+            raise ChainUnavailable("the simulated board's node is down")
+        return self.board
