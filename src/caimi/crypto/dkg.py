@@ -51,7 +51,6 @@ from caimi.wire.keccak import Tag, tagged_hash
 __all__ = ["DkgParticipant", "Outgoing"]
 
 _FORMAT: Final = 1
-_MAX_MESSAGE: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,10 +315,8 @@ class DkgParticipant:
             at += 33
             while at < len(data):
                 sender, length = data[at], int.from_bytes(data[at + 1 : at + 5], "big")
-                body = data[at + 5 : at + 5 + length]
-                if len(body) != length or length > _MAX_MESSAGE:
-                    raise BadEncoding
-                participant.receive(sender, body)
+                # A cut or overlong message is refused like any other: each has one length.
+                participant.receive(sender, data[at + 5 : at + 5 + length])
                 at += 5 + length
         except (DkgFault, OutOfRange) as error:
             raise BadEncoding from error

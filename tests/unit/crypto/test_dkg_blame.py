@@ -11,6 +11,7 @@ from caimi.crypto.dkg_dealer import share_info
 from caimi.crypto.dkg_errors import (
     BadComplaint,
     FalseComplaint,
+    ForeignOwnMessage,
     MalformedMessage,
     UnaskedJustification,
     WrongShare,
@@ -165,3 +166,10 @@ def test_rejects_a_close_on_something_else(field: str) -> None:
     body = encoded(dataclasses.replace(close, **{field: other}))
     refused(WrongTranscript, participants[0], 2, body, culprit=2)
     assert participants[0].result() is None
+
+
+def test_rejects_an_own_justification_that_is_not_owed() -> None:
+    participants = wrong_share_run(_garbage)
+    run_phase(participants)
+    body = encoded(Justifications(index=3, entries=()))
+    refused(ForeignOwnMessage, participants[2], 3, body, culprit=3)
