@@ -1,8 +1,6 @@
 package contract
 
 import (
-	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math/big"
@@ -155,37 +153,25 @@ func leafOf(t *testing.T, note eventNote, sequence uint64) wire.Bytes32 {
 	return wire.LeafHash(own, wire.Item{Sequence: sequence, Event: event})
 }
 
-// refusalMessage shows ABI-encoded arguments as the message does: words of more than 8 significant bytes are ids or
-// accounts, which are told apart by their length.
+// refusalMessage shows ABI-encoded arguments as the chaincode's message does.
 func refusalMessage(t *testing.T, name string, arguments []byte) string {
 	t.Helper()
-	var shown []string
-	for word := range bytesIn(arguments, 32) {
-		kind := argumentKinds[name][len(shown)]
+	shown := []string{}
+	for i := 0; i+32 <= len(arguments); i += 32 {
+		word, kind := arguments[i:i+32], argumentKinds[name][i/32]
 		switch kind {
 		case "address":
 			shown = append(shown, "0x"+hex.EncodeToString(word[12:]))
 		case "bytes32":
 			shown = append(shown, "0x"+hex.EncodeToString(word))
 		default:
-			shown = append(shown, fmt.Sprint(binary.BigEndian.Uint64(word[24:])))
+			shown = append(shown, new(big.Int).SetBytes(word).String())
 		}
 	}
 	if len(shown) == 0 {
 		return name
 	}
 	return name + ": " + strings.Join(shown, ", ")
-}
-
-func bytesIn(data []byte, size int) func(func([]byte) bool) {
-	return func(yield func([]byte) bool) {
-		for reader := bytes.NewReader(data); reader.Len() > 0; {
-			chunk := make([]byte, size)
-			if n, _ := reader.Read(chunk); n != size || !yield(chunk) {
-				return
-			}
-		}
-	}
 }
 
 // Types of the values of spec/errors.toml, where they are no numbers.
