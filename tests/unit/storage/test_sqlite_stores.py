@@ -1,0 +1,190 @@
+"""Stores on SQLite: one process at a time, all or nothing, the step after the commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from caimi.ports.attestation_store import AttestedBlock, IndexedEvent, LaneLife, ValidatorStep
+from caimi.ports.crash import NoCrash
+from caimi.ports.relay_store import (
+    AddCall,
+    AddPublication,
+    CallRow,
+    CallState,
+    MoveCursor,
+    PublicationRow,
+    Purpose,
+    PutCall,
+    RelayStep,
+)
+from caimi.protocol.publication import State
+from caimi.storage.sqlite_attestations import SqliteAttestationStore
+from caimi.storage.sqlite_database import Durability, SqliteDatabase, StoreInUse, StoreVersionUnknown
+from caimi.storage.sqlite_relay import SqliteRelayStore
+from caimi.types.primitives import Bytes32, Generation, PublicationId, Sequence, UnixSeconds
+from caimi.types.records import Lane
+from caimi.wire.keccak import keccak256
+
+LANE = Lane(chain=keccak256(b"chain"), registry=keccak256(b"registry"))
+OTHER = Lane(chain=keccak256(b"other"), registry=keccak256(b"registry"))
+LIFE = LaneLife(lane=LANE, generation=Generation(1))
+
+
+class Told:
+    """Crash points that remember, or fail."""
+
+    def __init__(self, *, fail: bool = False) -> None:
+        self.steps: list[str] = []
+        self.fail = fail
+
+    def reached(self, step: str) -> None:
+        self.steps.append(step)
+        if self.fail:
+            raise KeyboardInterrupt
+
+
+def _call(key: str, state: CallState = CallState.QUEUED) -> CallRow:
+    return CallRow(
+        key=key,
+        lane=LANE,
+        call=b"call",
+        purpose=Purpose.OTHER,
+        subjects=(keccak256(b"subject"),),
+        state=state,
+        attempts=0,
+        transaction=None,
+        height=None,
+        refusal=None,
+        values="",
+        created=UnixSeconds(1),
+        updated=UnixSeconds(1),
+    )
+
+
+def test_second_process_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.sqlite")
+    first = SqliteAttestationStore(path, crash=NoCrash())
+    with pytest.raises(StoreInUse):
+        SqliteAttestationStore(path, crash=NoCrash())
+    first.close()
+    SqliteAttestationStore(path, crash=NoCrash()).close()
+
+
+def test_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.sqlite")
+    schema = "CREATE TABLE a (b INTEGER)"
+    SqliteDatabase(path, schema=schema, version=7, durability=Durability.PROCESS_CRASH, crash=NoCrash()).close()
+    with pytest.raises(StoreVersionUnknown, match="found 7, know 1"):
+        SqliteRelayStore(path, crash=NoCrash())
+
+
+def test_what_is_signed_is_forced_to_the_disk(tmp_path: Path) -> None:
+    database = SqliteAttestationStore(str(tmp_path / "a.sqlite"), crash=NoCrash())._database
+    assert database.row("PRAGMA synchronous") == (2,)
+    assert database.row("PRAGMA journal_mode") == ("wal",)
+    database.close()
+
+
+def test_step_is_told_after_the_commit(tmp_path: Path) -> None:
+    path, told = str(tmp_path / "store.sqlite"), Told(fail=True)
+    store = SqliteRelayStore(path, crash=told)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(RelayStep.ACCEPTED, AddCall(row=_call("a")))
+    store.close()
+    assert told.steps == ["relay.accepted"]
+    again = SqliteRelayStore(path, crash=NoCrash())
+    assert again.call("a") == _call("a")
+    again.close()
+
+
+def test_failed_step_writes_nothing_and_is_not_told() -> None:
+    told = Told()
+    store = SqliteRelayStore(":memory:", crash=told)
+    wrong = PublicationRow(
+        id=PublicationId(keccak256(b"p")),
+        publication=b"",
+        signature=b"",
+        home=LANE,
+        mirrors=(),
+        deadline=None,
+        outcome=None,
+        accepted=UnixSeconds(2**70),
+    )
+    with pytest.raises(OverflowError):
+        store.write(RelayStep.ACCEPTED, AddCall(row=_call("a")), AddPublication(row=wrong))
+    assert store.call("a") is None
+    assert told.steps == []
+    store.write(RelayStep.ACCEPTED)
+    assert told.steps == [], "nothing was written"
+    store.close()
+
+
+def test_same_key_is_one_call() -> None:
+    store = SqliteRelayStore(":memory:", crash=NoCrash())
+    store.write(RelayStep.ACCEPTED, AddCall(row=_call("a")))
+    store.write(RelayStep.DONE, PutCall(row=_call("a", CallState.DONE)))
+    store.write(RelayStep.ACCEPTED, AddCall(row=_call("a")))
+    assert store.calls_about(keccak256(b"subject")) == (_call("a", CallState.DONE),)
+    assert store.call_counts(LANE) == {CallState.DONE: 1}
+    store.close()
+
+
+def test_publication_keeps_what_is_known_and_learns_the_rest() -> None:
+    store = SqliteRelayStore(":memory:", crash=NoCrash())
+
+    def row(**fields: object) -> PublicationRow:
+        given: dict[str, object] = {"publication": None, "signature": None, "deadline": None, "outcome": None, **fields}
+        return PublicationRow(
+            id=PublicationId(keccak256(b"p")),
+            home=LANE,
+            mirrors=(OTHER,),
+            accepted=UnixSeconds(5),
+            **given,  # pyright: ignore[reportArgumentType]
+        )
+
+    store.write(RelayStep.FOLLOWED, AddPublication(row=row()))
+    store.write(RelayStep.ACCEPTED, AddPublication(row=row(publication=b"p", signature=b"s", deadline=9)))
+    store.write(RelayStep.FOLLOWED, AddPublication(row=row(outcome=State.COMMITTED)))
+    store.write(RelayStep.FOLLOWED, AddPublication(row=row(publication=b"x", deadline=1, outcome=None)))
+    known = store.publication(PublicationId(keccak256(b"p")))
+    assert known == row(publication=b"p", signature=b"s", deadline=9, outcome=State.COMMITTED)
+    assert store.undecided(LANE) == ()
+    store.close()
+
+
+def test_cursors_are_kept_by_pair() -> None:
+    store = SqliteRelayStore(":memory:", crash=NoCrash())
+    store.write(RelayStep.PASSED, MoveCursor(source=LANE, destination=OTHER, sequence=Sequence(7)))
+    assert (store.cursor(LANE, OTHER), store.cursor(OTHER, LANE)) == (7, 0)
+    store.close()
+
+
+def test_index_is_never_overwritten_but_dropped_as_a_whole() -> None:
+    store = SqliteAttestationStore(":memory:", crash=NoCrash())
+    event = IndexedEvent(sequence=Sequence(1), leaf=keccak256(b"1"), height=1, block_hash=keccak256(b"b"))
+    store.append(ValidatorStep.INDEXED, LIFE, [event])
+    with pytest.raises(Exception, match="UNIQUE"):
+        store.append(ValidatorStep.INDEXED, LIFE, [event])
+    store.attest(
+        ValidatorStep.ATTESTED, LIFE, {event.sequence: event.leaf}, AttestedBlock(height=1, block_hash=keccak256(b"b"))
+    )
+    store.rewind(ValidatorStep.REWOUND, LIFE)
+    assert store.tail(LIFE) is None
+    assert store.attested_leaves(LIFE, Sequence(1), Sequence(1)) == {1: keccak256(b"1")}
+    store.close()
+
+
+def test_record_of_what_was_signed_never_changes() -> None:
+    store = SqliteAttestationStore(":memory:", crash=NoCrash())
+    for word in (b"first", b"second"):
+        block = AttestedBlock(height=3, block_hash=Bytes32(keccak256(word)))
+        store.attest(ValidatorStep.ATTESTED, LIFE, {Sequence(1): keccak256(word)}, block)
+        store.halt(ValidatorStep.HALTED, LIFE, word.decode())
+    assert store.attested_leaves(LIFE, Sequence(1), Sequence(1)) == {1: keccak256(b"first")}
+    assert store.attested_hash(LIFE, 3) == keccak256(b"first")
+    assert store.halt_cause(LIFE) == "first"
+    other = LaneLife(lane=LANE, generation=Generation(2))
+    assert (store.halt_cause(other), store.highest_attested(other)) == (None, None)
+    store.close()
