@@ -16,6 +16,7 @@ interface Vm {
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function warp(uint256 time) external;
     function chainId(uint256 id) external;
+    function cool(address where) external;
     function etch(address where, bytes calldata code) external;
     function prank(address sender) external;
     function deal(address account, uint256 balance) external;
@@ -29,7 +30,6 @@ interface Vm {
     function snapshotState() external returns (uint256);
     function revertToState(uint256 snapshot) external returns (bool);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
-    function bound(uint256 value, uint256 low, uint256 high) external pure returns (uint256);
     function assume(bool condition) external pure;
     function toString(uint256 value) external pure returns (string memory);
     function envOr(string calldata name, string calldata otherwise) external view returns (string memory);
@@ -60,6 +60,11 @@ abstract contract Test {
 
     function deployToken(address issuer) internal returns (IToken) {
         return IToken(create(bytes.concat(vm.getCode("CaimiToken.sol:CaimiToken"), abi.encode(issuer))));
+    }
+
+    // A number from `low` to `high`, each as likely as any other if `value` is.
+    function bound(uint256 value, uint256 low, uint256 high) internal pure returns (uint256) {
+        return low + value % (high - low + 1);
     }
 
     // Deploys, and reverts as the constructor does.
