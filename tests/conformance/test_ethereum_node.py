@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Generator
+from typing import Any
 
 import httpx2
 import pytest
@@ -146,10 +147,14 @@ def test_reverted_call_names_its_refusal(anvil: AnvilNode) -> None:
     _play(anvil, scene)
 
 
+Logs = list[dict[str, Any]]
+Lie = Callable[[Logs], Logs]
+
+
 class _Liar(httpx2.AsyncBaseTransport):
     """Passes everything on to the real node and changes the logs on their way back."""
 
-    def __init__(self, lie: Callable[[list[dict[str, object]]], list[dict[str, object]]]) -> None:
+    def __init__(self, lie: Lie) -> None:
         self._real = httpx2.AsyncHTTPTransport()
         self._lie = lie
 
@@ -157,32 +162,30 @@ class _Liar(httpx2.AsyncBaseTransport):
         response = await self._real.handle_async_request(request)
         answers = json.loads(await response.aread())
         for answer in answers:
-            result = answer.get("result")
-            if isinstance(result, list):
-                answer["result"] = self._lie(result)
+            # Of all that is asked here, only logs are a list.
+            if isinstance(answer.get("result"), list):
+                answer["result"] = self._lie(answer["result"])
         return httpx2.Response(200, json=answers)
 
     async def aclose(self) -> None:
         await self._real.aclose()
 
 
-def _with_subject(logs: list[dict[str, object]]) -> list[dict[str, object]]:
-    topic, ours = "0x" + "77" * 32, "0x" + event_topic().hex()
-    changed: list[dict[str, object]] = []
-    for log in logs:
-        topics = log["topics"]
-        assert isinstance(topics, list)
-        assert topics[0] == ours
-        changed.append(log | {"topics": [*topics[:3], topic]})
-    return changed
+def _with_subject(logs: Logs) -> Logs:
+    assert all(log["topics"][0] == "0x" + event_topic().hex() for log in logs)
+    return [log | {"topics": [*log["topics"][:3], "0x" + "77" * 32]} for log in logs]
+
+
+def _without_first(logs: Logs) -> Logs:
+    return logs[1:]
 
 
 @pytest.mark.parametrize(
-    ("lie", "expected"), [(_with_subject, SourcesDisagree), (lambda logs: logs[1:], EventGap)], ids=["forges", "hides"]
+    ("lie", "expected"), [(_with_subject, SourcesDisagree), (_without_first, EventGap)], ids=["forges", "hides"]
 )
 def test_source_that_lies_makes_the_reader_abstain(
     anvil: AnvilNode,
-    lie: Callable[[list[dict[str, object]]], list[dict[str, object]]],
+    lie: Lie,
     expected: type[Exception],
 ) -> None:
     async def scene(world: World, port: EthereumRegistry) -> None:

@@ -10,11 +10,9 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from caimi.chains.fabric.blocks import BlockLimits, FabricBlock
-from caimi.chains.fabric.client import FabricGateway
-from caimi.chains.fabric.deliver import BlockStream
+from caimi.chains.fabric.blocks import FabricBlock
 from caimi.chains.fabric.errors import FabricError
 from caimi.chains.fabric.notes import EVENT_NAME, Notes, read_notes
 from caimi.chains.fabric.port_errors import BrokenLedger, port_error
@@ -25,9 +23,25 @@ from caimi.types.primitives import Bytes32, Sequence, UnixSeconds, bytes32
 from caimi.types.records import Item
 from caimi.wire.chain_ids import chain_hash, fabric_chain_id
 
-__all__ = ["BlockIndex"]
+__all__ = ["BlockIndex", "Blocks", "Peer"]
 
 _NANOSECONDS: Final = 1_000_000_000
+
+
+class Peer(Protocol):
+    """Whom the index asks for the tip; `FabricGateway` is one."""
+
+    async def chain_info(self) -> ChainInfo:
+        """Height and head of the channel. Raises `FabricError`."""
+        ...
+
+
+class Blocks(Protocol):
+    """Where the index takes blocks from; `BlockStream` is one."""
+
+    def blocks(self, start: int, *, previous_hash: bytes | None = None) -> AsyncGenerator[FabricBlock, None]:
+        """Blocks from `start` on, linked and without end. Raises `FabricError`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +55,11 @@ class BlockIndex:
 
     def __init__(
         self,
-        gateway: FabricGateway,
+        peer: Peer,
+        stream: Blocks,
         *,
         chaincode: str,
         chain: Bytes32,
-        limits: BlockLimits | None = None,
         block_seconds: float = 5.0,
     ) -> None:
         """Begin with nothing known.
@@ -55,11 +69,11 @@ class BlockIndex:
             chain: keccak256 of the channel's CAIP-2 id, which block 0 has to confirm.
             block_seconds: how long the peer may take to deliver a block that it says it has.
         """
-        self._gateway = gateway
+        self._peer = peer
         self._chaincode = chaincode
         self._chain = chain
         self._seconds = block_seconds
-        self._stream = BlockStream(gateway.transport, identity=gateway.identity, channel=gateway.channel, limits=limits)
+        self._stream = stream
         self._open: AsyncGenerator[FabricBlock, None] | None = None
         self._lock = asyncio.Lock()
         self._hashes: list[Bytes32] = []
@@ -125,7 +139,7 @@ class BlockIndex:
 
     async def _ask(self) -> ChainInfo:
         try:
-            return await self._gateway.chain_info()
+            return await self._peer.chain_info()
         except FabricError as error:
             raise port_error(error) from error
 

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from caimi.chains.fabric.block_index import BlockIndex
 from caimi.chains.fabric.client import FabricGateway
+from caimi.chains.fabric.deliver import BlockStream
 from caimi.chains.fabric.errors import CommitStatusError, FabricError, ValidationCode
 from caimi.chains.fabric.port_errors import BrokenLedger, port_error
 from caimi.chains.fabric.transaction import Committed, EndorsedTransaction
@@ -74,7 +75,8 @@ class FabricRegistry:
         self._chaincode = chaincode
         self._status_seconds = status_seconds
         self._clock_ns = clock_ns
-        self.index = BlockIndex(gateway, chaincode=chaincode, chain=lane.chain)
+        stream = BlockStream(gateway.transport, identity=gateway.identity, channel=gateway.channel)
+        self.index = BlockIndex(gateway, stream, chaincode=chaincode, chain=lane.chain)
 
     @property
     def lane(self) -> Lane:

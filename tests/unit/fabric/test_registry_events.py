@@ -1,0 +1,384 @@
+"""From blocks to numbered events: what counts, what is refused, what a restart and a break change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from caimi.chains.fabric.block_index import BlockIndex
+from caimi.chains.fabric.blocks import ChaincodeEvent, FabricBlock, FabricTransaction
+from caimi.chains.fabric.errors import (
+    BrokenBlockChain,
+    DeliverRefused,
+    EvaluateUnavailable,
+    FabricError,
+    ValidationCode,
+)
+from caimi.chains.fabric.notes import read_notes
+from caimi.chains.fabric.port_errors import BrokenLedger
+from caimi.chains.fabric.transaction import ChainInfo
+from caimi.ports.chain import ChainUnavailable
+from caimi.types.errors import WrongChain
+from caimi.types.primitives import Bytes32, bytes32
+from caimi.types.records import Event, Lane
+from caimi.wire.chain_ids import chain_hash, fabric_chain_id
+from caimi.wire.keccak import keccak256
+
+_SECOND = 1_000_000_000
+_LANE = Lane(chain=keccak256(b"chain"), registry=keccak256(b"registry"))
+
+
+def _hash(number: int, branch: int = 0) -> Bytes32:
+    return keccak256(b"block %d of branch %d" % (number, branch))
+
+
+_CHAIN = chain_hash(fabric_chain_id(_hash(0)))
+
+
+def _event(number: int) -> Event:
+    return Event(schema=1, kind=1, destinations=(_LANE,) * (number % 3), subject=_hash(number), body=bytes(number))
+
+
+def _json(*events: Event, **more: Any) -> bytes:
+    notes = [
+        {
+            "schema": event.schema,
+            "kind": event.kind,
+            "destinations": [["0x" + d.chain.hex(), "0x" + d.registry.hex()] for d in event.destinations],
+            "subject": "0x" + event.subject.hex(),
+            "body": "0x" + event.body.hex(),
+        }
+        for event in events
+    ]
+    return json.dumps(({"events": notes} if notes else {}) | more).encode()
+
+
+def _transaction(
+    index: int,
+    payload: bytes | None,
+    *,
+    code: ValidationCode = ValidationCode.VALID,
+    chaincode: str = "caimi",
+    name: str = "caimi",
+    seconds: int = 100,
+) -> FabricTransaction:
+    event = None if payload is None else ChaincodeEvent(chaincode=chaincode, name=name, payload=payload)
+    return FabricTransaction(
+        index=index,
+        tx_id=f"transaction {index} of {name}",
+        code=code,
+        kind=3,
+        timestamp_ns=seconds * _SECOND + 5,
+        chaincode=chaincode,
+        event=event,
+    )
+
+
+def _block(number: int, *transactions: FabricTransaction, branch: int = 0) -> FabricBlock:
+    return FabricBlock(
+        number=number,
+        previous_hash=_hash(number - 1, branch) if number else b"",
+        data_hash=bytes(32),
+        hash=_hash(number, branch),
+        transactions=transactions,
+    )
+
+
+class _Peer:
+    def __init__(self, *blocks: FabricBlock) -> None:
+        self.blocks_known = list(blocks)
+        self.seeks: list[int] = []
+        self.failure: FabricError | None = None
+        self.stalls_at: int | None = None
+
+    async def chain_info(self) -> ChainInfo:
+        if isinstance(self.failure, EvaluateUnavailable):
+            raise self.failure
+        newest = self.blocks_known[-1]
+        return ChainInfo(height=newest.number + 1, head_hash=newest.hash, previous_hash=newest.previous_hash)
+
+    async def blocks(self, start: int, *, previous_hash: bytes | None = None) -> AsyncGenerator[FabricBlock, None]:
+        self.seeks.append(start)
+        assert (previous_hash is None) == (start == 0)
+        number = start
+        while True:
+            if number == self.stalls_at or number >= len(self.blocks_known):
+                await asyncio.Event().wait()
+            if self.failure is not None:
+                raise self.failure
+            yield self.blocks_known[number]
+            number += 1
+
+
+def _follow(peer: _Peer, scene: Callable[[BlockIndex], Awaitable[None]], *, chain: Bytes32 = _CHAIN) -> None:
+    async def act() -> None:
+        index = BlockIndex(peer, peer, chaincode="caimi", chain=chain, block_seconds=0.05)
+        await scene(index)
+        await index.close()
+
+    asyncio.run(act())
+
+
+def test_events_are_numbered_in_channel_order() -> None:
+    peer = _Peer(
+        _block(0),
+        _block(
+            1, _transaction(0, _json(_event(1), _event(2))), _transaction(1, None), _transaction(2, _json(_event(3)))
+        ),
+        _block(2),
+        _block(3, _transaction(0, _json(_event(4)), seconds=90)),
+    )
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        events = index.events(1, 100)
+        assert [event.item.sequence for event in events] == [1, 2, 3, 4]
+        assert [event.item.event for event in events] == [_event(n) for n in (1, 2, 3, 4)]
+        assert [event.height for event in events] == [1, 1, 1, 3]
+        assert [event.block_hash for event in events] == [_hash(1)] * 3 + [_hash(3)]
+        assert [event.transaction[-1:] for event in events] == ["i"] * 4
+        assert [event.time for event in events] == [100, 100, 100, 90]
+        assert (index.height, index.time) == (3, 100)
+        assert index.events(3, 1) == events[2:3]
+        assert index.events(5, 1) == ()
+        assert [index.hash_at(n) for n in (-1, 0, 3, 4)] == [None, _hash(0), _hash(3), None]
+
+    _follow(peer, scene)
+
+
+@pytest.mark.parametrize(
+    "transaction",
+    [
+        _transaction(0, _json(_event(9)), code=ValidationCode.MVCC_READ_CONFLICT),
+        _transaction(0, _json(_event(9)), code=ValidationCode.ENDORSEMENT_POLICY_FAILURE),
+        _transaction(0, b"garbage", code=ValidationCode.BAD_PAYLOAD),
+        _transaction(0, b"something else", chaincode="another"),
+        _transaction(0, None),
+    ],
+    ids=["conflict", "policy", "garbage", "another chaincode", "no event"],
+)
+def test_what_is_no_event_of_the_registry_has_no_number(transaction: FabricTransaction) -> None:
+    peer = _Peer(_block(0), _block(1, transaction, _transaction(1, _json(_event(1)))))
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        assert [event.item.event for event in index.events(1, 9)] == [_event(1)]
+
+    _follow(peer, scene)
+
+
+def test_time_is_never_that_of_an_invalid_transaction() -> None:
+    late = _transaction(1, None, code=ValidationCode.MVCC_READ_CONFLICT, seconds=10**9)
+    peer = _Peer(_block(0), _block(1, _transaction(0, None, seconds=100), late))
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        assert index.time == 100
+
+    _follow(peer, scene)
+
+
+def test_stream_stays_open_between_readings() -> None:
+    peer = _Peer(_block(0), _block(1))
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.blocks_known.append(_block(2, _transaction(0, _json(_event(1)))))
+        await index.advance()
+        await index.advance()
+        assert (len(index.events(1, 9)), index.height) == (1, 2)
+
+    _follow(peer, scene)
+    # The stream waited for block 2 only when the peer had named it.
+    assert peer.seeks == [0]
+
+
+def test_leases_by_height() -> None:
+    words = ["0x" + _hash(n).hex() for n in range(3)]
+    peer = _Peer(
+        _block(0),
+        _block(1, _transaction(0, _json(leases=words[:1]))),
+        _block(2),
+        _block(3, _transaction(0, _json(_event(1), leases=words[1:]))),
+    )
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        expected = {0: [0, 1, 2], 1: [1, 2], 2: [1, 2], 3: [], 9: []}
+        for height, numbers in expected.items():
+            assert index.leases_above(height) == tuple(_hash(n) for n in numbers)
+
+    _follow(peer, scene)
+
+
+def test_peer_that_stalls_is_unavailable_and_read_on_later() -> None:
+    peer = _Peer(_block(0), _block(1, _transaction(0, _json(_event(1)))), _block(2))
+    peer.stalls_at = 2
+
+    async def scene(index: BlockIndex) -> None:
+        with pytest.raises(ChainUnavailable):
+            await index.advance()
+        assert index.height == 1
+        peer.stalls_at = None
+        await index.advance()
+        assert (index.height, len(index.events(1, 9))) == (2, 1)
+
+    _follow(peer, scene)
+    assert peer.seeks == [0, 2]
+
+
+def test_peer_that_is_down_is_unavailable() -> None:
+    peer = _Peer(_block(0))
+    peer.failure = EvaluateUnavailable("UNAVAILABLE", "down")
+
+    async def scene(index: BlockIndex) -> None:
+        with pytest.raises(ChainUnavailable):
+            await index.advance()
+        with pytest.raises(ChainUnavailable):
+            await index.verify_chain()
+
+    _follow(peer, scene)
+    assert peer.seeks == []
+
+
+def test_peer_that_lags_behind_what_it_showed_is_waited_for() -> None:
+    peer = _Peer(_block(0), _block(1, _transaction(0, _json(_event(1)))), _block(2))
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.blocks_known = peer.blocks_known[:2]
+        await index.advance()
+        assert (index.height, len(index.events(1, 9))) == (2, 1)
+
+    _follow(peer, scene)
+
+
+@pytest.mark.parametrize("height", [1, 2])
+def test_rejects_a_peer_that_shows_another_branch(height: int) -> None:
+    peer = _Peer(_block(0), _block(1), _block(2))
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.blocks_known = [*peer.blocks_known[:height], _block(height, branch=1)]
+        with pytest.raises(BrokenLedger):
+            await index.advance()
+
+    _follow(peer, scene)
+
+
+@pytest.mark.parametrize("failure", [BrokenBlockChain("x"), DeliverRefused("x")])
+def test_rejects_a_stream_that_no_ledger_has(failure: FabricError) -> None:
+    peer = _Peer(_block(0))
+    peer.failure = failure
+
+    async def scene(index: BlockIndex) -> None:
+        with pytest.raises(BrokenLedger):
+            await index.advance()
+
+    _follow(peer, scene)
+
+
+def test_rejects_another_channel_every_time() -> None:
+    peer = _Peer(_block(0), _block(1), _block(2))
+
+    async def scene(index: BlockIndex) -> None:
+        for act in (index.advance, index.verify_chain, index.advance):
+            with pytest.raises(WrongChain) as caught:
+                await act()
+            assert caught.value.values == (keccak256(b"another"), _CHAIN)
+            assert caught.value.__notes__ == [f"the peer is of {fabric_chain_id(_hash(0))}"]
+            assert index.height == -1
+
+    _follow(peer, scene, chain=keccak256(b"another"))
+    assert peer.seeks == [0, 0, 0]
+
+
+def test_rejects_a_malformed_event_every_time_and_takes_nothing_of_its_block() -> None:
+    good, bad = _transaction(0, _json(_event(1), leases=["0x" + _hash(1).hex()])), _transaction(1, b"{}")
+    peer = _Peer(_block(0), _block(1, good, bad), _block(2))
+
+    async def scene(index: BlockIndex) -> None:
+        for _ in range(2):
+            with pytest.raises(BrokenLedger):
+                await index.advance()
+            assert (index.height, index.events(1, 9), index.leases_above(0)) == (0, (), ())
+
+    _follow(peer, scene)
+
+
+def test_rejects_an_event_of_another_name() -> None:
+    peer = _Peer(_block(0), _block(1, _transaction(0, _json(_event(1)), name="Caimi")))
+
+    async def scene(index: BlockIndex) -> None:
+        with pytest.raises(BrokenLedger):
+            await index.advance()
+
+    _follow(peer, scene)
+
+
+# --- the event's JSON
+
+
+def test_notes_of_the_other_lists_are_passed_over() -> None:
+    more: dict[str, Any] = {
+        "applied": [{"chain": "0x", "registry": "0x", "sequence": 1, "disposition": 1, "code": 0}],
+        "partials": [{"lease": "0x", "index": 1}],
+        "posts": [{"epoch": 1, "phase": 1, "index": 1}],
+    }
+    notes = read_notes(_json(_event(2), **more))
+    assert (notes.events, notes.leases) == ((_event(2),), ())
+
+
+def _altered(**changes: Any) -> bytes:
+    note = json.loads(_json(_event(2)))["events"][0]
+    return json.dumps({"events": [note | changes]}).encode()
+
+
+_WORD = "0x" + "ab" * 32
+
+_MALFORMED: dict[str, bytes] = {
+    "empty": b"",
+    "no text": b"\xff",
+    "no object": b"[]",
+    "nothing": b"{}",
+    "unknown list": b'{"evnets": []}',
+    "repeated list": b'{"events": [], "events": []}',
+    "deep": b"[" * 5_000,
+    "events as object": b'{"events": {}}',
+    "event as list": b'{"events": [[]]}',
+    "event with a field more": _altered(more=1),
+    "event with a field less": b'{"events": [{"schema": 1}]}',
+    "schema as text": _altered(schema="1"),
+    "schema as truth": _altered(schema=True),
+    "schema too large": _altered(schema=1 << 16),
+    "negative kind": _altered(kind=-1),
+    "kind with a fraction": _altered(kind=1.0),
+    "subject too short": _altered(subject=_WORD[:-2]),
+    "subject without prefix": _altered(subject=_WORD[2:]),
+    "subject in capitals": _altered(subject="0x" + "AB" * 32),
+    "odd body": _altered(body="0x1"),
+    "long body": _altered(body="0x" + "00" * 1_025),
+    "body as list": _altered(body=[]),
+    "destination of one": _altered(destinations=[[_WORD]]),
+    "destination of three": _altered(destinations=[[_WORD] * 3]),
+    "destination as text": _altered(destinations=[_WORD]),
+    "too many destinations": _altered(destinations=[[_WORD] * 2] * 65),
+    "lease as number": b'{"leases": [1]}',
+    "short lease": b'{"leases": ["0x12"]}',
+}
+
+
+@pytest.mark.parametrize("payload", _MALFORMED.values(), ids=_MALFORMED)
+def test_rejects_malformed_events(payload: bytes) -> None:
+    with pytest.raises(BrokenLedger):
+        read_notes(payload)
+
+
+def test_longest_body_and_most_destinations_are_read() -> None:
+    assert len(read_notes(_altered(body="0x" + "00" * 1_024)).events[0].body) == 1_024
+    assert len(read_notes(_altered(destinations=[[_WORD] * 2] * 64)).events[0].destinations) == 64
+    assert bytes32(bytes.fromhex(_WORD[2:]))
