@@ -8,17 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from caimi.bundle.cid import DAG_PB, cid_of
 from caimi.bundle.manifest import encode_manifest
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import Head, PublicationView
 from caimi.ports.content import UploadProgress
-from caimi.sdk.bundles import LocalBundle, read_bundle
 from caimi.sdk.connections import Connections
 from caimi.sdk.drafts import Draft, DraftFolder, draft_name
-from caimi.sdk.errors import MalformedFile, TakesTooLong
+from caimi.sdk.errors import MalformedFile, RefusedByRegistry, TakesTooLong
 from caimi.sdk.network import Network, default_home, read_network
 from caimi.sdk.publishing import (
     SEED_BYTES,
@@ -36,6 +35,9 @@ from caimi.sdk.tracing import Model, Trace, list_models, read_states, read_trace
 from caimi.types.errors import LowBalance
 from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Lane
+
+if TYPE_CHECKING:
+    from caimi.sdk.bundles import LocalBundle
 
 __all__ = ["Client", "Published", "PublishStep"]
 
@@ -135,7 +137,7 @@ class Client:
         """
         tell = progress or _silent
         tell(PublishStep(name="inspect"))
-        bundle = await asyncio.to_thread(read_bundle, path)
+        bundle = await asyncio.to_thread(_read_bundle, path)
         offer = await self._offer(account, name, version, home, mirrors, deposit, deadline_s)
         self._check(bundle, offer, account)
         key = draft_name(
@@ -173,7 +175,7 @@ class Client:
             As `publish`.
             LowBalance: The account cannot pay the deposit.
         """
-        bundle = await asyncio.to_thread(read_bundle, path)
+        bundle = await asyncio.to_thread(_read_bundle, path)
         offer = await self._offer(account, name, version, home, mirrors, deposit, deadline_s)
         self._check(bundle, offer, account)
         has = await self.balance(home, account.address)
@@ -190,6 +192,7 @@ class Client:
             progress: Told each time that something has changed.
         Raises:
             TakesTooLong: Not within `timeout_s`.
+            RefusedByRegistry: It never will be: home refuses the publication, or the registry the request.
             UnknownName, ServiceUnavailable: Of the relay.
         """
         until, last = time.monotonic() + timeout_s, None
@@ -200,6 +203,8 @@ class Client:
             last = trace
             if trace.is_settled:
                 return trace
+            if trace.refusal is not None:
+                raise RefusedByRegistry(f"{trace.home} says {trace.refusal}")
             if time.monotonic() > until:
                 raise TakesTooLong(f"{timeout_s:.0f} s; it waits for {trace.waits_for}")
             await asyncio.sleep(_POLL_S)
@@ -297,6 +302,13 @@ class Client:
         ciphertext = await upload(self._connections, bundle, seed, progress=uploaded)
         tell(PublishStep(name="sign"))
         return compose(self._connections.network, bundle, seed, ciphertext=ciphertext, offer=offer, account=account)
+
+
+def _read_bundle(path: Path) -> LocalBundle:
+    # Inspecting models needs the ONNX library, which takes longer to load than most commands take to run.
+    from caimi.sdk.bundles import read_bundle
+
+    return read_bundle(path)
 
 
 def _silent(step: PublishStep) -> None:

@@ -12,6 +12,7 @@
     - ServiceUnavailable: a process does not answer
     - ServiceRefused: a process says no for a reason of its own
     - ServiceAnswer: a process gives an answer that nobody agreed on
+    - RefusedByRegistry: a registry says no for good to what the relay handed it
     - TakesTooLong: a wait ended before what was waited for
     - NotAnswered: an inference that will not be answered
 """
@@ -28,6 +29,7 @@ __all__ = [
     "NoNetwork",
     "NotAnswered",
     "OtherFormat",
+    "RefusedByRegistry",
     "SdkError",
     "ServiceAnswer",
     "ServiceRefused",
@@ -116,6 +118,12 @@ class ServiceRefused(SdkError):
     certainty = Certainty.SUSPECTED
     retry = Retry.AFTER
     hint = "the message says why; see also the log of that process in the state folder"
+
+
+class RefusedByRegistry(SdkError):
+    """A registry says no for good to what the relay handed it. Nothing was escrowed; mirrors follow home."""
+
+    hint = "the message names the refusal; docs/errors.md says what each means"
 
 
 class TakesTooLong(SdkError):

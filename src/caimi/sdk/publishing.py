@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from caimi.bundle.framing import bundle_bytes, manifest_commitment
 from caimi.bundle.manifest import encode_manifest
@@ -16,7 +16,6 @@ from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.secp256k1 import GROUP
 from caimi.ports.content import UploadProgress
 from caimi.protocol.validity import check_publication
-from caimi.sdk.bundles import LocalBundle
 from caimi.sdk.connections import Connections
 from caimi.sdk.errors import NoGroupKey
 from caimi.sdk.json_fields import hex_text
@@ -26,6 +25,9 @@ from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import NO_TERMS, Cid, Lane, Publication, PublicationKind
 from caimi.wire.codec import encode
 from caimi.wire.digests import POLICY_OPEN, capsule_label, publication_id
+
+if TYPE_CHECKING:
+    from caimi.sdk.bundles import LocalBundle
 
 __all__ = [
     "SEED_BYTES",

@@ -67,6 +67,14 @@ class Trace:
             return False
         return not any(state in _OPEN for state in self.states.values())
 
+    @property
+    def refusal(self) -> str | None:
+        """Why home, or the registry of a request, refuses it for good; None if it does not."""
+        if self.states.get(self.home) not in (State.NONE.name, "REFUSED"):
+            return None
+        refused = (step for step in self.steps if step.lane == self.home and step.state == "refused")
+        return next((step.detail for step in refused), None)
+
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
         return {

@@ -224,7 +224,9 @@ def _created(deployer: Address, nonce: int) -> Address:
 
 async def _until_final(reader: EthereumReader, height: int) -> None:
     async with asyncio.timeout(_FINAL_S):
-        while (await reader.head()).final_height < height:
+        while True:
+            if (await reader.head()).final_height >= height:
+                return
             await asyncio.sleep(_POLL_S)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-import caimi
 from caimi.chains.ethereum.errors import BadArtefact
 
 __all__ = ["REGISTRY", "TOKEN", "Artefact", "artefact_folder", "load_artefact"]
@@ -33,7 +32,7 @@ def artefact_folder() -> Path:
     Raises:
         BadArtefact: Neither exists.
     """
-    package = Path(caimi.__file__).parent
+    package = Path(__file__).parents[2]  # `import caimi` would name the whole library, adapters of other chains too
     for folder in (package / "artefacts" / "ethereum", package.parents[1] / "onchain" / "ethereum" / "abi"):
         if folder.is_dir():
             return folder
