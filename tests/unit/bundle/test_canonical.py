@@ -79,3 +79,8 @@ def test_rejects_more_than_a_mebibyte_before_reading_it() -> None:
 def test_rejects_a_long_number_without_converting_it() -> None:
     with pytest.raises(ManifestRefused, match="a number of 1000000 digits"):
         decode_canonical(b"9" * 1_000_000)
+
+
+def test_rejects_a_repeated_key_as_such() -> None:
+    with pytest.raises(ManifestRefused, match="an object repeats a key"):
+        decode_canonical(b'{"a":1,"a":1}')

@@ -55,3 +55,25 @@ def test_rejects_sizes_whose_sum_does_not_fit() -> None:
     link = FileLink(cid=cid_of(RAW, b""), content_bytes=2**62, tree_bytes=1)
     with pytest.raises(MalformedNode):
         decode_file_node(encode_file_node([link] * 3))
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        (b"\x12", "ends inside a number"),
+        (b"\x12\x80", "ends inside a number"),
+        (b"\x12\x05ab", "longer than its block"),
+        (b"\x12\x04\x08\x01\x18\x01", "needs a CID and a size"),  # the hash is a number
+        (b"\x12\x02\x18\x01", "needs a CID and a size"),  # no hash
+        (b"\x12\x05\x0a\x00\x1a\x01x", "needs a CID and a size"),  # the size is a text
+        (b"\x0a\x02\x08\x01", "not a UnixFS file"),
+        (b"\x0a\x03\x0a\x01\x02", "not a UnixFS file"),  # the type is a text
+        (b"\x08\x01", "unexpected field 1"),  # the data is a number
+        (b"\x10\x01", "unexpected field 2"),  # a link is a number
+        (b"\x0b", "the block ends inside a number"),
+        (b"\x0d\x00", "wire type 5"),
+    ],
+)
+def test_rejects_with_the_reason(block: bytes, reason: str) -> None:
+    with pytest.raises(MalformedNode, match=reason):
+        decode_file_node(block)

@@ -170,6 +170,12 @@ def test_rejects_a_file_that_changed_while_it_was_framed(content: bytes) -> None
     assert caught.value.path == "a.bin"
 
 
+def test_rejects_a_file_that_grew_by_whole_pieces() -> None:
+    contents = [[b"first file", b"!"], [], [FILES["c.bin"]], []]
+    with pytest.raises(FileMismatch):
+        list(frame_bundle(MANIFEST, salt=SALT, contents=contents))
+
+
 def test_rejects_fewer_and_more_files_than_the_manifest_names() -> None:
     contents = [[d] for d in FILES.values()]
     with pytest.raises(FileMismatch):
