@@ -82,7 +82,8 @@ class SimulatedBoard:
             case "openLease":
                 self._open_lease(*arguments)
             case "postPartial":
-                self._post_partial(*arguments, transient)
+                post, signature = arguments
+                self._post_partial(post, signature, transient)
             case "postBoard":
                 self._post_board(*arguments)
             case _:
