@@ -17,7 +17,8 @@ from caimi.chains.ethereum.registry import EthereumRegistry
 from caimi.types.primitives import UnixSeconds
 from caimi.wire.digests import network_id
 from tests.conformance.anvil_node import AnvilNode, running_anvil
-from tests.conformance.chain_contract import HOUR, SlottedChainContract, World
+from tests.conformance.chain_contract import SlottedChainContract
+from tests.conformance.chain_world import HOUR, World
 from tests.conformance.scenario import CLOCK_WINDOW, MIN_DEPOSIT, Signer, genesis, key, word
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(120)]

@@ -22,7 +22,7 @@ from caimi.ports.chain import Included, Lost, NotIncluded, Reverted, SourcesDisa
 from caimi.types.primitives import Sequence
 from caimi.wire.functions import encode_call, event_topic
 from tests.conformance.anvil_node import AnvilNode, running_anvil
-from tests.conformance.chain_contract import World, all_events
+from tests.conformance.chain_world import World, all_events
 from tests.conformance.scenario import key
 from tests.conformance.test_ethereum_chain import DEPLOYER, RIVAL, SENDER, ethereum_world
 

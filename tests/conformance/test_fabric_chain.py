@@ -31,7 +31,8 @@ from caimi.types.records import BoardPost, Funding, Genesis, HostKey, Lane, Leas
 from caimi.wire.digests import network_id, typed_digest
 from caimi.wire.functions import encode_call
 from caimi.wire.keccak import keccak256
-from tests.conformance.chain_contract import HOUR, ChainPortContract, World
+from tests.conformance.chain_contract import ChainPortContract
+from tests.conformance.chain_world import HOUR, World
 from tests.conformance.scenario import CLOCK_WINDOW, MIN_DEPOSIT, OPERATOR, VALIDATORS, Signer, genesis, key, word
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(240)]

@@ -13,7 +13,8 @@ from caimi.types.records import Funding, Lane
 from caimi.wire.chain_ids import chain_hash
 from caimi.wire.digests import network_id
 from caimi.wire.functions import encode_call
-from tests.conformance.chain_contract import ChainPortContract, SlottedChainContract, World
+from tests.conformance.chain_contract import ChainPortContract, SlottedChainContract
+from tests.conformance.chain_world import World
 from tests.conformance.scenario import CLOCK_WINDOW, MIN_DEPOSIT, Signer, genesis, key, word
 
 _LANE = Lane(chain=chain_hash("caimi:simulated"), registry=word("registry"))
