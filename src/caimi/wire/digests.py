@@ -74,6 +74,7 @@ def event_hash(event: Event) -> Bytes32:
     )
 
 
+@lru_cache(maxsize=4096)
 def leaf_hash(source: Lane, item: Item) -> Bytes32:
     """keccak256(0x00 || keccak256(abi.encode(tag, chain, registry, sequence, event hash)))."""
     inner = keccak256(

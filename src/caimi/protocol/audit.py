@@ -1,0 +1,188 @@
+"""An auditor's judgement from the ledgers alone: one outcome, deposits that add up, nothing twice (spec 30 §1, §5).
+
+It trusts no process of ours: only what each registry's final events and records say.
+
+The rules, by the name that a finding carries:
+
+* gap: a registry's events are numbered 1, 2, 3 ...
+* answered-twice: a mirror answers a publication once, a registry answers a request once
+* decided-twice: home decides once
+* foreign-decision: only home decides
+* split: nowhere COMMITTED (or SUPERSEDED) while elsewhere ABORTED or REFUSED
+* uncaused-commit: home commits only what all its mirrors have locked; a mirror is COMMITTED only if home is
+* unfinished: after the last fault everything reaches an end everywhere (asked for, not always due)
+* deposit: a deposit is held at home while LOCKED or COMMITTED, and nowhere else
+* money: what an account put in is what it has, by balance, deposits and withdrawals
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from caimi.protocol.publication import Role, State
+from caimi.types.primitives import Address, Bytes32, PublicationId
+from caimi.types.records import Item, Kind, Lane
+from caimi.wire.functions import decode_body
+
+__all__ = ["AccountHistory", "Completeness", "Finding", "LaneHistory", "RecordHistory", "audit"]
+
+_GOOD: Final = (State.COMMITTED, State.SUPERSEDED)
+_BAD: Final = (State.ABORTED, State.REFUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHistory:
+    """A publication's record at one registry."""
+
+    role: Role
+    state: State
+    publisher: Address
+    home: Lane
+    mirrors: tuple[Lane, ...]
+    deposit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountHistory:
+    """An account's money at one registry, in the token's smallest unit."""
+
+    funded: int
+    withdrawn: int
+    balance: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneHistory:
+    """All that one ledger says."""
+
+    name: str
+    lane: Lane
+    items: tuple[Item, ...]
+    records: Mapping[PublicationId, RecordHistory]
+    accounts: Mapping[Address, AccountHistory]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A broken rule."""
+
+    rule: str
+    lane: str
+    subject: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """Whether everything has to have reached its end. `lanes`: those that work; others may lag."""
+
+    lanes: frozenset[Lane] = field(default_factory=frozenset[Lane])
+
+
+def audit(histories: Sequence[LaneHistory], *, finished: Completeness | None = None) -> tuple[Finding, ...]:
+    """All broken rules; empty if there is none.
+
+    Arguments:
+        histories: one for each ledger.
+        finished: given, publications whose registries all are in `lanes` must have ended there.
+    """
+    findings: list[Finding] = []
+    for history in histories:
+        findings += _gaps(history)
+        findings += _twice(history)
+        findings += _money(history)
+    for identifier in sorted({i for h in histories for i in h.records}):
+        records = {h.lane: (h, h.records[identifier]) for h in histories if identifier in h.records}
+        findings += _outcome(identifier, records, {h.lane: h for h in histories})
+        if finished is not None:
+            findings += _unfinished(identifier, records, finished)
+    return tuple(findings)
+
+
+def _shown(value: bytes) -> str:
+    return "0x" + value.hex()
+
+
+def _gaps(history: LaneHistory) -> Iterable[Finding]:
+    for place, item in enumerate(history.items, start=1):
+        if item.sequence != place:
+            yield Finding("gap", history.name, str(item.sequence), f"stands at place {place}")
+            return
+
+
+def _twice(history: LaneHistory) -> Iterable[Finding]:
+    answers: Counter[Bytes32] = Counter()
+    outcomes: Counter[Bytes32] = Counter()
+    receipts: Counter[Bytes32] = Counter()
+    for item in history.items:
+        event = item.event
+        record = history.records.get(PublicationId(event.subject))
+        if event.kind in (Kind.LOCKED, Kind.REFUSED):
+            answers[event.subject] += 1
+        elif event.kind == Kind.OUTCOME:
+            outcomes[event.subject] += 1
+            if record is None or record.role is not Role.HOME:
+                yield Finding(
+                    "foreign-decision", history.name, _shown(event.subject), "OUTCOME at a registry not its home"
+                )
+        elif event.kind == Kind.ANSWERED:
+            receipts[decode_body(Kind.ANSWERED, event.body)[0]] += 1
+    for rule, counted in (("answered-twice", answers), ("decided-twice", outcomes), ("answered-twice", receipts)):
+        for subject, times in counted.items():
+            if times > 1:
+                yield Finding(rule, history.name, _shown(subject), f"{times} times")
+
+
+def _money(history: LaneHistory) -> Iterable[Finding]:
+    held: Counter[Address] = Counter()
+    for identifier, record in history.records.items():
+        held[record.publisher] += record.deposit
+        due = record.role is Role.HOME and record.state in (State.LOCKED, State.COMMITTED)
+        if (record.deposit > 0) != due:
+            yield Finding(
+                "deposit", history.name, _shown(identifier), f"{record.deposit} held while {record.state.name}"
+            )
+    for account, money in history.accounts.items():
+        has = money.balance + held[account] + money.withdrawn
+        if has != money.funded:
+            yield Finding("money", history.name, _shown(account), f"put in {money.funded}, has {has}")
+
+
+def _outcome(
+    identifier: PublicationId,
+    records: Mapping[Lane, tuple[LaneHistory, RecordHistory]],
+    histories: Mapping[Lane, LaneHistory],
+) -> Iterable[Finding]:
+    states = {h.name: r.state for h, r in records.values()}
+    if any(s in _GOOD for s in states.values()) and any(s in _BAD for s in states.values()):
+        shown = ", ".join(f"{name} {state.name}" for name, state in sorted(states.items()))
+        yield Finding("split", "all", _shown(identifier), shown)
+    for history, record in records.values():
+        if record.state not in _GOOD:
+            continue
+        if record.role is Role.HOME:
+            for mirror in record.mirrors:
+                there = histories.get(mirror)
+                if there is not None and not _has(there, identifier, Kind.LOCKED):
+                    yield Finding("uncaused-commit", history.name, _shown(identifier), f"{there.name} never locked it")
+        else:
+            home = histories.get(record.home)
+            if home is not None and not _has(home, identifier, Kind.OUTCOME):
+                yield Finding("uncaused-commit", history.name, _shown(identifier), f"{home.name} never decided it")
+
+
+def _has(history: LaneHistory, identifier: PublicationId, kind: Kind) -> bool:
+    return any(i.event.subject == identifier and i.event.kind == kind for i in history.items)
+
+
+def _unfinished(
+    identifier: PublicationId, records: Mapping[Lane, tuple[LaneHistory, RecordHistory]], finished: Completeness
+) -> Iterable[Finding]:
+    for history, record in records.values():
+        # Home always ends. A mirror whose home never saw the signed bytes waits for ever: no money is there.
+        due = record.role is Role.HOME or record.home in records
+        if due and history.lane in finished.lanes and record.state is State.LOCKED:
+            yield Finding("unfinished", history.name, _shown(identifier), "still LOCKED")
