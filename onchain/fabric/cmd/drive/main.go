@@ -92,7 +92,7 @@ func invoke(ledger *ledgertest.Ledger, r request) (*response, error) {
 	}
 	return &response{
 		Status: status, Message: done.Response.GetMessage(),
-		Payload: "0x" + hex.EncodeToString(done.Response.GetPayload()), Event: done.Event,
+		Payload: "0x" + hex.EncodeToString(done.Response.GetPayload()), Event: done.Told(),
 	}, nil
 }
 

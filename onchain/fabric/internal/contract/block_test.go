@@ -99,16 +99,16 @@ func TestEventBytes(t *testing.T) {
 	id := digestOf(p).Hex()
 	locked := `{"schema":1,"kind":1,"destinations":[["` + other.Chain.Hex() + `","` + other.Registry.Hex() + `"]],"subject":"` + id +
 		`","body":"0x` + fmt.Sprintf("%064x%x%x", 1, own.Chain, own.Registry) + `"}`
-	if want := `{"events":[` + locked + `]}`; string(done.Event) != want {
-		t.Errorf("got  %s\nwant %s", done.Event, want)
+	if want := `{"events":[` + locked + `]}`; string(done.Told()) != want {
+		t.Errorf("got  %s\nwant %s", done.Told(), want)
 	}
 	run := runOf(other, 9, lockedBy(digestOf(p)))
 	done = w.call("applyRun", run.certificate, run.items, run.proof)
 	outcome := `{"schema":1,"kind":3,"destinations":[["` + other.Chain.Hex() + `","` + other.Registry.Hex() + `"]],"subject":"` + id +
 		`","body":"0x` + fmt.Sprintf("%064x%064x", 2, 0) + `"}`
 	note := `{"chain":"` + other.Chain.Hex() + `","registry":"` + other.Registry.Hex() + `","sequence":9,"disposition":1,"code":0}`
-	if want := `{"events":[` + outcome + `],"applied":[` + note + `]}`; string(done.Event) != want {
-		t.Errorf("got  %s\nwant %s", done.Event, want)
+	if want := `{"events":[` + outcome + `],"applied":[` + note + `]}`; string(done.Told()) != want {
+		t.Errorf("got  %s\nwant %s", done.Told(), want)
 	}
 }
 
@@ -122,7 +122,7 @@ func TestEndorsersAgree(t *testing.T) {
 	for i := range 20 {
 		w.clock = start + int64(i) - 10
 		done := w.simulate("call", encoded("lockModel", p, publisher.sign(id)))
-		shown := fmt.Sprintf("%v %q %q %s", done.Reads, done.Writes, done.Event, done.Response)
+		shown := fmt.Sprintf("%v %q %q %s", done.Reads, done.Writes, done.Events, done.Response)
 		if first == "" {
 			first = shown
 		} else if shown != first {

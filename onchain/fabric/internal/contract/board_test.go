@@ -34,8 +34,8 @@ func TestLease(t *testing.T) {
 	w := newWorld(t)
 	l := leaseRequest()
 	done := w.call("openLease", leaseCall(l, hostKey())...)
-	if want := `{"leases":["` + digestOf(l).Hex() + `"]}`; string(done.Event) != want {
-		t.Errorf("event %s, want %s", done.Event, want)
+	if want := `{"leases":["` + digestOf(l).Hex() + `"]}`; string(done.Told()) != want {
+		t.Errorf("event %s, want %s", done.Told(), want)
 	}
 	w.repeat("openLease", leaseCall(l, hostKey())...)
 	var kept wire.LeaseRequest
@@ -89,8 +89,8 @@ func TestPartials(t *testing.T) {
 	p := partialOf(lease, 2, sealed)
 	w.transient = map[string][]byte{"partial": sealed}
 	done := w.call("postPartial", p, validators[1].sign(digestOf(p)))
-	if want := `{"partials":[{"lease":"` + lease.Hex() + `","index":2}]}`; string(done.Event) != want {
-		t.Errorf("event %s, want %s", done.Event, want)
+	if want := `{"partials":[{"lease":"` + lease.Hex() + `","index":2}]}`; string(done.Told()) != want {
+		t.Errorf("event %s, want %s", done.Told(), want)
 	}
 	for key, value := range done.Writes {
 		if bytes.Contains(value, sealed) {
@@ -153,8 +153,8 @@ func TestBoard(t *testing.T) {
 	body := bytes.Repeat([]byte{7}, 65_536)
 	p := postOf(5, 3, body)
 	done := w.call("postBoard", p, validators[2].sign(digestOf(p)), body)
-	if want := `{"posts":[{"epoch":1,"phase":5,"index":3}]}`; string(done.Event) != want {
-		t.Errorf("event %s, want %s", done.Event, want)
+	if want := `{"posts":[{"epoch":1,"phase":5,"index":3}]}`; string(done.Told()) != want {
+		t.Errorf("event %s, want %s", done.Told(), want)
 	}
 	w.repeat("postBoard", p, validators[2].sign(digestOf(p)), body)
 	var list [][]byte

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"caimi.local/onchain/fabric/internal/ledgertest"
 	"caimi.local/onchain/fabric/internal/state"
@@ -142,32 +144,112 @@ type countedStub struct {
 
 func (s *countedStub) GetArgs() [][]byte { return s.arguments }
 
-// A peer that fails to read is no refusal: the client must not believe what was decided upon nothing.
-func TestFailingReadsDecideNothing(t *testing.T) {
-	w := newWorld(t)
+// A peer that fails is no refusal: the client must not believe what was decided upon nothing.
+func TestFailuresOfThePeerDecideNothing(t *testing.T) {
 	p := homePublication()
-	for _, after := range []int{0, 1, 2, 4} {
-		stub := &failingStub{left: after, Stub: ledgertest.NewStub(w.ledger, ledgertest.Proposal{
-			Function: "call", Argument: encoded("lockModel", p, publisher.sign(digestOf(p))), Timestamp: time.Unix(start, 0),
-		})}
-		answer := w.chaincode().Invoke(stub)
-		if answer.GetStatus() == shim.OK || !strings.HasPrefix(answer.GetMessage(), "ledger: ") {
-			t.Errorf("after %d reads: %d %q", after, answer.GetStatus(), answer.GetMessage())
-		}
-		requireNoWrites(t, stub.Transaction())
+	lock := ledgertest.Proposal{
+		Function: "call", Argument: encoded("lockModel", p, publisher.sign(digestOf(p))), Timestamp: time.Unix(start, 0),
+	}
+	create := ledgertest.Proposal{Function: "init", Argument: wire.EncodeFields(config), Timestamp: time.Unix(start, 0)}
+	for name, c := range map[string]struct {
+		proposal ledgertest.Proposal
+		failure  failingStub
+	}{
+		"the first read":               {lock, failingStub{reads: 1}},
+		"the second read":              {lock, failingStub{reads: 2}},
+		"a later read":                 {lock, failingStub{reads: 5}},
+		"proposal of a call":           {lock, failingStub{proposal: true}},
+		"proposal of init":             {create, failingStub{proposal: true}},
+		"unreadable proposal":          {lock, failingStub{garbage: true}},
+		"timestamp":                    {lock, failingStub{timestamp: true}},
+		"timestamp of init":            {create, failingStub{timestamp: true}},
+		"transient data":               {lock, failingStub{transient: true}},
+		"a write":                      {lock, failingStub{write: true}},
+		"the end of the batch":         {lock, failingStub{batch: true}},
+		"the end of the batch of init": {create, failingStub{batch: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := emptyWorld(t)
+			if c.proposal.Function == "call" {
+				w = newWorld(t)
+			}
+			stub := c.failure
+			stub.Stub = ledgertest.NewStub(w.ledger, c.proposal)
+			answer := w.chaincode().Invoke(&stub)
+			if answer.GetStatus() == shim.OK || !strings.HasPrefix(answer.GetMessage(), "ledger: ") {
+				t.Errorf("%d %q", answer.GetStatus(), answer.GetMessage())
+			}
+			if n := len(stub.Transaction().Events); n != 0 {
+				t.Errorf("%d events", n)
+			}
+		})
 	}
 }
+
+var errLost = errors.New("connection lost")
 
 type failingStub struct {
 	*ledgertest.Stub
-	left int
+	reads                                                 int // the read that fails, from 1
+	proposal, garbage, timestamp, transient, write, batch bool
 }
 
 func (s *failingStub) GetState(key string) ([]byte, error) {
-	if s.left--; s.left < 0 {
-		return nil, errors.New("connection lost")
+	if s.reads--; s.reads == 0 {
+		return nil, errLost
 	}
 	return s.Stub.GetState(key)
+}
+
+func (s *failingStub) GetSignedProposal() (*peer.SignedProposal, error) {
+	if s.proposal {
+		return nil, errLost
+	}
+	if s.garbage {
+		return &peer.SignedProposal{ProposalBytes: []byte{0xff}}, nil
+	}
+	return s.Stub.GetSignedProposal()
+}
+
+func (s *failingStub) GetTxTimestamp() (*timestamppb.Timestamp, error) {
+	if s.timestamp {
+		return nil, errLost
+	}
+	return s.Stub.GetTxTimestamp()
+}
+
+func (s *failingStub) GetTransient() (map[string][]byte, error) {
+	if s.transient {
+		return nil, errLost
+	}
+	return s.Stub.GetTransient()
+}
+
+func (s *failingStub) PutState(key string, value []byte) error {
+	if s.write {
+		return errLost
+	}
+	return s.Stub.PutState(key, value)
+}
+
+func (s *failingStub) FinishWriteBatch() error {
+	if s.batch {
+		return errLost
+	}
+	return s.Stub.FinishWriteBatch()
+}
+
+func TestOneEventOrNone(t *testing.T) {
+	w := newWorld(t)
+	p := homePublication()
+	done := w.call("lockModel", p, publisher.sign(digestOf(p)))
+	if len(done.Events) != 1 || done.Events[0].Name != "caimi" {
+		t.Errorf("%+v", done.Events)
+	}
+	m := mintOf(1)
+	if done := w.call("mint", m, issuer.sign(digestOf(m))); len(done.Events) != 0 || len(done.Writes) == 0 {
+		t.Errorf("a mint tells %+v", done.Events)
+	}
 }
 
 func TestViewsOfAnEmptyRegistry(t *testing.T) {

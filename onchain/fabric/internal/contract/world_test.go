@@ -158,7 +158,7 @@ func (w *world) refuse(want, function string, argument []byte) {
 func requireNoWrites(t *testing.T, done *ledgertest.Transaction) {
 	t.Helper()
 	if done.Wrote() {
-		t.Errorf("written: %q, private %q, event %s", done.Writes, done.Private, done.Event)
+		t.Errorf("written: %q, private %q, event %s", done.Writes, done.Private, done.Told())
 	}
 }
 
@@ -299,10 +299,10 @@ func (w *world) carry(source wire.Lane, first uint64, events ...wire.Event) []ap
 func told(t *testing.T, done *ledgertest.Transaction) outbox {
 	t.Helper()
 	var out outbox
-	if done.Event == nil {
+	if done.Told() == nil {
 		return out
 	}
-	if err := json.Unmarshal(done.Event, &out); err != nil {
+	if err := json.Unmarshal(done.Told(), &out); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -40,11 +40,25 @@ type Transaction struct {
 	Reads    map[string]uint64 // height of what was read, 0 for absent
 	Writes   map[string][]byte
 	Private  map[string][]byte
-	Event    []byte
+	Events   []Event // a peer keeps the last one only
+}
+
+// Event is what a call told.
+type Event struct {
+	Name    string
+	Payload []byte
 }
 
 // Wrote tells whether the transaction would change anything or tell anybody.
-func (t *Transaction) Wrote() bool { return len(t.Writes)+len(t.Private)+len(t.Event) != 0 }
+func (t *Transaction) Wrote() bool { return len(t.Writes)+len(t.Private)+len(t.Events) != 0 }
+
+// Told is the payload of the single event, nil if there was none.
+func (t *Transaction) Told() []byte {
+	if len(t.Events) == 0 {
+		return nil
+	}
+	return t.Events[len(t.Events)-1].Payload
+}
 
 // New makes an empty ledger of one chaincode.
 func New(channel, chaincode string) *Ledger {
@@ -150,8 +164,8 @@ func (s *Stub) StartWriteBatch() {}
 
 func (s *Stub) FinishWriteBatch() error { return nil }
 
-func (s *Stub) SetEvent(_ string, payload []byte) error {
-	s.result.Event = payload
+func (s *Stub) SetEvent(name string, payload []byte) error {
+	s.result.Events = append(s.result.Events, Event{name, payload})
 	return nil
 }
 
