@@ -52,23 +52,24 @@ def stream_suite() -> dict[str, Any]:
         ("segments 1 and 2 of five swapped", 8, [{"op": "swap", "a": 1, "b": 2}], "TamperedSegment", 1),
         ("segment 1 twice", 8, [{"op": "copy", "from": 1, "to": 2}], "TamperedSegment", 2),
         ("the only segment changed", 2, [{"op": flip, "at": HEADER_BYTES}], "WrongContentKey", None),
-        ("nothing at all", 2, [{"op": "cut", "to": 0}], "MalformedHeader", None),
-        ("half a header", 2, [{"op": "cut", "to": 20}], "MalformedHeader", None),
-        ("only a header", 2, [{"op": "cut", "to": 40}], "TruncatedStream", None),
-        ("cut inside the first tag", 2, [{"op": "cut", "to": 55}], "TruncatedStream", None),
-        ("cut after segment 0", 7, [{"op": "cut", "to": SEGMENT_BYTES}], "TruncatedStream", None),
-        ("cut after segment 1", 7, [{"op": "cut", "to": last}], "TruncatedStream", None),
-        ("cut inside the last tag", 7, [{"op": "cut", "to": last + 10}], "TruncatedStream", None),
-        ("cut to an empty last segment", 7, [{"op": "cut", "to": last + TAG_BYTES}], "TruncatedStream", None),
-        ("cut by one byte", 8, [{"op": "cut", "to": five - 1}], "TamperedSegment", 4),
-        ("cut by the last segment's only byte", 7, [{"op": "cut", "to": three - 1}], "TruncatedStream", None),
+        ("nothing at all", 2, [_cut(0)], "MalformedHeader", None),
+        ("half a header", 2, [_cut(20)], "MalformedHeader", None),
+        ("only a header", 2, [_cut(40)], "TruncatedStream", None),
+        ("cut inside the first tag", 2, [_cut(55)], "TruncatedStream", None),
+        ("cut after segment 0", 7, [_cut(SEGMENT_BYTES)], "TruncatedStream", None),
+        ("cut after segment 1", 7, [_cut(last)], "TruncatedStream", None),
+        ("cut inside the last tag", 7, [_cut(last + 10)], "TruncatedStream", None),
+        ("cut to an empty last segment", 7, [_cut(last + TAG_BYTES)], "TruncatedStream", None),
+        ("cut by one byte", 8, [_cut(five - 1)], "TamperedSegment", 4),
+        ("cut by the last segment's only byte", 7, [_cut(three - 1)], "TruncatedStream", None),
         ("a byte after a short last segment", 7, [{"op": "append", "bytes": "0x00"}], "TamperedSegment", 2),
         ("bytes after a full last segment", 6, [{"op": "append", "bytes": "0x" + "00" * 17}], "TrailingBytes", None),
-        ("announced longer than it is", 7, [{"op": "announce", "bytes": three + 1}], "TruncatedStream", None),
-        ("announced shorter than it is", 8, [{"op": "announce", "bytes": five - 1}], "TrailingBytes", None),
-        ("announced to end after segment 1", 8, [{"op": "announce", "bytes": last}], "TruncatedStream", None),
-        ("announced a segment longer", 6, [{"op": "announce", "bytes": last + 17}], "TrailingBytes", None),
-        ("announced a length that no stream has", 6, [{"op": "announce", "bytes": last + 16}], "TruncatedStream", None),
+        ("announced longer than it is", 7, [_announce(three + 1)], "TruncatedStream", None),
+        ("announced shorter than it is", 8, [_announce(five - 1)], "TrailingBytes", None),
+        ("announced to end after segment 1", 8, [_announce(last)], "TruncatedStream", None),
+        ("announced a segment longer", 6, [_announce(last + 17)], "TrailingBytes", None),
+        ("cut after segment 1, announced whole", 7, [_cut(last), _announce(three)], "TruncatedStream", None),
+        ("announced a length that no stream has", 6, [_announce(last + 16)], "TruncatedStream", None),
     ]
     return {
         "format": "Tink AES256_GCM_HKDF_1MB, output prefix RAW",
@@ -80,6 +81,14 @@ def stream_suite() -> dict[str, Any]:
             for i, (c, base, m, e, s) in enumerate(refusals)
         ],
     }
+
+
+def _cut(size: int) -> dict[str, Any]:
+    return {"op": "cut", "to": size}
+
+
+def _announce(size: int) -> dict[str, Any]:
+    return {"op": "announce", "bytes": size}
 
 
 def tink_primitive(key: bytes) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from caimi.bundle.buffers import BytesLike
-from caimi.bundle.errors import MalformedHeader, OutOfOrder, TrailingBytes, TruncatedStream
+from caimi.bundle.errors import OutOfOrder, TrailingBytes, TruncatedStream
 from caimi.bundle.framing import BundleReader, OpenedFile, frame_bundle, manifest_commitment
 from caimi.bundle.manifest import Manifest, encode_manifest
 from caimi.bundle.stream import HEADER_BYTES, ContentKey, Decryptor, bundle_associated_data, encrypt_segments
@@ -107,8 +107,6 @@ class BundleOpener:
             self._decryptor.wipe()
 
     def _begin(self, segment: BytesLike) -> Decryptor:
-        if len(segment) < HEADER_BYTES:
-            raise MalformedHeader("the first segment is shorter than its header")
         self._decryptor = Decryptor(
             self._key,
             associated_data=self._associated_data,
