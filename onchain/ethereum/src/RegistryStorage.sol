@@ -36,7 +36,8 @@ abstract contract RegistryStorage {
         bytes32 indexed chain, bytes32 indexed registry, uint64 indexed sequence, uint8 disposition, uint16 code
     );
 
-    // One publication here. Lanes are kept as numbers of `_lanes`, which costs one slot instead of two for each.
+    // One publication here. Lanes are kept as numbers of `_lanes`, which costs one slot instead of two for each. The
+    // members up to `answered` share a slot, the only one that an answer or an outcome writes.
     struct PublicationRecord {
         address publisher;
         Role role;
@@ -44,13 +45,13 @@ abstract contract RegistryStorage {
         // Mirrors that home still waits for.
         uint8 awaited;
         AbortReason reason;
-        uint64 deadline;
-        // Escrowed here now; 0 on mirrors and once given back.
-        uint128 deposit;
-        uint64 version;
         uint32 home;
         // At home: bit i is set once the i-th mirror has answered.
         uint8 answered;
+        // Escrowed here now; 0 on mirrors and once given back.
+        uint128 deposit;
+        uint64 version;
+        uint64 deadline;
         string name;
         // 4 bytes each. Only a REFUSED publication of a mirror can name more than 7.
         bytes mirrors;
