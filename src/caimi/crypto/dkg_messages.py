@@ -268,8 +268,6 @@ def _decode_justifications(body: bytes, session: DkgSession, index: int) -> Just
 
 
 def _decode_close(body: bytes, session: DkgSession, index: int) -> Close:
-    if len(body) != 32 + POINT_BYTES:
-        raise BadEncoding
     return Close(index=index, transcript=Bytes32(body[:32]), group_key=GROUP.decode_point(body[32:]))
 
 

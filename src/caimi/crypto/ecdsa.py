@@ -46,13 +46,7 @@ class EcdsaSignature:
 
     @classmethod
     def from_record(cls, record: Signature) -> EcdsaSignature:
-        """The signature of a certificate's entry.
-
-        Raises:
-            BadSignature: r or s is not 32 bytes.
-        """
-        if len(record.r) != 32 or len(record.s) != 32:
-            raise BadSignature
+        """The signature of a certificate's entry; nothing is checked."""
         return cls(r=record.r, s=record.s, v=record.v)
 
     def as_record(self, signer: SignerIndex) -> Signature:
@@ -135,6 +129,9 @@ def recover(digest: Bytes32, signature: bytes | EcdsaSignature) -> Address:
     if len(digest) != 32:
         raise BadLength(32, len(digest))
     parts = signature if isinstance(signature, EcdsaSignature) else EcdsaSignature.from_bytes(signature)
+    # The library reads 64 bytes whatever it is given.
+    if len(parts.r) != 32 or len(parts.s) != 32:
+        raise BadSignature
     if parts.v not in (27, 28):
         raise BadSignature
     if int.from_bytes(parts.s, "big") > HALF_ORDER:

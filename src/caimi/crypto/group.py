@@ -123,8 +123,6 @@ class Group(ABC):
         Raises:
             BadPoint: A part is not a point, or bytes are left over.
         """
-        if len(data) % POINT_BYTES:
-            raise BadPoint
         return tuple(self.decode_point(data[i : i + POINT_BYTES]) for i in range(0, len(data), POINT_BYTES))
 
     def decode_scalar(self, data: bytes) -> int:

@@ -129,10 +129,8 @@ class KeyShare:
 
         Raises:
             BadEncoding, BadPoint, BadThresholdKey: See `ThresholdKey.from_bytes`.
-            BadSecret, BadKeyShare: The share is no scalar or another one's.
+            BadSecret, BadKeyShare: The share is cut, no scalar or another one's.
         """
-        if len(data) < 1 + SCALAR_BYTES:
-            raise BadEncoding
         share = GROUP.decode_secret(data[1 : 1 + SCALAR_BYTES])
         public = ThresholdKey.from_bytes(data[1 + SCALAR_BYTES :])
         result = cls(

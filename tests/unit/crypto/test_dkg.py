@@ -204,6 +204,8 @@ def test_rejects_another_sender() -> None:
 def test_rejects_a_sender_outside_the_session(sender: int) -> None:
     participants = make_participants(SESSION)
     refused(WrongSender, participants[0], sender, owed(participants[1]), culprit=sender)
+    consistent = owed(participants[1])[:34] + bytes([sender]) + owed(participants[1])[35:]
+    refused(WrongSender, participants[0], sender, consistent, culprit=sender)
 
 
 @pytest.mark.parametrize(

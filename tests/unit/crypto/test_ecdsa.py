@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pickle
 
 import pytest
@@ -54,6 +55,16 @@ def test_signing_is_low_s() -> None:
 def test_rejects_signature_of_another_length(length: int) -> None:
     with pytest.raises(BadSignature):
         recover(DIGEST, bytes(length))
+
+
+@pytest.mark.parametrize("field", ["r", "s"])
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_rejects_parts_of_another_length(field: str, length: int) -> None:
+    parts = dataclasses.replace(KEY.sign(DIGEST), **{field: bytes(length)})
+    with pytest.raises(BadSignature):
+        recover(DIGEST, parts)
+    with pytest.raises(BadSignature):
+        recover(DIGEST, EcdsaSignature.from_record(parts.as_record(SignerIndex(0))))
 
 
 @pytest.mark.parametrize("v", [0, 1, 26, 29, 255])

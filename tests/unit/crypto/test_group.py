@@ -144,7 +144,9 @@ def test_rejects_public_scalar(data: bytes) -> None:
         GROUP.decode_scalar(data)
 
 
-@pytest.mark.parametrize("data", [b"", bytes(32), bytes(33), ORDER.to_bytes(32, "big"), b"\xff" * 32])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x01" * 31, bytes(32) + b"\x01", bytes(32), ORDER.to_bytes(32, "big"), b"\xff" * 32]
+)
 def test_rejects_secret_scalar(data: bytes) -> None:
     with pytest.raises(BadSecret):
         GROUP.decode_secret(data)

@@ -56,6 +56,23 @@ def test_rejects_another_threshold(network: Network, threshold: int) -> None:
 def test_rejects_infinity(network: Network) -> None:
     with pytest.raises(BadThresholdKey):
         dataclasses.replace(network.key, group_key=Point(raw=b"")).verify()
+    # The zero polynomial is one, too.
+    nothing = ThresholdKey(
+        epoch=Epoch(1), threshold=1, group_key=Point(raw=b""), verification_keys=(Point(raw=b""),) * 4
+    )
+    with pytest.raises(BadThresholdKey):
+        nothing.verify()
+
+
+def test_decoding_verifies_the_public_side(network: Network) -> None:
+    wrong = dataclasses.replace(network.key, group_key=GROUP.generator)
+    with pytest.raises(BadThresholdKey):
+        ThresholdKey.from_bytes(wrong.to_bytes())
+
+
+def test_a_share_is_verified_with_its_public_side(network: Network) -> None:
+    with pytest.raises(BadThresholdKey):
+        dataclasses.replace(network.shares[0], group_key=GROUP.generator).verify()
 
 
 def test_rejects_more_than_64_validators() -> None:
