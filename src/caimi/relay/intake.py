@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from caimi.crypto.capsule import Capsule, capsule_hash
 from caimi.crypto.ecdsa import recover, verify_signer
 from caimi.ports.chain import Head
 from caimi.ports.clock import Clock
+from caimi.ports.key_release import ForeignCapsule
 from caimi.ports.relay_store import AddCall, AddPublication, CallRow, PublicationRow, Purpose, RelayStep, RelayStore
 from caimi.protocol.validity import check_cid, check_publication
 from caimi.relay.calls import answer_key, lock_key, new_call, other_key, request_key
@@ -84,15 +86,17 @@ class Intake:
         self._clock = clock
         self._commit = GroupCommit(RelayStep.ACCEPTED, store=store, clock=clock)
 
-    async def publish(self, publication: bytes, signature: bytes) -> AcceptedPublication:
+    async def publish(self, publication: bytes, signature: bytes, capsule: bytes | None = None) -> AcceptedPublication:
         """Queue the locks of a signed publication on its home and on every mirror known here.
 
         Arguments:
             publication: The ABI-encoded `Publication`.
             signature: 65 bytes.
+            capsule: 195 bytes, kept for hosts; without one it can be brought later by the same call.
         Raises:
             BadEncoding, BadSignature, HighS, WrongSigner: Not what its publisher signed.
             UnsupportedFormat, ... BadMirrors: A permanent reason (spec 30 §4).
+            MalformedCapsule, ForeignCapsule: The capsule is none, or another publication's.
             UnknownLane: Its home is not served here.
             PastDeadline: Its deadline passed by home's clock.
         """
@@ -100,6 +104,8 @@ class Intake:
         identifier = publication_id(self._network, record)
         verify_signer(identifier, signature, record.publisher)
         check_publication(record)
+        if capsule is not None and capsule_hash(Capsule.from_bytes(capsule)) != record.capsule_hash:
+            raise ForeignCapsule("it does not hash to the publication's capsule hash")
         home = self._served(record.home)
         head = self._head(home)
         if head is not None and head.time > record.deadline:
@@ -114,6 +120,7 @@ class Intake:
             deadline=record.deadline,
             outcome=None,
             accepted=now,
+            capsule=capsule,
         )
         call = encode_call("lockModel", record, signature)
         known = [lane for lane in (record.home, *record.mirrors) if self._lanes.get(lane) is not None]

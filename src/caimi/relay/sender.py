@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from typing import Final
@@ -110,7 +111,7 @@ class Sender:
     async def _ready(self, limit: int) -> list[CallRow]:
         queued = self._store.calls(self._lane.lane, CallState.QUEUED, _LOOKAHEAD)
         waiting = [row for row in queued if not self._pauses.waits(row.key)][:limit]
-        present = [await effect_present(self._lane.port, row.call, self._network) for row in waiting]
+        present = await asyncio.gather(*(effect_present(self._lane.port, r.call, self._network) for r in waiting))
         if any(present):
             # Asked after the effects were seen: the blocks that have them are at or below this tip.
             height = (await self._lane.port.head()).height

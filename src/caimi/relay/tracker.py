@@ -127,8 +127,6 @@ class Tracker:
 
     async def turn(self) -> None:
         """Ask for the status of every live transaction, keep what changed, and send again what is not there."""
-        for row in self._store.transactions(self._lane.lane, (TransactionState.PREPARED,)):
-            await self.send(row)
         rows = self._store.transactions(self._lane.lane, LIVE)
         statuses = await asyncio.gather(*(self._status(row) for row in rows))
         now = self._clock.now()
@@ -137,7 +135,8 @@ class Tracker:
         for row, status in zip(rows, statuses, strict=True):
             verdict = judge(row, status, now)
             if verdict is None:
-                if isinstance(status, NotIncluded) and self._is_due(row):
+                # The same bytes take effect at most once: what was not handed over is, whatever the node knows.
+                if row.state is TransactionState.PREPARED or (isinstance(status, NotIncluded) and self._is_due(row)):
                     again.append(row)
                 continue
             step, after = verdict

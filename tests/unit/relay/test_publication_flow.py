@@ -6,7 +6,7 @@ from caimi.ports.relay_store import CallState, Purpose
 from caimi.ports.validators import ValidatorUnavailable
 from caimi.protocol.publication import AbortReason, State
 from caimi.relay.timeline import Timelines
-from caimi.types.primitives import Generation, Sequence
+from caimi.types.primitives import Generation, Sequence, UnixSeconds
 from caimi.types.records import Checkpoint, Lane, Signature
 from caimi.wire.functions import encode_call
 from caimi.wire.keccak import keccak256
@@ -93,6 +93,64 @@ def test_nothing_is_aborted_before_the_deadline_of_the_home_chain() -> None:
                 await world.step()
             assert world.stores[0].call(f"abort/{identifier.hex()}") is None
             await world.until(lambda: world.state("fabric", identifier) is State.ABORTED)
+
+    run(scenario())
+
+
+def test_idle_home_whose_clock_stands_still_is_asked_to_abort() -> None:
+    async def scenario() -> None:
+        with World() as world:
+            await world.fund("fabric", 100)
+            publication, signature, identifier = world.publication("fabric", "ethereum", NOWHERE)
+            await world.publish(publication, signature)
+            await world.until(lambda: world.state("fabric", identifier) is State.LOCKED)
+            tip = world.ledgers["fabric"].tip
+            world.clock.advance(130)
+            for _ in range(3):
+                await world.relays[0].turn()
+            assert world.ledgers["fabric"].tip is tip
+            assert tip.time <= publication.deadline
+            abort = world.stores[0].call(f"abort/{identifier.hex()}")
+            assert abort is not None
+            assert abort.state is CallState.BOUND
+            world.ledgers["fabric"].mine()
+            assert world.state("fabric", identifier) is State.ABORTED
+
+    run(scenario())
+
+
+def test_abort_that_comes_too_early_for_home_is_tried_again() -> None:
+    # The relay's clock is two minutes fast.
+    class Fast:
+        def __init__(self, world: World) -> None:
+            self.clock = world.clock
+
+        def now(self) -> UnixSeconds:
+            return UnixSeconds(self.clock.now() + 110)
+
+        def monotonic(self) -> float:
+            return self.clock.monotonic()
+
+        async def sleep(self, seconds: float) -> None:
+            await self.clock.sleep(seconds)
+
+    async def scenario() -> None:
+        with World() as world:
+            await world.fund("fabric", 100)
+            publication, signature, identifier = world.publication("fabric", "ethereum", NOWHERE)
+            real = world.clock
+            world.clock = Fast(world)  # pyright: ignore[reportAttributeAccessIssue]
+            world.relays[0] = world.relay("relay 0", world.stores[0])
+            world.clock = real
+            await world.publish(publication, signature)
+            for _ in range(40):
+                await world.step()
+            abort = world.stores[0].call(f"abort/{identifier.hex()}")
+            assert abort is not None
+            assert (abort.state, abort.refusal) == (CallState.QUEUED, "DeadlineNotPassed")
+            assert world.state("fabric", identifier) is State.LOCKED
+            await world.until(lambda: world.state("fabric", identifier) is State.ABORTED, steps=200)
+            assert world.ledgers["fabric"].tip.time > publication.deadline
 
     run(scenario())
 

@@ -256,6 +256,8 @@ def test_other_leaf_for_a_signed_number_is_refused_even_on_a_matching_block() ->
             bench.ledger.mine()
             with pytest.raises(Abstains, match="event 2: "):
                 await bench.sign(1, 3)
+            with pytest.raises(Abstains, match="halted"):
+                await bench.sign(1, 1)
             assert bench.status().condition is LaneCondition.HALTED
             life = LaneLife(lane=bench.lane, generation=ONE)
             assert set(bench.store.attested_leaves(life, Sequence(1), Sequence(9))) == {1, 2}

@@ -12,13 +12,13 @@ import pytest
 from caimi.crypto.capsule import Capsule, capsule_hash, seal_key
 from caimi.crypto.errors import InvalidCapsule, MalformedCapsule, NotEnoughPartials
 from caimi.ports.chain import ChainUnavailable
+from caimi.ports.key_release import ForeignCapsule, ForeignPublication, NoShareYet, UnreadHome
 from caimi.ports.key_vault import KeyStep
 from caimi.protocol.publication import State
 from caimi.types.errors import BadLease, LeaseEnded, NotCommitted, UnknownLease, WrongEpoch, WrongRegistry
 from caimi.types.primitives import ZERO32, Bytes32, Epoch, UnixSeconds
 from caimi.types.records import Publication
 from caimi.validator.keys import ValidatorKeys
-from caimi.validator.release import ForeignCapsule, ForeignPublication, NoShareYet, UnreadHome
 from caimi.wire.digests import typed_digest
 from caimi.wire.functions import encode_call
 from tests.unit.relay.world import Crashed, Stop, run
