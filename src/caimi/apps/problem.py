@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from caimi.crypto.errors import BadSealingKey, CapsuleRefused, InvalidCapsule, MalformedCapsule
 from caimi.ports.chain import ChainUnavailable, SourcesDisagree
+from caimi.ports.key_release import ForeignCapsule, ForeignPublication, NoShareYet, UnreadHome
 from caimi.ports.validators import Abstains, NotYet, ValidatorUnavailable
 from caimi.relay.intake import UnknownLane
 from caimi.types.errors import (
@@ -27,7 +28,6 @@ from caimi.types.errors import (
     WrongSigner,
 )
 from caimi.validator.rate_limit import TooManyRequests
-from caimi.validator.release import ForeignCapsule, ForeignPublication, NoShareYet, UnreadHome
 from caimi.wire.refusal_json import refusal_from_json, refusal_to_json
 
 __all__ = [

@@ -13,7 +13,7 @@ from caimi.apps.hex_values import hex_of, read_bytes32, read_hex, read_lane
 from caimi.apps.http_server import new_app
 from caimi.apps.json_observer import JsonObserver
 from caimi.apps.problem import NoSuchThing, Problem
-from caimi.ports.relay_store import CallRow, RelayStore
+from caimi.ports.relay_store import CallRow, PublicationRow, RelayStore
 from caimi.relay.engine import LaneReport, Relay
 from caimi.relay.timeline import PublicationTimeline, RequestTimeline, Timelines, TimelineStep
 from caimi.types.primitives import PublicationId
@@ -39,6 +39,8 @@ class PublicationIn(BaseModel):
     """The ABI-encoded `Publication` (spec 10 §3)."""
     signature: Hex
     """65 bytes."""
+    capsule: Hex | None = None
+    """195 bytes, kept for hosts; can be brought later by repeating the call."""
 
 
 class PublicationAccepted(BaseModel):
@@ -130,6 +132,10 @@ class PublicationBody(BaseModel):
     """By lane, at its tip."""
     waits_for: str
     steps: list[StepBody]
+    publication: str | None
+    """The ABI-encoded `Publication`; null if this relay only saw its events."""
+    capsule: str | None
+    """Null if nobody brought it."""
 
 
 class PublicationSummary(BaseModel):
@@ -207,7 +213,8 @@ def _add_changes(app: FastAPI, relay: Relay, may_change: Callable[[Request], Cor
 
     @app.post("/v1/publications", summary="Lock a signed publication on its home and mirrors", **options)
     async def publish(body: PublicationIn) -> PublicationAccepted:  # pyright: ignore[reportUnusedFunction]
-        accepted = await relay.intake.publish(read_hex(body.publication), read_hex(body.signature))
+        capsule = None if body.capsule is None else read_hex(body.capsule)
+        accepted = await relay.intake.publish(read_hex(body.publication), read_hex(body.signature), capsule)
         unknown = [relay.lanes.name(lane) for lane in accepted.unknown_mirrors]
         return PublicationAccepted(id=hex_of(accepted.id), unknown_mirrors=unknown)
 
@@ -257,7 +264,7 @@ def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
         timeline = await timelines.publication(PublicationId(read_bytes32(id)))
         if timeline is None:
             raise NoSuchThing(id)
-        return _publication_body(timeline)
+        return _publication_body(timeline, store.publication(timeline.id))
 
     @app.get("/v1/requests/{id}", responses=problems, summary="Every step of an inference request")
     async def request(id: str) -> RequestBody:  # pyright: ignore[reportUnusedFunction]
@@ -315,7 +322,8 @@ def _step_body(step: TimelineStep) -> StepBody:
     return StepBody.model_validate(dataclasses.asdict(step))
 
 
-def _publication_body(timeline: PublicationTimeline) -> PublicationBody:
+def _publication_body(timeline: PublicationTimeline, row: PublicationRow | None) -> PublicationBody:
+    publication, capsule = (None, None) if row is None else (row.publication, row.capsule)
     return PublicationBody(
         id=hex_of(timeline.id),
         home=timeline.home,
@@ -326,6 +334,8 @@ def _publication_body(timeline: PublicationTimeline) -> PublicationBody:
         states=timeline.states,
         waits_for=timeline.waits_for,
         steps=[_step_body(step) for step in timeline.steps],
+        publication=None if publication is None else hex_of(publication),
+        capsule=None if capsule is None else hex_of(capsule),
     )
 
 

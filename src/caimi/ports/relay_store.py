@@ -200,6 +200,8 @@ class PublicationRow:
     outcome: State | None
     """By home's final OUTCOME event."""
     accepted: UnixSeconds
+    capsule: bytes | None = None
+    """The publication's capsule, for hosts; None if nobody brought it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

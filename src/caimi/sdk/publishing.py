@@ -203,6 +203,10 @@ async def post(connections: Connections, signed: SignedPublication) -> tuple[str
     Raises:
         Refusal, ServiceUnavailable: Of the relay.
     """
-    body = {"publication": hex_text(encode(signed.publication)), "signature": hex_text(signed.signature)}
+    body = {
+        "publication": hex_text(encode(signed.publication)),
+        "signature": hex_text(signed.signature),
+        "capsule": hex_text(signed.capsule.to_bytes()),
+    }
     answer = await connections.relay.post("/v1/publications", body)
     return answer.texts("unknown_mirrors")

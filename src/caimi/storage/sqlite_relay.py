@@ -61,13 +61,14 @@ CREATE TABLE cursors (
   source BLOB, destination BLOB, sequence INTEGER NOT NULL, PRIMARY KEY (source, destination)) STRICT, WITHOUT ROWID;
 CREATE TABLE publications (
   number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, publication BLOB, signature BLOB, home BLOB NOT NULL,
-  mirrors TEXT NOT NULL, deadline INTEGER, outcome INTEGER, accepted INTEGER NOT NULL) STRICT;
+  mirrors TEXT NOT NULL, deadline INTEGER, outcome INTEGER, accepted INTEGER NOT NULL, capsule BLOB)
+  STRICT;
 CREATE INDEX publications_undecided ON publications (home, number) WHERE outcome IS NULL
 """
 _CALL: Final = "id, key, lane, call, purpose, state, attempts, tx, height, refusal, arguments, created, updated"
 _TRANSACTION: Final = "lane, tx, slot, raw, state, height, cause, prepared, sent, included, final"
 _EVENT: Final = "e.item, e.height, e.block_hash, e.tx, e.time"
-_PUBLICATION: Final = "id, publication, signature, home, mirrors, deadline, outcome, accepted"
+_PUBLICATION: Final = "id, publication, signature, home, mirrors, deadline, outcome, accepted, capsule"
 
 
 class SqliteRelayStore:
@@ -239,11 +240,13 @@ def _apply(cursor: sqlite3.Cursor, change: Change) -> None:
             )
         case AddPublication(row=row):
             cursor.execute(
-                f"INSERT INTO publications ({_PUBLICATION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                f"INSERT INTO publications ({_PUBLICATION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE"
                 " SET publication = coalesce(publication, excluded.publication),"
                 " signature = coalesce(signature, excluded.signature),"
                 " deadline = coalesce(deadline, excluded.deadline),"
-                " outcome = coalesce(outcome, excluded.outcome)",
+                " outcome = coalesce(outcome, excluded.outcome),"
+                " capsule = coalesce(capsule, excluded.capsule)",
                 _publication_values(row),
             )
         case _:
@@ -337,7 +340,7 @@ def _event(row: Any) -> FinalEvent:
 
 
 def _publication_row(row: Any) -> PublicationRow:
-    identifier, publication, signature, home, mirrors, deadline, outcome, accepted = row
+    identifier, publication, signature, home, mirrors, deadline, outcome, accepted, capsule = row
     return PublicationRow(
         id=identifier,
         publication=publication,
@@ -347,6 +350,7 @@ def _publication_row(row: Any) -> PublicationRow:
         deadline=deadline,
         outcome=None if outcome is None else State(outcome),
         accepted=accepted,
+        capsule=capsule,
     )
 
 
@@ -356,4 +360,4 @@ def _publication_values(row: PublicationRow) -> tuple[object, ...]:
     # A deadline is 64 bits wide and SQLite's integers are 63: beyond those no clock gets, so that they are one.
     deadline = None if row.deadline is None else min(row.deadline, _LATEST)
     home = _lane_bytes(row.home)
-    return row.id, row.publication, row.signature, home, mirrors, deadline, outcome, row.accepted
+    return row.id, row.publication, row.signature, home, mirrors, deadline, outcome, row.accepted, row.capsule

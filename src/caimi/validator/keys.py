@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from caimi.crypto.key_share import KeyShare, ThresholdKey
+from caimi.ports.key_release import NoShareYet
 from caimi.ports.key_vault import KeyVault
 from caimi.types.primitives import Bytes32, Epoch
 from caimi.types.records import Publication
 from caimi.validator.keygen import GenerationStatus, KeyGeneration
-from caimi.validator.release import KeyRelease, NoShareYet
+from caimi.validator.release import KeyRelease
 
 __all__ = ["KeyStatus", "PublicKeys", "ValidatorKeys"]
 

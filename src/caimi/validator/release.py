@@ -15,64 +15,20 @@ from caimi.crypto.key_share import KeyShare
 from caimi.crypto.partial import make_partial, seal_partial
 from caimi.ports.chain import BoardPort, ChainReader
 from caimi.ports.clock import Clock, Entropy
+from caimi.ports.key_release import ForeignCapsule, ForeignPublication, UnreadHome
 from caimi.ports.key_vault import KeyStep, KeyVault
 from caimi.ports.observer import Observer
 from caimi.protocol.publication import State
-from caimi.types.errors import (
-    BadLease,
-    Blame,
-    CaimiError,
-    Certainty,
-    LeaseEnded,
-    NotCommitted,
-    Retry,
-    UnknownLease,
-    WrongEpoch,
-    WrongRegistry,
-)
+from caimi.types.errors import BadLease, LeaseEnded, NotCommitted, UnknownLease, WrongEpoch, WrongRegistry
 from caimi.types.primitives import Bytes32, PublicationId
 from caimi.types.records import Lane, LeaseRequest, PartialPost, Publication
 from caimi.validator.outcomes import FinalOutcomes
 from caimi.wire.digests import capsule_label, publication_id, sealed_hash, typed_digest
 from caimi.wire.functions import encode_call
 
-__all__ = ["ForeignCapsule", "ForeignPublication", "KeyRelease", "NoShareYet", "UnreadHome"]
+__all__ = ["KeyRelease"]
 
 _PURPOSE_SERVE = 1
-
-
-class ForeignPublication(CaimiError):
-    """The bytes do not hash to the publication that the lease names."""
-
-    blame = Blame.HOST
-    certainty = Certainty.PROVEN
-    hint = "send the publication's bytes as the relay gives them for the id in the lease"
-
-
-class ForeignCapsule(CaimiError):
-    """The capsule does not hash to the publication's capsule hash."""
-
-    blame = Blame.HOST
-    certainty = Certainty.PROVEN
-    hint = "send the capsule that was published with this publication"
-
-
-class UnreadHome(CaimiError):
-    """This validator reads no such home, so that it cannot know the outcome."""
-
-    blame = Blame.OPERATOR
-    certainty = Certainty.PROVEN
-    retry = Retry.AFTER
-    hint = "the publication's home is no lane of this validator's configuration"
-
-
-class NoShareYet(CaimiError):
-    """This validator has no key share: the key generation is not over."""
-
-    blame = Blame.NOBODY
-    certainty = Certainty.PROVEN
-    retry = Retry.SAFE
-    hint = "wait for the key generation: the validator's /v1/status says for whom it waits"
 
 
 class KeyRelease:
