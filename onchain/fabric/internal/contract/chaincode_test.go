@@ -128,6 +128,38 @@ func TestRejectsWhatIsNoCall(t *testing.T) {
 	w.refuse("BadEncoding", "view", append(encoded("version"), make([]byte, 32)...))
 }
 
+func TestEveryFunctionRejectsOtherEncodings(t *testing.T) {
+	w := newWorld(t)
+	signature, key := []byte{1}, wire.HostKey{}
+	functions := map[string][]any{
+		"lockModel": {wire.Publication{}, signature}, "applyRun": {wire.Certificate{}, []wire.Item{}, []wire.Bytes32{}},
+		"abort": {word("id")}, "abortUnlocked": {wire.Publication{}, signature}, "withdraw": {wire.Withdrawal{}, signature},
+		"fund": {wire.Funding{}, signature}, "mint": {wire.Mint{}, signature},
+		"requestInference": {wire.InferenceRequest{}, signature},
+		"answerInference":  {wire.Answer{}, signature, key, signature},
+		"openLease":        {wire.LeaseRequest{}, signature, key, signature},
+		"postPartial":      {wire.PartialPost{}, signature}, "postBoard": {wire.BoardPost{}, signature, signature},
+		"multicall": {[][]byte{{1}}},
+	}
+	reads := map[string][]any{
+		"version": nil, "network": nil, "lane": nil, "validatorSet": nil, "minDeposit": nil, "clockWindow": nil,
+		"publication": {word("id")}, "balance": {wire.Address{}}, "tokens": {wire.Address{}}, "receiptOf": {word("id")},
+		"isMarked": {own, uint64(1), uint64(1)}, "lease": {word("id")}, "partials": {word("id")}, "board": {uint64(1), uint8(1)},
+	}
+	if len(functions) != len(calls) || len(reads) != len(views) {
+		t.Fatalf("%d functions of %d, %d views of %d", len(functions), len(calls), len(reads), len(views))
+	}
+	for function, list := range map[string]map[string][]any{"call": functions, "view": reads} {
+		for name, arguments := range list {
+			good := encoded(name, arguments...)
+			w.refuse("BadEncoding", function, append(good, make([]byte, 32)...))
+			if len(good) > selectorSize {
+				w.refuse("BadEncoding", function, good[:len(good)-1])
+			}
+		}
+	}
+}
+
 func TestRejectsOtherCountsOfArguments(t *testing.T) {
 	stub := &countedStub{Stub: ledgertest.NewStub(ledgertest.New("caimi", "registry"), ledgertest.Proposal{})}
 	for _, stub.arguments = range [][][]byte{nil, {[]byte("view")}, {[]byte("view"), nil, nil}} {

@@ -184,3 +184,27 @@ func TestReceiptsComeFromMirrors(t *testing.T) {
 		t.Errorf("receipt %s", receipt.Hex())
 	}
 }
+
+func TestAbortOfWhatHomeNeverLocked(t *testing.T) {
+	w := newWorld(t)
+	p := homePublication()
+	id := digestOf(p)
+	w.refuseCall("DeadlineNotPassed", "abortUnlocked", p, publisher.sign(id))
+	w.refuseCall("WrongSigner", "abortUnlocked", p, stranger.sign(id))
+	w.now = deadline + 1
+	unlawful := p
+	unlawful.Name = "No"
+	w.refuseCall("BadName", "abortUnlocked", unlawful, publisher.sign(digestOf(unlawful)))
+	away := mirrorPublication()
+	w.refuseCall("NotHome", "abortUnlocked", away, publisher.sign(digestOf(away)))
+	w.call("abortUnlocked", p, publisher.sign(id))
+	w.repeat("abortUnlocked", p, publisher.sign(id))
+	w.repeat("abort", id)
+	w.repeat("lockModel", p, publisher.sign(id))
+	if r := w.publication(id); r.State != stateAborted || r.Reason != reasonNeverLocked || w.balance(publisher) != 1000 {
+		t.Errorf("%+v", r)
+	}
+	// Neither its name nor its nonce is used.
+	p.Deadline = deadline + 1000
+	w.lock(p)
+}
