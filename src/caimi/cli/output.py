@@ -120,11 +120,21 @@ def run_command(terminal: Terminal, act: Callable[[], Coroutine[Any, Any, T]]) -
     import asyncio
 
     try:
-        return asyncio.run(act())
-    except KeyboardInterrupt:
-        typer.echo("caimi: interrupted; what was done is kept, repeat the command to go on", err=True)
+        return asyncio.run(_until_terminated(act))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        typer.echo("caimi: interrupted", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     except typer.Exit:
         raise
     except Exception as error:
         terminal.fail(error)
+
+
+async def _until_terminated(act: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    # SIGTERM ends a command like Ctrl-C does: what it has to clean up is cleaned up.
+    import asyncio
+    import signal
+
+    task = asyncio.ensure_future(act())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task

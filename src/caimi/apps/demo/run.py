@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -47,19 +48,23 @@ async def run_demo(outcome: DemoOutcome, *, keep: bool, tell: Tell) -> None:
         CaimiError: Something failed; processes and files are gone unless `keep`.
     """
     home = Path(tempfile.mkdtemp(prefix="caimi-demo-"))
-    report = outcome.report
-    report.home = str(home) if keep else None
+    outcome.report.home = str(home / "state") if keep else None
     try:
-        with timed(report, "total"):
-            # The models need no ledger, and the ledgers mostly wait.
-            models = asyncio.create_task(asyncio.to_thread(_models, report, home / "models", tell))
-            begin = time.monotonic()
-            async with _devnet(home, keep=keep, tell=tell) as network, Client(network) as client:
-                report.seconds["up"] = time.monotonic() - begin
-                await _scenario(outcome, client, await models, tell)
+        # Its end waits for the thread, which otherwise would go on writing into a folder that is being removed.
+        with timed(outcome.report, "total"), ThreadPoolExecutor(1) as thread:
+            await _run(outcome, home, thread, keep=keep, tell=tell)
     finally:
         if not keep:
             shutil.rmtree(home, ignore_errors=True)
+
+
+async def _run(outcome: DemoOutcome, home: Path, thread: ThreadPoolExecutor, *, keep: bool, tell: Tell) -> None:
+    report, begin = outcome.report, time.monotonic()
+    # The models need no ledger, and the ledgers mostly wait.
+    models = asyncio.get_running_loop().run_in_executor(thread, _models, report, home / "models", tell)
+    async with _devnet(home, keep=keep, tell=tell) as network, Client(network) as client:
+        report.seconds["up"] = time.monotonic() - begin
+        await _scenario(outcome, client, await models, tell)
 
 
 async def _scenario(outcome: DemoOutcome, client: Client, models: DemoModels, tell: Tell) -> None:

@@ -129,8 +129,12 @@ async def _publish(client: Client, plan: _Plan, account: SigningKey, tell: Tell)
     tell("publish", f"{plan.name}: 0x{published.id.hex()} handed to the relay")
 
     def progress(trace: Trace) -> None:
-        tell("publish", f"{plan.name}: {_shown(trace.states)}; waits for {trace.waits_for}")
+        nonlocal shown
+        if trace.states != shown:
+            shown = trace.states
+            tell("publish", f"{plan.name}: {_shown(trace.states)}")
 
+    shown: Mapping[str, str] = {}
     trace = await client.wait_settled(published.id, timeout_s=_COMMIT_S, progress=progress)
     seconds = time.monotonic() - begin
     expected = _expected(plan, published, client)

@@ -1,0 +1,5 @@
+"""`python -m caimi.cli`."""
+
+from caimi.cli import main
+
+main()

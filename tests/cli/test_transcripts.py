@@ -1,0 +1,48 @@
+"""The transcripts that need no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.transcript import parse, play
+
+_FOLDER = Path(__file__).parent / "transcripts"
+
+
+@pytest.fixture
+def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("CAIMI_HOME", str(home))
+    monkeypatch.setenv("COLUMNS", "200")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "plan.json").write_text(json.dumps({"format": 99}))
+    (other / "network.json").write_text(json.dumps({"format": 99}))
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("x")
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    return {"HOME": str(home), "OTHER": str(other), "PRECIOUS": str(precious), "TMP": str(tmp_path)}
+
+
+@pytest.mark.parametrize("path", sorted(_FOLDER.glob("*.txt")), ids=lambda path: path.stem)
+def test_transcript(path: Path, variables: dict[str, str]) -> None:
+    play(path, variables)
+    assert Path(variables["PRECIOUS"], "thesis.txt").is_file()
+    assert Path(variables["OTHER"], "plan.json").is_file()
+
+
+def test_a_wrong_expectation_fails(tmp_path: Path) -> None:
+    for wrong in ("stdout 'no such words'", "! stdout .", "exit 1"):
+        path = tmp_path / "wrong.txt"
+        path.write_text(f"caimi --version\n{wrong}\n")
+        with pytest.raises(AssertionError):
+            play(path, {})
+    with pytest.raises(ValueError, match="line 1"):
+        parse("expect something")

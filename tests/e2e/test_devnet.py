@@ -1,0 +1,197 @@
+"""The devnet as a user has it: brought up in the background, killed, brought up again, published on, taken down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caimi.apps.demo.digits import train_digits
+from caimi.apps.devnet.running import is_running, lock_is_free
+from caimi.apps.devnet.status import process_groups
+from caimi.protocol.publication import State
+from caimi.sdk.client import Client
+from caimi.sdk.network import read_network
+
+pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]
+
+_CAIMI = [sys.executable, "-m", "caimi.cli"]
+
+
+def _caimi(home: Path, *words: str, code: int = 0) -> Any:
+    """Run a command with --json and return its object."""
+    environment = {**os.environ, "CAIMI_HOME": str(home)}
+    done = subprocess.run([*_CAIMI, *words, "--json"], capture_output=True, text=True, env=environment, timeout=800)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("state") / "home"
+    try:
+        yield folder
+    finally:
+        if is_running(folder):
+            _caimi(folder, "down")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "digits.onnx"
+    path.write_bytes(train_digits(seed=1).onnx)
+    return path
+
+
+def _wait(condition: Any, *, within_s: float = 120.0) -> None:
+    until = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def _kill_supervisor(home: Path) -> None:
+    pid = json.loads((home / "supervisor.json").read_text())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    # The guard stops what the supervisor had started.
+    _wait(lambda: lock_is_free(home / "supervisor.lock") and lock_is_free(home / "children.lock"))
+
+
+def _groups_alive(groups: tuple[int, ...]) -> list[int]:
+    alive: list[int] = []
+    for group in groups:
+        try:
+            os.killpg(group, 0)
+            alive.append(group)
+        except ProcessLookupError:
+            continue
+    return alive
+
+
+@pytest.mark.parametrize("reached", ["plan", "ledgers", "ethereum", "validators"])
+def test_a_bring_up_that_was_killed_goes_on(home: Path, reached: str) -> None:
+    environment = {**os.environ, "CAIMI_HOME": str(home)}
+    up = subprocess.Popen([*_CAIMI, "up"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
+    progress = home / "up.jsonl"
+    _wait(lambda: progress.is_file() and f'"step": "{reached}"' in progress.read_text())
+    _kill_supervisor(home)
+    assert up.wait(timeout=60) == 4  # safe to repeat
+
+
+def test_the_devnet_comes_up_and_is_well(home: Path) -> None:
+    status = _caimi(home, "up")
+    assert status["healthy"], status["problems"]
+    assert status["attestation"] == "UNATTESTED"
+    assert any("one Ethereum node" in note for note in status["notes"])
+    names = {process["name"] for process in status["processes"]}
+    assert {"ethereum", "content", "relay", *(f"validator-{i}" for i in range(1, 5))} <= names
+    assert len([name for name in names if name.startswith("fabric-")]) == 8
+    assert all(process["pid"] for process in status["processes"])
+    for lane in status["lanes"].values():
+        assert {v["condition"] for v in lane["validators"].values()} == {"following"}
+
+
+def test_up_again_changes_nothing(home: Path) -> None:
+    before = _caimi(home, "status")
+    after = _caimi(home, "up")
+    assert [p["pid"] for p in before["processes"]] == [p["pid"] for p in after["processes"]]
+
+
+def test_everything_listens_on_the_loopback_only(home: Path) -> None:
+    network = read_network(home)
+    urls = [network.relay_url, network.content_url, *(v.url for v in network.validators)]
+    assert all(url.startswith("http://127.0.0.1:") for url in urls)
+
+
+def test_a_publication_is_committed_on_both_ledgers(home: Path, model: Path) -> None:
+    words = ["publish", str(model), "--name", "digits", "--home", "fabric", "--mirror", "ethereum"]
+    published = _caimi(home, *words)
+    assert published["trace"]["states"] == {"fabric": "COMMITTED", "ethereum": "COMMITTED"}
+    models = _caimi(home, "models")["models"]
+    assert [(m["name"], m["version"], m["states"]) for m in models] == [
+        ("digits", 1, {"fabric": "COMMITTED", "ethereum": "COMMITTED"})
+    ]
+    assert not list((home / "drafts").glob("*.draft"))
+
+
+def test_the_same_name_and_version_again_is_refused_by_home(home: Path, model: Path) -> None:
+    words = ["publish", str(model), "--name", "digits", "--home", "fabric", "--mirror", "ethereum"]
+    refused = _caimi(home, *words, code=2)
+    assert refused["problem"]["error"] == "RefusedByRegistry"
+    assert "NameTaken" in refused["problem"]["text"]
+
+
+def test_a_higher_version_supersedes_and_the_deposit_comes_back(home: Path, model: Path) -> None:
+    before = _balance(home)
+    words = ["publish", str(model), "--name", "digits", "--version", "2", "--home", "fabric", "--mirror", "ethereum"]
+    _caimi(home, *words)
+    states = {m["version"]: m["states"]["fabric"] for m in _caimi(home, "models")["models"] if m["name"] == "digits"}
+    assert (states[1], states[2]) == ("SUPERSEDED", "COMMITTED")
+    assert _balance(home) == before
+
+
+def test_an_interrupted_publication_goes_on_with_the_same_bytes(home: Path, model: Path) -> None:
+    words = ["publish", str(model), "--name", "cut", "--home", "ethereum", "--mirror", "fabric"]
+    first = _caimi(home, *words, "--no-wait")
+    (draft,) = (home / "drafts").glob("*.draft")
+    again = _caimi(home, *words)
+    assert again["id"] == first["id"]
+    assert again["trace"]["states"] == {"ethereum": "COMMITTED", "fabric": "COMMITTED"}
+    assert not draft.exists()
+
+
+def test_a_killed_process_is_started_again_and_counted(home: Path) -> None:
+    relay = next(p for p in _caimi(home, "status")["processes"] if p["name"] == "relay")
+    os.kill(relay["pid"], signal.SIGKILL)
+
+    def is_back() -> bool:
+        found = json.loads((home / "supervisor.json").read_text())["processes"]["relay"]
+        return found["restarts"] == relay["restarts"] + 1 and found["pid"] not in (None, relay["pid"])
+
+    _wait(is_back)
+
+
+def test_a_killed_supervisor_leaves_no_process_and_the_next_start_keeps_everything(home: Path) -> None:
+    groups, network = process_groups(home), read_network(home)
+    assert _groups_alive(groups)
+    _kill_supervisor(home)
+    assert not _groups_alive(groups)
+    _caimi(home, "up")
+    again = read_network(home)
+    assert (again.id, again.group_key, again.lanes) == (network.id, network.group_key, network.lanes)
+
+    async def states() -> set[str]:
+        async with Client.open(home) as client:
+            # The relay has to have caught up with the ledgers before it can tell.
+            models = await client.models()
+            found = [await client.publication(model.id, model.home) for model in models]
+            return {State(view.state).name for view in found if view is not None}
+
+    assert asyncio.run(states()) == {"COMMITTED", "SUPERSEDED"}
+
+
+def test_faucet_gives_tokens(home: Path) -> None:
+    before = _balance(home)
+    funded = _caimi(home, "fund", "publisher", "--lane", "fabric", "--amount", "17")
+    assert int(funded["balance"]) == before + 17
+
+
+def test_down_leaves_no_process_and_wipe_no_file(home: Path) -> None:
+    groups = process_groups(home)
+    assert _caimi(home, "down", "--wipe", "--yes") == {"home": str(home), "stopped": True, "wiped": True}
+    assert not _groups_alive(groups)
+    assert not home.exists()
+
+
+def _balance(home: Path) -> int:
+    accounts = _caimi(home, "account", "list")["accounts"]
+    return int(next(a for a in accounts if a["name"] == "publisher")["balances"]["fabric"])

@@ -1,0 +1,189 @@
+"""Key files and drafts: who opens them, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from caimi.crypto.capsule import seal_key
+from caimi.crypto.ecdsa import SigningKey
+from caimi.crypto.keystore import MIN_COST
+from caimi.crypto.secp256k1 import GROUP
+from caimi.sdk.accounts import (
+    account_files,
+    find_account,
+    load_account,
+    load_secret,
+    password_of,
+    read_password,
+    store_account,
+    store_secret,
+)
+from caimi.sdk.drafts import Draft, DraftFolder, draft_name
+from caimi.sdk.errors import KeyFileError, UnknownName
+from caimi.sdk.publishing import SEED_BYTES, PublicationSeed, SignedPublication
+from caimi.types.primitives import ZERO32, Address, Bytes32, PublicationId, UnixSeconds
+from caimi.types.records import NO_TERMS, Cid, Lane, Publication
+
+_PASSWORD = b"a password"
+_KEY = SigningKey.from_entropy(Bytes32(b"\x01" * 32))
+
+
+def _home(folder: Path) -> Path:
+    (folder / "password").write_bytes(_PASSWORD + b"\n")
+    (folder / "password").chmod(0o600)
+    store_account(folder / "accounts" / "alice.key", _KEY, _PASSWORD, cost=MIN_COST)
+    return folder
+
+
+def test_an_account_is_found_by_name_and_by_path(tmp_path: Path) -> None:
+    home = _home(tmp_path)
+    assert find_account(home, "alice").address == _KEY.address
+    assert find_account(home, str(home / "accounts" / "alice.key")).address == _KEY.address
+    assert account_files(home) == ("alice",)
+
+
+def test_rejects_an_unknown_account(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="alice"):
+        find_account(_home(tmp_path), "bob")
+
+
+def test_the_named_password_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, other = _home(tmp_path), tmp_path / "other"
+    other.write_bytes(b"another\n")
+    other.chmod(0o600)
+    monkeypatch.setenv("CAIMI_PASSWORD_FILE", str(other))
+    assert password_of(home) == b"another"
+    with pytest.raises(KeyFileError):
+        find_account(home, "alice")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_rejects_a_password_file_that_others_may_read(tmp_path: Path, mode: int) -> None:
+    home = _home(tmp_path)
+    (home / "password").chmod(mode)
+    with pytest.raises(KeyFileError, match="chmod"):
+        read_password(home / "password")
+
+
+def test_rejects_an_empty_or_absent_password_file(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError):
+        read_password(tmp_path / "password")
+    (tmp_path / "password").write_bytes(b"\n")
+    (tmp_path / "password").chmod(0o600)
+    with pytest.raises(KeyFileError):
+        read_password(tmp_path / "password")
+
+
+def test_a_key_file_is_never_overwritten_and_its_owners_alone(tmp_path: Path) -> None:
+    home = _home(tmp_path)
+    path = home / "accounts" / "alice.key"
+    before = path.read_bytes()
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(KeyFileError):
+        store_account(path, _KEY, _PASSWORD, cost=MIN_COST)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["alice.key"]
+
+
+def test_rejects_a_key_of_another_purpose(tmp_path: Path) -> None:
+    store_secret(tmp_path / "k", _KEY.reveal(), _PASSWORD, purpose=b"validator-1/signing", cost=MIN_COST)
+    assert load_secret(tmp_path / "k", _PASSWORD, purpose=b"validator-1/signing") == _KEY.reveal()
+    with pytest.raises(KeyFileError, match="WrongPassword"):
+        load_account(tmp_path / "k", _PASSWORD)
+
+
+def test_rejects_a_key_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "k").write_bytes(b"hello")
+    with pytest.raises(KeyFileError, match="MalformedKeystore"):
+        load_account(tmp_path / "k", _PASSWORD)
+
+
+def _signed(seed: PublicationSeed, deadline: int) -> SignedPublication:
+    lane = Lane(chain=Bytes32(b"\x01" * 32), registry=Bytes32(b"\x02" * 32))
+    publication = Publication(
+        format=1,
+        kind=1,
+        publisher=_KEY.address,
+        name="m",
+        version=1,
+        ciphertext=Cid(codec=0x70, digest=Bytes32(b"\x03" * 32)),
+        capsule_hash=Bytes32(b"\x04" * 32),
+        manifest_commitment=Bytes32(b"\x05" * 32),
+        policy_hash=ZERO32,
+        home=lane,
+        mirrors=(replace(lane, registry=Bytes32(b"\x06" * 32)),),
+        terms=NO_TERMS,
+        deposit=1,
+        nonce=seed.nonce,
+        deadline=UnixSeconds(deadline),
+        extension_hash=ZERO32,
+    )
+    capsule = seal_key(GROUP.generator, label=ZERO32, data_key=seed.data_key, entropy=seed.capsule_entropy)
+    return SignedPublication(
+        id=PublicationId(Bytes32(b"\x07" * 32)), publication=publication, signature=bytes(65), capsule=capsule
+    )
+
+
+def _seed() -> PublicationSeed:
+    return PublicationSeed.from_bytes(bytes(range(1, 256))[:SEED_BYTES])
+
+
+def test_a_seed_is_its_bytes() -> None:
+    fresh = os.urandom(SEED_BYTES)
+    assert PublicationSeed.from_bytes(fresh).to_bytes() == fresh
+
+
+def test_a_draft_is_taken_up_again_and_then_dropped(tmp_path: Path) -> None:
+    drafts = DraftFolder(tmp_path / "drafts", _PASSWORD)
+    first = drafts.take("a")
+    assert drafts.take("a") == first
+    assert drafts.take("b") != first
+    drafts.drop("a")
+    assert drafts.take("a") != first
+
+
+def test_a_signed_draft_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    drafts, seed = DraftFolder(tmp_path / "drafts", _PASSWORD), _seed()
+    draft = Draft(seed=seed, signed=_signed(seed, 100))
+    drafts.take("a")
+    drafts.keep("a", draft)
+    assert drafts.take("a") == draft
+    assert [p.name for p in (tmp_path / "drafts").iterdir()] == ["a.draft"]
+
+
+def test_rejects_a_draft_under_another_password(tmp_path: Path) -> None:
+    DraftFolder(tmp_path, _PASSWORD).take("a")
+    with pytest.raises(KeyFileError):
+        DraftFolder(tmp_path, b"another").take("a")
+
+
+def test_nothing_of_a_draft_is_readable(tmp_path: Path) -> None:
+    drafts, seed = DraftFolder(tmp_path, _PASSWORD), _seed()
+    drafts.take("a")
+    drafts.keep("a", Draft(seed=seed, signed=None))
+    stored = (tmp_path / "a.draft").read_bytes()
+    assert seed.data_key not in stored
+    assert seed.data_key.hex().encode() not in stored
+
+
+@pytest.mark.parametrize(("deadline", "is_kept"), [(101, True), (100, False), (99, False)])
+def test_a_signature_whose_deadline_has_passed_is_made_anew(deadline: int, *, is_kept: bool) -> None:
+    seed = _seed()
+    draft = Draft(seed=seed, signed=_signed(seed, deadline))
+    again = draft.again(now=UnixSeconds(100))
+    assert (again == draft) is is_kept
+    # The upload is not lost with the signature, and the used nonce is not tried again.
+    assert again.seed.data_key == seed.data_key
+    assert (again.seed.nonce == seed.nonce) is is_kept
+
+
+def test_every_part_of_a_publication_has_a_draft_of_its_own() -> None:
+    base = {"publisher": Address(b"\x01" * 20), "home": b"h", "name": "m", "version": 1, "manifest": b"x"}
+    names = {draft_name(**base)}  # type: ignore[arg-type]
+    for change in ({"publisher": b"\x02" * 20}, {"home": b"i"}, {"name": "n"}, {"version": 2}, {"manifest": b"y"}):
+        names.add(draft_name(**(base | change)))  # type: ignore[arg-type]
+    assert len(names) == 6

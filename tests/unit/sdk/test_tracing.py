@@ -1,0 +1,156 @@
+"""Traces as clients read them: when they are settled, and when home has said no."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+
+import httpx2
+import pytest
+
+from caimi.cli.waterfall import waterfall
+from caimi.sdk.connections import Connections
+from caimi.sdk.errors import ServiceAnswer, UnknownName
+from caimi.sdk.services import Service
+from caimi.sdk.tracing import Trace, parse_id, read_trace
+from caimi.types.primitives import Bytes32
+
+_ID = Bytes32(b"\x0a" * 32)
+
+
+def _step(**changed: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "lane": "fabric",
+        "what": "call lock",
+        "state": "done",
+        "time": 100,
+        "height": 7,
+        "transaction": "ab" * 32,
+    }
+    return base | {"sequence": None, "signers": [], "detail": ""} | changed
+
+
+def _body(states: dict[str, str], outcome: str | None, *steps: dict[str, Any]) -> dict[str, Any]:
+    nobody: list[str] = []
+    return {
+        "id": "0x" + _ID.hex(),
+        "home": "fabric",
+        "mirrors": ["ethereum"],
+        "unknown_mirrors": nobody,
+        "deadline": 700,
+        "outcome": outcome,
+        "states": states,
+        "waits_for": "something",
+        "steps": list(steps),
+    }
+
+
+class _Relay:
+    """Connections to a relay that knows one thing."""
+
+    def __init__(self, path: str, body: dict[str, Any]) -> None:
+        self._path = path
+        self._body = body
+
+    def answer(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == f"/v1/{self._path}/0x{_ID.hex()}":
+            return httpx2.Response(200, content=json.dumps(self._body).encode())
+        problem = {"error": "NoSuchThing", "values": {"text": "x"}, "retry": "after"}
+        return httpx2.Response(404, content=json.dumps(problem).encode())
+
+    async def read(self) -> Trace:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer)) as client:
+            self.relay = Service("http://127.0.0.1:1", client)
+            return await read_trace(cast(Connections, self), _ID)
+
+
+def _read(path: str, body: dict[str, Any]) -> Trace:
+    return asyncio.run(_Relay(path, body).read())
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome", "is_settled"),
+    [
+        ({"fabric": "COMMITTED", "ethereum": "COMMITTED"}, "COMMITTED", True),
+        ({"fabric": "ABORTED", "ethereum": "REFUSED"}, "ABORTED", True),
+        ({"fabric": "ABORTED", "0x/0x": "UNKNOWN"}, "ABORTED", True),
+        ({"fabric": "SUPERSEDED", "ethereum": "SUPERSEDED"}, "COMMITTED", True),
+        ({"fabric": "COMMITTED", "ethereum": "LOCKED"}, "COMMITTED", False),
+        ({"fabric": "COMMITTED", "ethereum": "NONE"}, "COMMITTED", False),
+        ({"fabric": "COMMITTED", "ethereum": "COMMITTED"}, None, False),
+        ({"fabric": "LOCKED", "ethereum": "LOCKED"}, None, False),
+    ],
+)
+def test_a_publication_is_settled_when_no_lane_waits(
+    states: dict[str, str], outcome: str | None, *, is_settled: bool
+) -> None:
+    assert _read("publications", _body(states, outcome)).is_settled is is_settled
+
+
+def test_home_that_refuses_the_lock_is_told() -> None:
+    refused = _step(state="refused", detail="NameTaken {}", height=None, transaction=None)
+    states = {"fabric": "NONE", "ethereum": "LOCKED"}
+    assert _read("publications", _body(states, None, refused)).refusal == "NameTaken {}"
+
+
+@pytest.mark.parametrize(
+    ("states", "step"),
+    [
+        ({"fabric": "NONE", "ethereum": "NONE"}, _step(state="queued")),
+        ({"fabric": "NONE", "ethereum": "NONE"}, _step(state="refused", lane="ethereum")),
+        ({"fabric": "LOCKED", "ethereum": "NONE"}, _step(state="refused")),
+    ],
+)
+def test_what_is_no_refusal_by_home_is_none(states: dict[str, str], step: dict[str, Any]) -> None:
+    assert _read("publications", _body(states, None, step)).refusal is None
+
+
+def test_a_request_is_found_when_no_publication_is() -> None:
+    body: dict[str, Any] = {
+        "id": "0x" + _ID.hex(),
+        "lane": "ethereum",
+        "publication": "0x" + "01" * 32,
+        "state": "ANSWERED",
+        "receipt_hash": None,
+        "output": None,
+        "waits_for": "nothing",
+        "steps": [],
+    }
+    trace = _read("requests", body)
+    assert (trace.kind, trace.home, trace.is_settled) == ("request", "ethereum", True)
+
+
+def test_rejects_an_id_that_nobody_knows() -> None:
+    with pytest.raises(UnknownName):
+        _read("nothing", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("states", 1), ("steps", [1]), ("steps", [_step(time="soon")]), ("id", "0x01"), ("mirrors", [1])],
+)
+def test_rejects_an_answer_that_is_no_trace(name: str, value: object) -> None:
+    with pytest.raises(ServiceAnswer):
+        _read("publications", _body({"fabric": "NONE"}, None) | {name: value})
+
+
+@pytest.mark.parametrize("text", ["", "0x", "12", "zz" * 32, "0x" + "00" * 33])
+def test_rejects_a_text_that_is_no_id(text: str) -> None:
+    with pytest.raises(UnknownName):
+        parse_id(text)
+
+
+def test_an_id_is_read_with_and_without_0x() -> None:
+    assert parse_id("0x" + _ID.hex()) == parse_id(_ID.hex()) == _ID
+
+
+def test_the_waterfall_tells_time_place_and_signers() -> None:
+    carried = _step(what="call carry", lane="ethereum", time=103, signers=[0, 2], detail="events 1-1 of fabric")
+    foreign = f"0x{'ab' * 32}/0x{'01' * 32}"
+    body = _body({"fabric": "LOCKED", foreign: "UNKNOWN"}, None, _step(), carried)
+    lines = waterfall(_read("publications", body))
+    assert any("+3 s" in line and "signed by validators 1, 3" in line and "block 7" in line for line in lines)
+    assert lines[-1] == "waits for something"
+    assert not any(foreign in line for line in lines)
+    assert any("0xabababab… UNKNOWN" in line for line in lines)
