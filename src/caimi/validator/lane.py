@@ -235,8 +235,6 @@ class AttestedLane:
         raise Abstains(f"{self.source.name} is halted: {cause}")
 
     def _set(self, condition: LaneCondition, cause: str) -> None:
-        if self._condition is LaneCondition.HALTED:
-            return
         if condition is not self._condition:
             self._observer.step("validator.lane", lane=self.source.name, condition=condition.value, cause=cause)
         self._condition, self._cause = condition, cause

@@ -196,6 +196,23 @@ def test_final_block_that_was_not_signed_may_change() -> None:
     run(scenario())
 
 
+def test_index_never_mixes_two_branches() -> None:
+    async def scenario() -> None:
+        with World() as world:
+            bench = Bench(world)
+            await bench.events(3)
+            await bench.attestor.turn()
+            bench.ledger.reorganise(5)
+            bench.ledger.drop_pool()
+            await bench.events(5, tag=b"other")
+            await bench.attestor.turn()
+            checkpoint, _ = await bench.sign(1, 5)
+            items = bench.ledger.tip.registry.state.events
+            assert checkpoint.root == merkle_root([leaf_hash(bench.lane, item) for item in items])
+
+    run(scenario())
+
+
 def test_chain_that_breaks_signed_finality_halts_the_lane_for_good(tmp_path: Path) -> None:
     async def scenario() -> None:
         with World() as world:
