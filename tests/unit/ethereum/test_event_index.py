@@ -16,6 +16,7 @@ from caimi.chains.ethereum.reader import EthereumReader
 from caimi.ports.chain import ChainUnavailable, FinalEvent
 from caimi.types.errors import OutOfRange
 from caimi.types.primitives import Sequence
+from caimi.wire.codec import encode_values
 from tests.unit.ethereum.fake_node import FakeNode, RpcRefusal, item, site
 
 Log = dict[str, Any]
@@ -192,6 +193,59 @@ def test_reorganisation_is_followed(depth: int) -> None:
     _read(node, scene, limits=ScanLimits(blocks=1))
 
 
+def test_old_events_are_found_after_a_reorganisation() -> None:
+    node = _node(1, 1, 1, 1)
+
+    async def scene(reader: EthereumReader) -> None:
+        await reader.events(Sequence(1), 10)
+        node.reorganise(3)
+        for events in (0, 3, 0, 2):
+            node.mine(events)
+        for number in range(1, 7):
+            (event,) = await reader.events(Sequence(number), 1)
+            assert (event.item.sequence, event.height) == (number, {1: 1, 5: 5, 6: 5}.get(number, 3))
+
+    _read(node, scene, limits=ScanLimits(kept=0, answer=1, blocks=1))
+
+
+def test_rejects_a_branch_that_changes_while_it_is_read() -> None:
+    node = _node(1, 1)
+    truth = node.methods["eth_getLogs"]
+
+    def reorganised(parameters: list[Any]) -> Any:
+        node.methods["eth_getLogs"] = truth
+        node.reorganise(1)
+        node.mine(1)
+        return truth(parameters)
+
+    async def scene(reader: EthereumReader) -> None:
+        node.methods["eth_getLogs"] = reorganised
+        with pytest.raises(ChainMoved):
+            await reader.events(Sequence(1), 10)
+        assert _numbers(await reader.events(Sequence(1), 10)) == [1, 2]
+
+    _read(node, scene)
+
+
+def test_rejects_a_hole_between_two_halves_of_a_range() -> None:
+    node = _node(1, 1, 1, 1)
+    logs = node.methods["eth_getLogs"]
+
+    def narrow(parameters: list[Any]) -> Any:
+        (question,) = parameters
+        if int(question["toBlock"], 16) - int(question["fromBlock"], 16) > 1:
+            raise RpcRefusal(-32000, "block range too large")
+        return [log for log in logs(parameters) if log["blockNumber"] != "0x2"]
+
+    node.methods["eth_getLogs"] = narrow
+
+    async def scene(reader: EthereumReader) -> None:
+        with pytest.raises(EventGap):
+            await reader.events(Sequence(1), 10)
+
+    _read(node, scene)
+
+
 def test_chain_that_became_shorter_is_read_again() -> None:
     node = _node(1, 1, 1, 1)
 
@@ -226,6 +280,18 @@ def _topic(place: int, topic: str) -> Callable[[list[Log]], list[Log]]:
     return lie
 
 
+def _swapped_blocks(logs: list[Log]) -> list[Log]:
+    # Events in order, but the first of them in the later block.
+    place = ("blockNumber", "blockHash")
+    first, last = ({name: log[name] for name in place} for log in (logs[0], logs[-1]))
+    return [logs[0] | last, *logs[1:-1], logs[-1] | first]
+
+
+def _long_body(logs: list[Log]) -> list[Log]:
+    data = encode_values(("uint16", "Lane[]", "bytes"), (1, (), bytes(1_025)))
+    return [logs[0] | {"data": "0x" + data.hex()}, *logs[1:]]
+
+
 _ONES = "0x" + "11" * 32
 
 _LIES: dict[str, tuple[Callable[[list[Log]], Any], type[Exception]]] = {
@@ -242,7 +308,9 @@ _LIES: dict[str, tuple[Callable[[list[Log]], Any], type[Exception]]] = {
     "too few topics": (lambda logs: [logs[0] | {"topics": logs[0]["topics"][:3]}], MalformedAnswer),
     "too many topics": (lambda logs: [logs[0] | {"topics": logs[0]["topics"] + [_ONES]}], MalformedAnswer),
     "removed": (_change(0, removed=True), MalformedAnswer),
-    "block out of range": (_change(0, blockNumber="0x99"), MalformedAnswer),
+    "block out of range": (_change(2, blockNumber="0x99"), MalformedAnswer),
+    "later block first": (_swapped_blocks, EventGap),
+    "long body": (_long_body, MalformedAnswer),
     "another branch": (_change(0, blockHash=_ONES), ChainMoved),
     "block as a number": (_change(0, blockNumber=1), MalformedAnswer),
     "trailing byte": (lambda logs: [logs[0] | {"data": logs[0]["data"] + "00"}], MalformedAnswer),
@@ -262,8 +330,9 @@ def test_rejects_a_lying_node_and_recovers(lie: Callable[[list[Log]], Any], expe
     async def scene(reader: EthereumReader) -> None:
         node.methods["eth_getLogs"] = lambda parameters: lie(truth(parameters))
         for _ in range(2):
-            with pytest.raises(expected):
+            with pytest.raises(expected) as caught:
                 await reader.events(Sequence(1), 10)
+            assert type(caught.value) is expected
         node.methods["eth_getLogs"] = truth
         assert _numbers(await reader.events(Sequence(1), 10)) == [1, 2, 3]
 
@@ -284,7 +353,7 @@ def test_rejects_events_that_vanish_from_where_they_were() -> None:
 
 _BLOCK_LIES: dict[str, tuple[Callable[[Log], Any], type[Exception]]] = {
     "no block": (lambda block: None, ChainUnavailable),
-    "another number": (lambda block: block | {"number": "0x7"}, MalformedAnswer),
+    "another number": (lambda block: block | {"number": "0x0"}, MalformedAnswer),
     "no hash": (lambda block: block | {"hash": "0x12"}, MalformedAnswer),
     "no time": (lambda block: block | {"timestamp": "0x" + "f" * 17}, MalformedAnswer),
     "no object": (lambda block: [], MalformedAnswer),

@@ -163,7 +163,7 @@ class RpcClient:
         for entry in as_list(cast(object, decoded), "the answer", limit=count):
             answer = as_object(entry, "an answer")
             number = answer.get("id")
-            if not isinstance(number, int) or not first <= number < first + count or number in answers:
+            if not isinstance(number, int) or not first <= number < first + count:
                 raise MalformedAnswer(f"{self.node} answers a request that was not made")
             if "error" in answer:
                 answers[number] = _failure(answer["error"])
@@ -171,6 +171,7 @@ class RpcClient:
                 answers[number] = answer["result"]
             else:
                 raise MalformedAnswer(f"{self.node} gives neither result nor error")
+        # One that answers twice leaves another one out, for there are no more than asked for.
         if len(answers) != count:
             raise MalformedAnswer(f"{self.node} gives {len(answers)} answers to {count} requests")
         return [answers[first + i] for i in range(count)]
