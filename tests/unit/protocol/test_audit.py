@@ -1,0 +1,148 @@
+"""The auditor finds every planted fault, and nothing in a sound history."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from caimi.protocol.audit import AccountHistory, Completeness, LaneHistory, RecordHistory, audit
+from caimi.protocol.publication import AbortReason, Role, State
+from caimi.types.primitives import Address, Bytes32, PublicationId, Sequence
+from caimi.types.records import Cid, Event, Item, Kind, Lane
+from caimi.wire.functions import encode_body
+
+PUBLISHER = Address(b"\x01" * 20)
+ID = PublicationId(Bytes32(b"\x07" * 32))
+HOME = Lane(chain=Bytes32(b"\x0a" * 32), registry=Bytes32(b"\x0b" * 32))
+MIRROR = Lane(chain=Bytes32(b"\x0c" * 32), registry=Bytes32(b"\x0d" * 32))
+LOCKED = encode_body(Kind.LOCKED, Role.HOME, HOME)
+
+
+def event(kind: Kind, body: bytes) -> Event:
+    return Event(schema=1, kind=kind, destinations=(), subject=ID, body=body)
+
+
+def numbered(*events: Event) -> tuple[Item, ...]:
+    return tuple(Item(sequence=Sequence(n), event=e) for n, e in enumerate(events, start=1))
+
+
+def histories(state: State = State.COMMITTED) -> tuple[LaneHistory, LaneHistory]:
+    """A publication that both ledgers lock and home decides."""
+    deposit = 10 if state in (State.COMMITTED, State.LOCKED) else 0
+    outcome = event(Kind.OUTCOME, encode_body(Kind.OUTCOME, state, AbortReason.NONE))
+    lock = event(Kind.LOCKED, LOCKED)
+    record = RecordHistory(
+        role=Role.HOME, state=state, publisher=PUBLISHER, home=HOME, mirrors=(MIRROR,), deposit=deposit
+    )
+    home = LaneHistory(
+        name="home",
+        lane=HOME,
+        items=numbered(lock) if state is State.LOCKED else numbered(lock, outcome),
+        records={ID: record},
+        accounts={PUBLISHER: AccountHistory(funded=100, withdrawn=20, balance=80 - deposit)},
+    )
+    mirror = LaneHistory(
+        name="mirror",
+        lane=MIRROR,
+        items=numbered(lock),
+        records={ID: dataclasses.replace(record, role=Role.MIRROR, deposit=0)},
+        accounts={},
+    )
+    return home, mirror
+
+
+def with_record(history: LaneHistory, **changes: object) -> LaneHistory:
+    return dataclasses.replace(history, records={ID: dataclasses.replace(history.records[ID], **changes)})  # pyright: ignore[reportArgumentType]
+
+
+def rules(*found: LaneHistory, finished: bool = False) -> set[str]:
+    done = Completeness(frozenset({HOME, MIRROR})) if finished else None
+    return {f.rule for f in audit(found, finished=done)}
+
+
+@pytest.mark.parametrize("state", [State.COMMITTED, State.ABORTED, State.LOCKED])
+def test_sound_history(state: State) -> None:
+    assert rules(*histories(state)) == set()
+
+
+@pytest.mark.parametrize("wrong", [State.ABORTED, State.REFUSED])
+def test_finds_planted_split(wrong: State) -> None:
+    home, mirror = histories()
+    assert rules(home, with_record(mirror, state=wrong)) == {"split"}
+
+
+def test_finds_planted_double_refund() -> None:
+    home, mirror = histories(State.ABORTED)
+    twice = {PUBLISHER: AccountHistory(funded=100, withdrawn=20, balance=90)}
+    assert rules(dataclasses.replace(home, accounts=twice), mirror) == {"money"}
+
+
+def test_finds_lost_deposit() -> None:
+    home, mirror = histories(State.ABORTED)
+    lost = {PUBLISHER: AccountHistory(funded=100, withdrawn=20, balance=70)}
+    assert rules(dataclasses.replace(home, accounts=lost), mirror) == {"money"}
+
+
+@pytest.mark.parametrize(("state", "deposit"), [(State.ABORTED, 10), (State.SUPERSEDED, 10), (State.COMMITTED, 0)])
+def test_finds_deposit_in_the_wrong_state(state: State, deposit: int) -> None:
+    home, mirror = histories(state)
+    assert "deposit" in rules(with_record(home, deposit=deposit), mirror)
+
+
+def test_finds_deposit_on_a_mirror() -> None:
+    home, mirror = histories()
+    assert rules(home, with_record(mirror, deposit=1)) == {"deposit"}
+
+
+def test_finds_commit_that_the_mirror_never_locked() -> None:
+    home, mirror = histories()
+    assert rules(home, dataclasses.replace(mirror, items=())) == {"uncaused-commit"}
+
+
+def test_finds_mirror_that_committed_alone() -> None:
+    home, mirror = histories(State.LOCKED)
+    assert rules(home, with_record(mirror, state=State.COMMITTED)) == {"uncaused-commit"}
+
+
+def test_finds_second_decision() -> None:
+    home, mirror = histories()
+    again = numbered(*(i.event for i in home.items), home.items[-1].event)
+    assert rules(dataclasses.replace(home, items=again), mirror) == {"decided-twice"}
+
+
+def test_finds_decision_of_a_mirror() -> None:
+    home, mirror = histories()
+    both = numbered(*(i.event for i in mirror.items), home.items[-1].event)
+    assert rules(home, dataclasses.replace(mirror, items=both)) == {"foreign-decision"}
+
+
+def test_finds_second_answer_of_a_mirror() -> None:
+    home, mirror = histories()
+    both = numbered(mirror.items[0].event, event(Kind.REFUSED, encode_body(Kind.REFUSED, 404, HOME)))
+    assert rules(home, dataclasses.replace(mirror, items=both)) == {"answered-twice"}
+
+
+def test_finds_request_answered_twice() -> None:
+    home, mirror = histories()
+    cid = Cid(codec=0x55, digest=Bytes32(b"\x05" * 32))
+    answer = event(Kind.ANSWERED, encode_body(Kind.ANSWERED, b"\x01" * 32, b"\x02" * 32, cid))
+    both = numbered(mirror.items[0].event, answer, answer)
+    assert rules(home, dataclasses.replace(mirror, items=both)) == {"answered-twice"}
+
+
+def test_finds_gap() -> None:
+    home, mirror = histories()
+    assert rules(dataclasses.replace(home, items=home.items[1:]), mirror) == {"gap"}
+
+
+def test_finds_what_never_ended() -> None:
+    home, mirror = histories(State.LOCKED)
+    assert rules(home, mirror, finished=True) == {"unfinished"}
+    assert rules(*histories(State.COMMITTED), finished=True) == set()
+
+
+def test_mirror_whose_home_never_saw_it_is_not_late() -> None:
+    _, mirror = histories(State.LOCKED)
+    home = LaneHistory(name="home", lane=HOME, items=(), records={}, accounts={})
+    assert rules(home, mirror, finished=True) == set()
