@@ -31,7 +31,7 @@ def _hex(value: bytes) -> str:
     return "0x" + value.hex()
 
 
-def _config() -> dict[str, Any]:
+def _network() -> dict[str, Any]:
     genesis = Genesis(
         root_genesis=Bytes32(b"\1" * 32),
         validators=tuple(key(f"validator {i}").address for i in range(4)),
@@ -41,22 +41,26 @@ def _config() -> dict[str, Any]:
         attestation=Attestation.NONE,
         nonce=Bytes32(b"\2" * 32),
     )
+    return {
+        "id": _hex(network_id(genesis)),
+        "genesis": {
+            "root_genesis": _hex(genesis.root_genesis),
+            "validators": [_hex(v) for v in genesis.validators],
+            "f": 1,
+            "t": 2,
+            "operators": [_hex(genesis.operators[0])],
+            "attestation": 0,
+            "nonce": _hex(genesis.nonce),
+        },
+    }
+
+
+def _config() -> dict[str, Any]:
     sender = {"file": "/k", "password_file": "/p", "purpose": "relay/sender"}
     return {
         "process": "relay",
         "name": "relay",
-        "network": {
-            "id": _hex(network_id(genesis)),
-            "genesis": {
-                "root_genesis": _hex(genesis.root_genesis),
-                "validators": [_hex(v) for v in genesis.validators],
-                "f": 1,
-                "t": 2,
-                "operators": [_hex(genesis.operators[0])],
-                "attestation": 0,
-                "nonce": _hex(genesis.nonce),
-            },
-        },
+        "network": _network(),
         "lanes": [
             {
                 "kind": "ethereum",
