@@ -3,18 +3,8 @@ pragma solidity ^0.8.30;
 
 import {Decisions} from "./Decisions.sol";
 import {Bodies} from "./libs/Bodies.sol";
-import {
-    AbortReason,
-    CaimiWire,
-    Certificate,
-    Checkpoint,
-    Disposition,
-    Event,
-    Item,
-    Kind,
-    Role,
-    State
-} from "./libs/CaimiWire.sol";
+import {CaimiWire} from "./libs/CaimiWire.sol";
+import {AbortReason, Certificate, Checkpoint, Disposition, Event, Item, Kind, Role, State} from "./libs/Records.sol";
 import {Certificates} from "./libs/Certificates.sol";
 import {OwnEvents, Refusals, WrongGeneration} from "./libs/Errors.sol";
 

@@ -7,7 +7,8 @@ import {Inference} from "./Inference.sol";
 import {Locks} from "./Locks.sol";
 import {Money} from "./Money.sol";
 import {RegistryStorage} from "./RegistryStorage.sol";
-import {CaimiWire, Genesis, Lane} from "./libs/CaimiWire.sol";
+import {CaimiWire} from "./libs/CaimiWire.sol";
+import {Genesis, Lane} from "./libs/Records.sol";
 import {BadEncoding, UnknownFunction} from "./libs/Errors.sol";
 
 /// @title A CAIMI registry on an EVM chain (spec 30)

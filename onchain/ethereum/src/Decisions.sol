@@ -2,7 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {RegistryStorage} from "./RegistryStorage.sol";
-import {AbortReason, CaimiWire, Kind, Lane, State} from "./libs/CaimiWire.sol";
+import {CaimiWire} from "./libs/CaimiWire.sol";
+import {AbortReason, Kind, Lane, State} from "./libs/Records.sol";
 
 /// @title How home decides and what a decision moves (spec 30 §2)
 /// @notice Each transition of the table is in the function of its input; the caller has checked the state before it.

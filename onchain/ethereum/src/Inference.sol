@@ -2,7 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {RegistryStorage} from "./RegistryStorage.sol";
-import {Answer, CaimiWire, HostKey, InferenceRequest, Kind, Role, State} from "./libs/CaimiWire.sol";
+import {CaimiWire} from "./libs/CaimiWire.sol";
+import {Answer, HostKey, InferenceRequest, Kind, Role, State} from "./libs/Records.sol";
 import {
     Expired,
     HostKeyExpired,

@@ -2,7 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {Decisions} from "./Decisions.sol";
-import {AbortReason, CaimiWire, Kind, Publication, Role, State} from "./libs/CaimiWire.sol";
+import {CaimiWire} from "./libs/CaimiWire.sol";
+import {AbortReason, Kind, Publication, Role, State} from "./libs/Records.sol";
 import {
     DeadlineNotPassed,
     NameTaken,

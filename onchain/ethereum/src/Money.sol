@@ -6,7 +6,8 @@ import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC2
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {RegistryStorage} from "./RegistryStorage.sol";
-import {CaimiWire, Withdrawal} from "./libs/CaimiWire.sol";
+import {CaimiWire} from "./libs/CaimiWire.sol";
+import {Withdrawal} from "./libs/Records.sol";
 import {Expired, LowBalance, OutOfRange, WrongSigner, ZeroAmount} from "./libs/Errors.sol";
 import {Signatures} from "./libs/Signatures.sol";
 

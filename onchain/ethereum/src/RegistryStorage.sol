@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
-import {AbortReason, CaimiWire, Genesis, Lane, Role, State} from "./libs/CaimiWire.sol";
+import {CaimiWire} from "./libs/CaimiWire.sol";
+import {AbortReason, Genesis, Lane, Role, State} from "./libs/Records.sol";
 import {
     BadQuorum,
     BadValidatorSet,
@@ -207,7 +209,7 @@ abstract contract RegistryStorage {
         number = _laneNumbers[key];
         if (number == 0) {
             _lanes.push(lane);
-            number = uint32(_lanes.length);
+            number = SafeCast.toUint32(_lanes.length);
             _laneNumbers[key] = number;
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import "../src/libs/CaimiWire.sol";
+import "../src/libs/Records.sol";
 import "../src/libs/Errors.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {IRegistry} from "./support/IRegistry.sol";

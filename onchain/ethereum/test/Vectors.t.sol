@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import "../src/libs/CaimiWire.sol";
+import "../src/libs/Records.sol";
 import {WrongSigner} from "../src/libs/Errors.sol";
 import {Suite} from "./support/Suite.sol";
 import {WireHarness} from "./support/WireHarness.sol";

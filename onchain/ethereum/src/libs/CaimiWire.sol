@@ -1,196 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-// Records and digests of spec 10. No other file hashes a protocol message. Two members cannot have their wire name,
-// which Solidity keeps for itself: `at` is `target` and an item's `event` is `happened`. Names of members are in no
-// encoding but in EIP-712 types, which are written out below.
+import {
+    Answer,
+    Checkpoint,
+    Cid,
+    Event,
+    Genesis,
+    HostKey,
+    InferenceRequest,
+    Item,
+    Lane,
+    Publication,
+    Withdrawal
+} from "./Records.sol";
 
-/// @notice One (chain, registry) as a source of events.
-/// @param chain keccak256 of the chain's CAIP-2 id
-/// @param registry EVM: address left-padded; Fabric: keccak256("channel/chaincode")
-struct Lane {
-    bytes32 chain;
-    bytes32 registry;
-}
-
-/// @notice A CIDv1 with sha2-256.
-/// @param codec 0x55 (raw) or 0x70 (dag-pb)
-/// @param digest the 32-byte digest
-struct Cid {
-    uint8 codec;
-    bytes32 digest;
-}
-
-/// @notice Price terms; only all zero is accepted until payments exist.
-struct Terms {
-    bytes32 currency;
-    uint8 unit;
-    uint128 price;
-}
-
-/// @notice One version of one model or dataset, as its publisher signs it; its digest is the publication's id.
-struct Publication {
-    uint16 format;
-    uint8 kind;
-    address publisher;
-    string name;
-    uint64 version;
-    Cid ciphertext;
-    bytes32 capsuleHash;
-    bytes32 manifestCommitment;
-    bytes32 policyHash;
-    Lane home;
-    Lane[] mirrors;
-    Terms terms;
-    uint128 deposit;
-    bytes32 nonce;
-    uint64 deadline;
-    bytes32 extensionHash;
-}
-
-/// @notice Move `amount` of the account's registry balance out to `recipient`.
-struct Withdrawal {
-    Lane target;
-    address account;
-    address recipient;
-    uint128 amount;
-    bytes32 nonce;
-    uint64 deadline;
-}
-
-/// @notice A consumer asks for one answer; its digest is the request's id.
-struct InferenceRequest {
-    Lane target;
-    bytes32 publication;
-    address consumer;
-    Cid input;
-    bytes32 inputCommitment;
-    bytes32 clientKey;
-    bytes32 nonce;
-    uint64 deadline;
-}
-
-/// @notice The keys of one start of a host, signed by an operator of the genesis descriptor.
-struct HostKey {
-    bytes32 sealingKey;
-    address signingKey;
-    uint64 epoch;
-    uint64 until;
-}
-
-/// @notice A host's signed result of one request.
-struct Answer {
-    Lane target;
-    bytes32 request;
-    bytes32 publication;
-    bytes32 lease;
-    Cid output;
-    bytes32 inputCommitment;
-    bytes32 outputCommitment;
-    bytes32 receiptHash;
-    uint64 answeredAt;
-}
-
-/// @notice What happened at a registry.
-/// @param destinations empty means all
-/// @param body ABI-encoded static values, at most 1,024 bytes
-struct Event {
-    uint16 schema;
-    uint16 kind;
-    Lane[] destinations;
-    bytes32 subject;
-    bytes body;
-}
-
-/// @notice An event with its sequence number, as carried in a run.
-struct Item {
-    uint64 sequence;
-    Event happened;
-}
-
-/// @notice Root over a run of one registry's final events; what validators sign.
-struct Checkpoint {
-    Lane source;
-    uint64 generation;
-    uint64 epoch;
-    uint64 firstSequence;
-    uint64 lastSequence;
-    bytes32 root;
-    uint64 height;
-    bytes32 blockHash;
-}
-
-/// @notice One validator's ECDSA signature.
-struct Signature {
-    uint8 signer;
-    uint8 v;
-    bytes32 r;
-    bytes32 s;
-}
-
-/// @notice A checkpoint with a quorum's signatures, ascending by signer.
-struct Certificate {
-    Checkpoint checkpoint;
-    Signature[] signatures;
-}
-
-/// @notice The genesis descriptor; its hash is the network id.
-/// @param f Byzantine validators tolerated
-/// @param t decryption threshold
-struct Genesis {
-    bytes32 rootGenesis;
-    address[] validators;
-    uint8 f;
-    uint8 t;
-    address[] operators;
-    uint8 attestation;
-    bytes32 nonce;
-}
-
-/// @notice State of one publication at one registry (spec 30 §2).
-enum State {
-    NONE,
-    LOCKED,
-    COMMITTED,
-    ABORTED,
-    REFUSED,
-    SUPERSEDED
-}
-
-/// @notice What a registry is to a publication.
-enum Role {
-    NONE,
-    HOME,
-    MIRROR
-}
-
-/// @notice What applying one carried event did.
-enum Disposition {
-    NONE,
-    APPLIED,
-    PENDING,
-    REFUSED,
-    IGNORED
-}
-
-/// @notice Why home aborted.
-enum AbortReason {
-    NONE,
-    DEADLINE,
-    MIRROR_REFUSED,
-    NEVER_LOCKED
-}
-
-/// @title Kinds of events (spec 10 §5)
-/// @notice Numbers and not an enum: unknown kinds are carried and ignored.
-library Kind {
-    uint16 internal constant LOCKED = 1;
-    uint16 internal constant REFUSED = 2;
-    uint16 internal constant OUTCOME = 3;
-    uint16 internal constant SUPERSEDED = 4;
-    uint16 internal constant REQUESTED = 5;
-    uint16 internal constant ANSWERED = 6;
-}
+// No other file hashes a protocol message.
 
 /// @title The digests of spec 10, one function each
 /// @notice Calls are hashed field by field, never as the bytes that arrived. The ABI decoder already refuses values

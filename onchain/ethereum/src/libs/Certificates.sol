@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {CaimiWire, Certificate, Checkpoint, Item, Signature} from "./CaimiWire.sol";
+import {CaimiWire} from "./CaimiWire.sol";
+import {Certificate, Checkpoint, Item, Signature} from "./Records.sol";
 import {
     DuplicateSigner,
     EmptyRun,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {CaimiWire, Cid, Lane, Publication, Terms} from "./CaimiWire.sol";
+import {CaimiWire} from "./CaimiWire.sol";
+import {Cid, Lane, Publication, Terms} from "./Records.sol";
 import {
     BadCid,
     BadMirrors,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import "../../src/libs/CaimiWire.sol";
+import {CaimiWire} from "../../src/libs/CaimiWire.sol";
+import "../../src/libs/Records.sol";
 import {IRegistry, IToken} from "./IRegistry.sol";
 import {Permits} from "./Permits.sol";
 import {Test} from "./Vm.sol";

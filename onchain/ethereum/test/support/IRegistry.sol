@@ -12,7 +12,7 @@ import {
     Lane,
     Publication,
     Withdrawal
-} from "../../src/libs/CaimiWire.sol";
+} from "../../src/libs/Records.sol";
 
 /// @title The registry as its callers see it (spec 30 §3 and §6)
 /// @notice Tests deploy the compiled artefact instead of importing the contract, whose optimised compilation is slow

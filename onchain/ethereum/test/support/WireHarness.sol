@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import "../../src/libs/CaimiWire.sol";
+import {CaimiWire} from "../../src/libs/CaimiWire.sol";
+import "../../src/libs/Records.sol";
 import {Bodies} from "../../src/libs/Bodies.sol";
 import {Certificates} from "../../src/libs/Certificates.sol";
 import {BadEncoding, WrongSigner} from "../../src/libs/Errors.sol";

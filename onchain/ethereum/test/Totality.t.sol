@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {Refusals} from "../src/libs/Errors.sol";
+import "../src/libs/Records.sol";
+import {Carrier} from "./support/Carrier.sol";
+import {IRegistry} from "./support/IRegistry.sol";
+
+/// @notice No item stops a run, and each counts once (spec 20 §3).
+contract TotalityTest is Carrier {
+    // --- odd events
+
+    function test_odd_events_are_ignored_or_refused() public {
+        bytes32 id = lock(homePublication());
+        Event memory e = answer(Kind.LOCKED, id);
+        e.schema = 2;
+        ignored(other, e);
+        uint16[5] memory kinds = [uint16(0), 5, 7, 15, type(uint16).max];
+        for (uint256 i = 0; i < kinds.length; i++) {
+            ignored(other, Event(1, kinds[i], lanes(own), id, hex"00"));
+        }
+        e = answer(Kind.LOCKED, id);
+        e.body = abi.encode(Role.HOME, own);
+        ignored(other, e);
+        e.body = abi.encode(uint256(255), own);
+        ignored(other, e);
+        ignored(other, Event(1, Kind.OUTCOME, lanes(own), id, abi.encode(State.LOCKED, uint16(0))));
+        ignored(other, Event(1, Kind.OUTCOME, lanes(own), id, abi.encode(uint256(255), uint16(0))));
+    }
+
+    function test_malformed_bodies_are_refused() public {
+        bytes32 id = lock(homePublication());
+        bytes[14] memory bodies = [
+            bytes(""),
+            hex"00",
+            abi.encode(uint256(256), own),
+            bytes.concat(abi.encode(Role.MIRROR, own), hex"00"),
+            abi.encode(Role.MIRROR, own, uint256(0)),
+            abi.encode(uint256(65_536), own),
+            abi.encode(own),
+            abi.encode(uint256(256), uint256(0)),
+            abi.encode(uint256(2), uint256(65_536)),
+            abi.encode(uint256(2)),
+            abi.encode(uint256(1 << 64)),
+            new bytes(1024),
+            abi.encode(id, RECEIPT, uint256(256), RECEIPT),
+            abi.encode(id, RECEIPT, uint256(1))
+        ];
+        uint16[14] memory kinds = [uint16(1), 2, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 6, 6];
+        for (uint256 i = 0; i < bodies.length; i++) {
+            refused(other, Event(1, kinds[i], lanes(own), id, bodies[i]), Refusals.BAD_BODY);
+        }
+        assertState(id, State.LOCKED);
+    }
+
+    /// @dev Whatever the events are, a certified run is applied, and each event leaves one note.
+    function testFuzz_application_is_total(uint16[8] memory kinds, bytes[8] memory bodies, uint8[8] memory sizes)
+        public
+    {
+        bytes32 home = lock(homePublication());
+        bytes32 mirrored = lock(mirrorPublication());
+        Event[] memory events = new Event[](8);
+        for (uint256 i = 0; i < 8; i++) {
+            bytes32[3] memory subjects = [home, mirrored, keccak256(bodies[i])];
+            uint256[7] memory lengths = [uint256(32), 64, 96, 128, 160, 192, bodies[i].length];
+            bytes memory body = new bytes(lengths[sizes[i] % 7]);
+            for (uint256 j = 0; j < body.length && j < bodies[i].length; j++) {
+                body[body.length - 1 - j] = bodies[i][j];
+            }
+            events[i] = Event(sizes[i] == 0 ? 2 : 1, kinds[i] % 8, lanes(own), subjects[kinds[i] % 3], body);
+        }
+        (Certificate memory certificate, Item[] memory items, bytes32[] memory proof) = run(other, 1, events);
+        registry.applyRun(certificate, items, proof);
+        for (uint64 i = 1; i <= 8; i++) {
+            vm.assertTrue(registry.isMarked(other, 1, i), "marked");
+        }
+    }
+
+    // --- marks
+
+    function test_events_for_others_are_neither_applied_nor_marked() public {
+        bytes32 id = lock(homePublication());
+        Event memory e = answer(Kind.LOCKED, id);
+        e.destinations = lanes(other, third);
+        carry(other, 1, e);
+        assertState(id, State.LOCKED);
+        vm.assertTrue(!registry.isMarked(other, 1, 1), "not marked");
+        e.destinations = new Lane[](0);
+        carry(other, 2, e);
+        assertState(id, State.COMMITTED);
+        vm.assertTrue(registry.isMarked(other, 1, 2), "marked");
+        vm.assertTrue(!registry.isMarked(other, 2, 2), "not of the next generation");
+        vm.assertTrue(!registry.isMarked(third, 1, 2), "not of another lane");
+    }
+
+    function test_repeated_run_does_nothing() public {
+        bytes32 id = lock(homePublication());
+        Event[] memory events = new Event[](3);
+        (events[0], events[1], events[2]) =
+        (answer(Kind.LOCKED, "one"), answer(Kind.LOCKED, id), answer(Kind.LOCKED, "two"));
+        (Certificate memory certificate, Item[] memory items, bytes32[] memory proof) = run(other, 254, events);
+        registry.applyRun(certificate, items, proof);
+        expectUntouched(abi.encodeCall(IRegistry.applyRun, (certificate, items, proof)));
+    }
+}
