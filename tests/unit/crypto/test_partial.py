@@ -337,6 +337,7 @@ def test_a_sound_seal_with_other_contents_is_refused(network: Network) -> None:
         (network.partial(2).to_bytes() + b"\x00", MalformedPartial),
         (network.partial(3).to_bytes(), ForeignPartial),
         (network.partial(2, lease=OTHER).to_bytes(), ForeignPartial),
+        (dataclasses.replace(network.partial(2), epoch=Epoch(2)).to_bytes(), ForeignPartial),
     ]
     for contents, error in cases:
         with pytest.raises(error):
