@@ -19,19 +19,19 @@ from caimi.types.errors import BadEncoding, Refusal, WrongSigner
 from caimi.types.primitives import ZERO32, PublicationId, UnixSeconds
 from caimi.types.records import Lane
 from caimi.wire.codec import encode_values
-from caimi.wire.digests import typed_digest
 from caimi.wire.functions import encode_call, selector
 from caimi.wire.keccak import keccak256
 from tests.conformance.evm_driver import CLOCK_WINDOW, MIN_DEPOSIT, Anvil, RegistryOnAnvil, started_anvil
+from tests.conformance.registry_world import GENESIS, OPENING, OTHERS, PEOPLE, STRANGER
 
 pytestmark = pytest.mark.devnet
 
 _CALLS = 250
 _COMMON = {
-    *("", "BadEncoding", "BadSignature", "UnknownPublication", "WrongSigner"),
+    *("", "BadEncoding", "BadSignature", "HighS", "UnknownPublication", "WrongRegistry", "WrongSigner", "NotHome"),
     *("note 1 0", "note 2 0", "note 3 430", "note 4 0"),  # applied, pending, WrongAuthority, ignored
 }
-"""Answers that every seed has to meet, so that the test cannot become empty."""
+"""Answers that the seeds together have to meet, so that the test cannot become empty."""
 _RECORD = ("uint8", "uint8", "address", "string", "uint64", "Lane", "Lane[]", "uint128", "uint64", "uint8", "uint8")
 
 
@@ -48,7 +48,7 @@ def traffic_of(own: Lane) -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.OWN, module.CHAIN = own, own.chain  # pyright: ignore[reportAttributeAccessIssue]
+    module.OWN = own  # pyright: ignore[reportAttributeAccessIssue]
     return module
 
 
@@ -63,22 +63,20 @@ class Pair:
     """Model and contract side by side."""
 
     def __init__(self, anvil: Anvil, seed: int) -> None:
-        genesis = traffic_of(Lane(chain=ZERO32, registry=ZERO32)).GENESIS
-        self.ledger = RegistryOnAnvil(anvil, genesis)
+        self.ledger = RegistryOnAnvil(anvil, GENESIS)
         own = self.ledger.lane
-        self.names = traffic_of(own)
-        self.traffic = self.names.Traffic(seed)
+        self.traffic = traffic_of(own).Traffic(seed)
         # Blocks of one chain have rising times, also from seed to seed.
         self.traffic.now = max(
             self.traffic.now, int(anvil.ask("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
         )
-        config = RegistryConfig(lane=own, genesis=genesis, min_deposit=MIN_DEPOSIT, clock_window=CLOCK_WINDOW)
+        config = RegistryConfig(lane=own, genesis=GENESIS, min_deposit=MIN_DEPOSIT, clock_window=CLOCK_WINDOW)
         self.model = Registry.create(config)
         self.seen: Counter[str] = Counter()
         assert self.ledger.view("network", (), (), ("bytes32",)) == self.model.network
         assert self.ledger.view("lane", (), (), ("Lane",)) == own
-        for person in self.names.PEOPLE:
-            self.fund(person, self.names.OPENING)
+        for person in PEOPLE:
+            self.fund(person, OPENING)
 
     def next(self) -> bytes:
         """A call that this ledger has: money comes in by permits here."""
@@ -93,7 +91,7 @@ class Pair:
         deadline = self.traffic.now + 9
         self.ledger.mint(person.address, amount)
         digest = self.ledger.permit_digest(person.address, amount, deadline)
-        for signer in (self.names.STRANGER, person, person):
+        for signer in (STRANGER, person, person):
             signature = signer.sign(digest)
             parts = (person.address, amount, deadline, signature.v, signature.r, signature.s)
             self.traffic.now += 1
@@ -130,19 +128,17 @@ class Pair:
         """Everything that views show."""
         state, traffic, view = self.model.state, self.traffic, self.ledger.view
         assert view("eventCount", (), (), ("uint64",)) == len(state.events)
-        for publication in traffic.publications:
-            identifier = PublicationId(typed_digest(self.model.network, publication))
+        for identifier in traffic.publications:
             assert view("publication", ("bytes32",), (identifier,), _RECORD) == self.record(identifier)
-        for person in (*self.names.PEOPLE, self.names.STRANGER):
+        for person in (*PEOPLE, STRANGER):
             for name, amounts in (("balance", state.balances), ("tokens", state.tokens)):
                 actual = view(name, ("address",), (person.address,), ("uint128",))
                 assert actual == amounts.get(person.address, 0)
-        requests = [typed_digest(self.model.network, r) for r in traffic.requests]
-        for request in (*requests, *state.carried_receipts):
+        for request in (*traffic.requests, *state.carried_receipts):
             own = state.requests[request].receipt_hash if request in state.requests else ZERO32
             receipt = own if own != ZERO32 else state.carried_receipts.get(request, ZERO32)
             assert view("receiptOf", ("bytes32",), (request,), ("bytes32",)) == receipt
-        for lane in self.names.OTHERS:
+        for lane in OTHERS:
             for sequence in range(traffic.lengths[lane] + 2):
                 marked = view("isMarked", ("Lane", "uint64", "uint64"), (lane, 1, sequence), ("bool",))
                 assert marked == ((lane, 1, sequence) in state.marks)
@@ -160,16 +156,17 @@ def play(anvil: Anvil, seed: int, calls: int) -> Counter[str]:
     pair = Pair(anvil, seed)
     for number in range(calls):
         if number % 25 == 0:
-            pair.fund(pair.traffic.rng.choice(pair.names.PEOPLE), 500)
+            pair.fund(pair.traffic.rng.choice(PEOPLE), 500)
         pair.same(pair.next())
     pair.compare()
     return pair.seen
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_random_calls_agree(anvil: Anvil, seed: int) -> None:
-    seen = play(anvil, seed, _CALLS)
-    assert seen[""] > _CALLS / 4, "most calls of the traffic are refused"
+def test_random_calls_agree(anvil: Anvil) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(3):
+        seen += play(anvil, seed, _CALLS)
+    assert seen[""] > 3 * _CALLS / 4, "most calls of the traffic are refused"
     assert set(seen) >= _COMMON, f"the traffic no longer reaches {_COMMON - set(seen)}"
 
 
