@@ -62,8 +62,9 @@ def stream_suite() -> dict[str, Any]:
         ("cut to an empty last segment", 7, [_cut(last + TAG_BYTES)], "TruncatedStream", None),
         ("cut by one byte", 8, [_cut(five - 1)], "TamperedSegment", 4),
         ("cut by the last segment's only byte", 7, [_cut(three - 1)], "TruncatedStream", None),
-        ("a byte after a short last segment", 7, [{"op": "append", "bytes": "0x00"}], "TamperedSegment", 2),
-        ("bytes after a full last segment", 6, [{"op": "append", "bytes": "0x" + "00" * 17}], "TrailingBytes", None),
+        ("a byte after a short last segment", 7, [_append(1)], "TamperedSegment", 2),
+        ("bytes after a full last segment", 6, [_append(17)], "TrailingBytes", None),
+        ("bytes after a full last segment, not announced", 6, [_append(17), _announce(last)], "TrailingBytes", None),
         ("announced longer than it is", 7, [_announce(three + 1)], "TruncatedStream", None),
         ("announced shorter than it is", 8, [_announce(five - 1)], "TrailingBytes", None),
         ("announced to end after segment 1", 8, [_announce(last)], "TruncatedStream", None),
@@ -85,6 +86,10 @@ def stream_suite() -> dict[str, Any]:
 
 def _cut(size: int) -> dict[str, Any]:
     return {"op": "cut", "to": size}
+
+
+def _append(zeros: int) -> dict[str, Any]:
+    return {"op": "append", "bytes": "0x" + "00" * zeros}
 
 
 def _announce(size: int) -> dict[str, Any]:
