@@ -242,6 +242,9 @@ def test_rejects_a_hole_between_two_halves_of_a_range() -> None:
     async def scene(reader: EthereumReader) -> None:
         with pytest.raises(EventGap):
             await reader.events(Sequence(1), 10)
+        # Nothing of the range was taken.
+        node.methods["eth_getLogs"] = logs
+        assert _numbers(await reader.events(Sequence(1), 10)) == [1, 2, 3, 4]
 
     _read(node, scene)
 
