@@ -53,7 +53,7 @@ def open_observer(process: str, log: Path | None) -> JsonObserver:
 
 def crash_points(crash_at: CrashAt | None) -> CrashPoints:
     """Where the process kills itself; nowhere in production."""
-    return NoCrash() if crash_at is None else KillAt(crash_at.step, crash_at.count)
+    return NoCrash() if crash_at is None else KillAt(crash_at.step, crash_at.count, crash_at.record)
 
 
 async def when_reachable(ask: Callable[[], Awaitable[T]], *, clock: Clock, observer: Observer) -> T:

@@ -23,7 +23,8 @@ A relay has `validators`, `token_file` and optionally `tuning` in place of `key`
      "validators": [{"signer": 0, "url": "http://127.0.0.1:8100"}, …]}
 
 `crash_at` = {"step": "relay.sent", "count": 2} makes the process kill itself (SIGKILL) when it has persisted that
-step for the second time; the steps are `RelayStep`, `ValidatorStep` and `KeyStep`. Refused unless `devnet` is true.
+step for the second time; the steps are `RelayStep`, `ValidatorStep` and `KeyStep`. With "record": "/…/file" it makes
+that file first and is not killed while the file exists: started again, it recovers. Refused unless `devnet` is true.
 """
 
 from __future__ import annotations
@@ -240,6 +241,8 @@ class CrashAt:
 
     step: str
     count: int = 1
+    record: Path | None = None
+    """Made at that moment. While it exists the process is not killed; None kills it at each of its starts."""
 
     def __post_init__(self) -> None:
         if self.step not in _STEPS or self.count < 1:

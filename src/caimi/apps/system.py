@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
 from caimi.types.primitives import UnixSeconds
 
@@ -39,14 +40,20 @@ class SystemEntropy:
 class KillAt:
     """`CrashPoints` of a devnet: kills this process when a step has been persisted for the n-th time."""
 
-    def __init__(self, step: str, count: int) -> None:
+    def __init__(self, step: str, count: int, record: Path | None = None) -> None:
+        """Arguments:
+        record: A file to make at the end; once it is there nothing is killed any more.
+        """
         self._step = step
         self._left = count
+        self._record = record
 
     def reached(self, step: str) -> None:
         """Never returns at the n-th time: nothing of this process runs after the step became durable."""
-        if step != self._step:
+        if step != self._step or (self._record is not None and self._record.exists()):
             return
         self._left -= 1
         if self._left == 0:
+            if self._record is not None:
+                self._record.touch()
             os.kill(os.getpid(), signal.SIGKILL)

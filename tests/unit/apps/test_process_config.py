@@ -15,6 +15,7 @@ import pytest
 
 from caimi.apps.http_server import read_token
 from caimi.apps.key_files import open_key, save_key
+from caimi.apps.process import crash_points
 from caimi.apps.process_config import EthereumLane, KeyFile, RelayConfig, read_config
 from caimi.apps.strict_json import ConfigRefused, read_json, to_json
 from caimi.apps.system import KillAt
@@ -225,6 +226,22 @@ def test_kill_at_kills_at_the_counted_step(monkeypatch: pytest.MonkeyPatch) -> N
     assert killed == []
     crash.reached("relay.sent")
     assert killed == [(os.getpid(), signal.SIGKILL)]
+
+
+def test_kill_at_with_a_record_kills_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[bool] = []
+    record = tmp_path / "crashed"
+
+    def kill(process: int, number: int) -> None:
+        killed.append(record.exists())
+
+    monkeypatch.setattr(os, "kill", kill)
+    config = {**_config(), "devnet": True, "crash_at": {"step": "relay.sent", "record": str(record)}}
+    for _ in range(2):
+        crash = crash_points(read_config(RelayConfig, _write(tmp_path / "a", config)).crash_at)
+        crash.reached("relay.done")
+        crash.reached("relay.sent")
+    assert killed == [True]
 
 
 @pytest.mark.parametrize("process", ["validatord", "relayd"])
