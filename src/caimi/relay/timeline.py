@@ -208,10 +208,14 @@ class Timelines:
     ) -> str:
         home = self._lanes.name(row.home)
         if row.outcome is not None:
-            behind = [n for n, s in states.items() if n != home and s in (State.NONE.name, State.LOCKED.name, _UNKNOWN)]
-            if not behind:
-                return "nothing: all lanes have the outcome"
-            return f"home's outcome to be carried to {', '.join(behind)}"
+            unknown = [self._lanes.name(m) for m in row.mirrors if self._lanes.get(m) is None]
+            behind = [n for n, s in states.items() if s in (State.NONE.name, State.LOCKED.name, _UNKNOWN)]
+            mine = [name for name in behind if name not in (home, *unknown)]
+            if mine:
+                return f"home's outcome to be carried to {', '.join(mine)}"
+            if unknown:
+                return f"nothing here: this relay does not serve {', '.join(unknown)}"
+            return "nothing: all lanes have the outcome"
         ends = next((c for c in calls if c.purpose is Purpose.ABORT), None)
         if ends is not None:
             return f"the abort on {home}: {_progress(ends)}"
@@ -252,10 +256,10 @@ def _call_time(call: CallRow, transaction: TransactionRow | None) -> UnixSeconds
 
 
 def _cause(call: CallRow) -> str:
-    return f"{call.refusal} {call.values}" if call.refusal else ""
+    return f"after {call.attempts} failed attempts, the last: {call.refusal} {call.values}" if call.refusal else ""
 
 
 def _progress(call: CallRow | None) -> str:
     if call is None:
         return "somebody else sends it"
-    return f"{call.state.value}, {call.attempts} failed attempts {_cause(call)}".rstrip()
+    return f"{call.state.value} {_cause(call)}".rstrip()

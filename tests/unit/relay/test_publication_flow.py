@@ -63,6 +63,11 @@ def test_unknown_mirror_runs_to_the_abort_and_the_deposit_comes_back() -> None:
             world.clock.advance(130)
             await world.until(lambda: world.all_at(State.ABORTED, identifier))
             assert world.ledgers["ethereum"].tip.registry.state.balances[world.publisher.address] == 100
+            for _ in range(4):
+                await world.step()
+            timeline = await Timelines(world.relays[0].lanes, world.stores[0]).publication(identifier)
+            assert timeline is not None
+            assert timeline.waits_for == f"nothing here: this relay does not serve {timeline.unknown_mirrors[0]}"
 
     run(scenario())
 
