@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from caimi.crypto import quorum
-from caimi.simulators.simulation import Plan, simulate
+from caimi.apps.simulation import Plan, simulate
 
 SEEDS = 1_000
 CHUNK = 25
@@ -50,7 +50,7 @@ def test_finds_the_split_of_a_mirror_with_a_timer() -> None:
 
 
 def test_same_seed_same_trace_in_another_process() -> None:
-    script = "from caimi.simulators.simulation import simulate; print([simulate(s).trace.digest() for s in (3, 4)])"
+    script = "from caimi.apps.simulation import simulate; print([simulate(s).trace.digest() for s in (3, 4)])"
     traces = {
         subprocess.run(
             [sys.executable, "-c", script],
