@@ -36,7 +36,7 @@ def decrypt(key: ContentKey, associated_data: bytes, data: bytes, announced: int
 
 
 def test_recipe_is_the_one_of_the_vectors() -> None:
-    assert RECIPE == SUITE["recipe"]
+    assert SUITE["recipe"] == RECIPE
 
 
 @pytest.mark.parametrize("case", **named(SUITE["cases"]))
