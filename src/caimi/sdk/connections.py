@@ -16,6 +16,7 @@ from caimi.chains.fabric.registry import FabricRegistry
 from caimi.ports.chain import ChainReader
 from caimi.sdk.errors import KeyFileError
 from caimi.sdk.network import EthereumLane, FabricLane, Network
+from caimi.sdk.patience import PatientReader
 from caimi.sdk.services import Service
 from caimi.storage.content_client import HttpBlockStore
 from caimi.storage.transfer import Content
@@ -72,7 +73,8 @@ class Connections:
         """
         if name not in self._readers:
             lane = self.network.lane(name)
-            self._readers[name] = self._ethereum(lane) if isinstance(lane, EthereumLane) else self._fabric(lane)
+            reader = self._ethereum(lane) if isinstance(lane, EthereumLane) else self._fabric(lane)
+            self._readers[name] = PatientReader(reader)
         return self._readers[name]
 
     async def clock(self, name: str) -> UnixSeconds:
