@@ -12,7 +12,11 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from caimi.crypto.errors import BadSealingKey, CapsuleRefused, InvalidCapsule, MalformedCapsule
+from caimi.host.direct import HostBusy, NotYetAnswered
+from caimi.host.errors import HostError
 from caimi.ports.chain import ChainUnavailable, SourcesDisagree
+from caimi.ports.content import ContentError
+from caimi.ports.host_relay import RelayUnavailable
 from caimi.ports.key_release import ForeignCapsule, ForeignPublication, NoShareYet, UnreadHome
 from caimi.ports.validators import Abstains, NotYet, ValidatorUnavailable
 from caimi.relay.intake import UnknownLane
@@ -100,6 +104,11 @@ _STATUS: Final[tuple[tuple[type[CaimiError], int], ...]] = (
     (UnknownLane, 404),
     (NotYet, 425),
     (NoShareYet, 425),
+    (NotYetAnswered, 425),
+    (HostBusy, 429),
+    (HostError, 422),
+    (RelayUnavailable, 503),
+    (ContentError, 503),
     (ForeignPublication, 422),
     (ForeignCapsule, 422),
     (CapsuleRefused, 422),

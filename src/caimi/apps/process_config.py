@@ -22,9 +22,12 @@ A relay has `validators`, `token_file` and optionally `tuning` in place of `key`
     {"process": "relay", "name": "relay", …, "token_file": "/…/token",
      "validators": [{"signer": 0, "url": "http://127.0.0.1:8100"}, …]}
 
+A host's is in `caimi.apps.host_config`.
+
 `crash_at` = {"step": "relay.sent", "count": 2} makes the process kill itself (SIGKILL) when it has persisted that
-step for the second time; the steps are `RelayStep`, `ValidatorStep` and `KeyStep`. With "record": "/…/file" it makes
-that file first and is not killed while the file exists: started again, it recovers. Refused unless `devnet` is true.
+step for the second time; the steps are `RelayStep`, `ValidatorStep`, `KeyStep` and `HostStep`. With "record":
+"/…/file" it makes that file first and is not killed while the file exists: started again, it recovers. Refused unless
+`devnet` is true.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from typing import Final, Literal, TypeVar
 from caimi.apps.strict_json import ConfigRefused, read_json
 from caimi.crypto.keystore import DEFAULT_COST
 from caimi.ports.attestation_store import ValidatorStep
+from caimi.ports.host_store import HostStep
 from caimi.ports.key_vault import KeyStep
 from caimi.ports.relay_store import RelayStep
 from caimi.types.primitives import Address, Bytes32
@@ -64,12 +68,13 @@ __all__ = [
     "ValidatorEndpoint",
     "VaultFile",
     "board_lane",
+    "check_process",
     "read_config",
 ]
 
 T = TypeVar("T")
 _LONGEST: Final = 1 << 20
-_STEPS: Final = frozenset(step.value for kind in (RelayStep, ValidatorStep, KeyStep) for step in kind)
+_STEPS: Final = frozenset(step.value for kind in (RelayStep, ValidatorStep, KeyStep, HostStep) for step in kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +304,7 @@ class ValidatorConfig:
     crash_at: CrashAt | None = None
 
     def __post_init__(self) -> None:
-        _check(self.lanes, self.devnet, self.crash_at)
+        check_process(self.lanes, self.devnet, self.crash_at)
         board_lane(self.lanes, self.board)
 
     @property
@@ -327,7 +332,7 @@ class RelayConfig:
     crash_at: CrashAt | None = None
 
     def __post_init__(self) -> None:
-        _check(self.lanes, self.devnet, self.crash_at)
+        check_process(self.lanes, self.devnet, self.crash_at)
         if any(isinstance(lane, EthereumLane) and lane.sender is None for lane in self.lanes):
             raise ValueError("every Ethereum lane of a relay needs a sender")
         if len({v.signer for v in self.validators}) != len(self.validators):
@@ -369,7 +374,12 @@ def board_lane(lanes: tuple[LaneConfig, ...], name: str) -> FabricLane:
     return found
 
 
-def _check(lanes: tuple[LaneConfig, ...], devnet: bool, crash_at: CrashAt | None) -> None:
+def check_process(lanes: tuple[LaneConfig, ...], devnet: bool, crash_at: CrashAt | None) -> None:
+    """What holds for every process.
+
+    Raises:
+        ValueError: No lane, a lane twice, or a crash point outside of a devnet.
+    """
     if not lanes:
         raise ValueError("no lane")
     if len({lane.name for lane in lanes}) != len(lanes) or len({lane.lane for lane in lanes}) != len(lanes):

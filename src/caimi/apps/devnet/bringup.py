@@ -15,7 +15,7 @@ from caimi.apps.devnet.group_key import wait_for_group_key
 from caimi.apps.devnet.keys import ACCOUNTS, make_keys
 from caimi.apps.devnet.ledgers import CLIENT, Ledgers, prepare_ledgers
 from caimi.apps.devnet.progress import Progress
-from caimi.apps.devnet.services import content_process, relay_process, validator_processes
+from caimi.apps.devnet.services import content_process, host_process, relay_process, validator_processes
 from caimi.crypto.quorum import ValidatorSet
 from caimi.devnet.fabric.network import CHANNEL, HOST
 from caimi.devnet.supervisor import Supervisor
@@ -97,6 +97,8 @@ async def _start(ledgers: Ledgers, supervisor: Supervisor, progress: Progress) -
         progress.done("keygen", f"{network.q} validators report one group key, {ledgers.plan.t} of its shares decrypt")
     await supervisor.start((relay_process(ledgers),), timeout_s=_SERVICES_S)
     progress.done("relay", network.relay_url)
+    await supervisor.start((host_process(ledgers),), timeout_s=_SERVICES_S)
+    progress.done("host", f"{network.host_url}, UNATTESTED")
     await _fund_accounts(ledgers, network)
     progress.done("accounts", f"{', '.join(ACCOUNTS)} have test tokens on both ledgers")
     return network
@@ -131,7 +133,7 @@ def _describe(ledgers: Ledgers) -> Network:
         ),
         relay_url=f"http://{HOST}:{plan.relay_port}",
         content_url=f"http://{HOST}:{plan.content_port}",
-        host_url=None,
+        host_url=f"http://{HOST}:{plan.host_port}",
         versions={"caimi": metadata.version("caimi"), "fabric": "3.1.1", "registry": "1"},
     )
 

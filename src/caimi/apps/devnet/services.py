@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from caimi.apps.contentd import ContentConfig
 from caimi.apps.devnet.folder import StateFolder
-from caimi.apps.devnet.keys import RELAY_SENDER, key_file, validator_name
+from caimi.apps.devnet.keys import OPERATOR, RELAY_SENDER, key_file, validator_name
 from caimi.apps.devnet.ledgers import CLIENT, Ledgers
+from caimi.apps.host_config import HostConfig
+from caimi.apps.host_config import HostConfig
 from caimi.apps.process_config import (
     DepthRule,
     EthereumLane,
@@ -33,7 +35,7 @@ from caimi.devnet.fabric.network import CHANNEL, HOST
 from caimi.devnet.process import ProcessSpec
 from caimi.sdk.network import write_json
 
-__all__ = ["ONE_NODE", "content_process", "relay_process", "validator_processes"]
+__all__ = ["ONE_NODE", "content_process", "host_process", "relay_process", "validator_processes"]
 
 ONE_NODE: Final = "one Ethereum node: both endpoints lead to it"
 """Said wherever the devnet's Ethereum is shown: several endpoints of one node prove nothing."""
@@ -60,10 +62,6 @@ def validator_processes(ledgers: Ledgers) -> tuple[ProcessSpec, ...]:
 def relay_process(ledgers: Ledgers) -> ProcessSpec:
     """The relay."""
     folder, name = ledgers.folder, "relay"
-    endpoints = tuple(
-        ValidatorEndpoint(signer=place, url=f"http://{HOST}:{port}")
-        for place, port in enumerate(ledgers.plan.validator_ports)
-    )
     config = RelayConfig(
         process="relay",
         name=name,
@@ -72,11 +70,40 @@ def relay_process(ledgers: Ledgers) -> ProcessSpec:
         http=HttpConfig(port=ledgers.plan.relay_port),
         store=folder.process(name) / "store.sqlite",
         token_file=folder.token,
-        validators=endpoints,
+        validators=_endpoints(ledgers),
         log=folder.log(name),
         devnet=True,
     )
     return _process(folder, name, "relayd", config, config.http)
+
+
+def host_process(ledgers: Ledgers) -> ProcessSpec:
+    """The host. It signs the keys of each of its starts with the operator's key."""
+    folder, plan, name = ledgers.folder, ledgers.plan, "host"
+    config = HostConfig(
+        process="host",
+        name=name,
+        network=_network(ledgers),
+        lanes=_lanes(ledgers, peers=(1,), member=(1, CLIENT), sender=None),
+        board="fabric",
+        http=HttpConfig(port=plan.host_port),
+        store=folder.process(name) / "store.sqlite",
+        token_file=folder.token,
+        operator=key_file(folder, OPERATOR),
+        relay=f"http://{HOST}:{plan.relay_port}",
+        content=f"http://{HOST}:{plan.content_port}",
+        validators=_endpoints(ledgers),
+        log=folder.log(name),
+        devnet=True,
+    )
+    return _process(folder, name, "hostd", config, config.http)
+
+
+def _endpoints(ledgers: Ledgers) -> tuple[ValidatorEndpoint, ...]:
+    return tuple(
+        ValidatorEndpoint(signer=place, url=f"http://{HOST}:{port}")
+        for place, port in enumerate(ledgers.plan.validator_ports)
+    )
 
 
 def _validator(ledgers: Ledgers, index: int) -> ProcessSpec:

@@ -1,0 +1,159 @@
+"""The host process: `python -m caimi.apps.hostd --config FILE`. UNATTESTED."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import httpx2
+
+from caimi.apps.host_api import HostParts, host_app
+from caimi.apps.host_clients import HttpHostRelay, HttpKeyRelease
+from caimi.apps.host_config import HostConfig
+from caimi.apps.http_server import bearer_check, read_token, serve
+from caimi.apps.key_files import open_key
+from caimi.apps.lane_wiring import open_board, open_sources
+from caimi.apps.process import crash_points, open_observer, run_daemon, when_reachable
+from caimi.apps.system import SystemClock, SystemEntropy
+from caimi.crypto.quorum import ValidatorSet
+from caimi.host.answering import Answerer, TensorLimits
+from caimi.host.child import ChildRuntime
+from caimi.host.direct import DirectInference, DirectLimits
+from caimi.host.frames import RunnerLimits
+from caimi.host.identity import HostIdentity, make_identity
+from caimi.host.key_client import KeyClient
+from caimi.host.leases import LeaseDesk, LeaseTerms
+from caimi.host.publications import Publications
+from caimi.host.service import Host
+from caimi.host.shelf import ModelShelf, ShelfLimits
+from caimi.ports.agreement import AgreeingReader
+from caimi.ports.chain import BoardPort, ChainReader
+from caimi.ports.observer import Observer
+from caimi.storage.content_client import HttpBlockStore
+from caimi.storage.sqlite_host import SqliteHostStore
+from caimi.storage.transfer import Content
+from caimi.types.primitives import Epoch
+from caimi.validator.seat import RegistryReader, check_network
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outside:
+    # What the host reaches over the network.
+    lanes: tuple[ChainReader, ...]
+    board: BoardPort
+    relay: HttpHostRelay
+    content: Content
+    client: httpx2.AsyncClient
+
+
+async def _run(config: HostConfig) -> None:
+    clock, observer = SystemClock(), open_observer(config.name, config.log)
+    token = read_token(config.token_file)
+    async with AsyncExitStack() as stack:
+        readers = [open_sources(lane, stack) for lane in config.lanes]
+        sites: tuple[RegistryReader, ...] = tuple(reader for some in readers for reader in some)
+        epoch = await when_reachable(lambda: _epoch(sites, config), clock=clock, observer=observer)
+        store = SqliteHostStore(str(config.store), crash=crash_points(config.crash_at))
+        stack.callback(store.close)
+        client = await stack.enter_async_context(httpx2.AsyncClient(timeout=config.answer_seconds, trust_env=False))
+        blocks = await stack.enter_async_context(HttpBlockStore(config.content, token=token))
+        outside = _Outside(
+            lanes=tuple(AgreeingReader(some) for some in readers),
+            board=open_board(config.board_lane, stack),
+            relay=HttpHostRelay(config.relay, client, token=token),
+            content=Content(sources=[blocks], store=blocks),
+            client=client,
+        )
+        operator = open_key(config.operator)
+        identity = make_identity(
+            operator, network=config.network.id, epoch=epoch, now=clock.now(), entropy=SystemEntropy()
+        )
+        del operator
+        parts = _parts(config, identity, outside, store, observer)
+        stack.push_async_callback(parts.shelf.close)
+        app = host_app(parts, observer, may_change=bearer_check(token))
+        observer.step(
+            "process.started", signing_key="0x" + identity.key.signing_key.hex(), epoch=epoch, attestation="UNATTESTED"
+        )
+        await serve(app, config.http, parts.host.run())
+
+
+async def _epoch(sites: tuple[RegistryReader, ...], config: HostConfig) -> Epoch:
+    for site in sites:
+        await check_network(site, config.network.id)
+    return (await sites[0].validator_set()).epoch
+
+
+def _parts(
+    config: HostConfig, identity: HostIdentity, outside: _Outside, store: SqliteHostStore, observer: Observer
+) -> HostParts:
+    clock, entropy, limits = SystemClock(), SystemEntropy(), config.limits
+    keys = KeyClient(
+        identity,
+        validators=ValidatorSet.from_genesis(config.network.genesis.record()),
+        ports={v.signer + 1: HttpKeyRelease(v.url, outside.client) for v in config.validators},
+        board=outside.board,
+        clock=clock,
+        observer=observer,
+    )
+    desk = LeaseDesk(
+        identity,
+        LeaseTerms(seconds=limits.lease_seconds, calls=limits.lease_calls),
+        board=outside.board,
+        lane=config.board_lane.lane,
+        clock=clock,
+        entropy=entropy,
+        observer=observer,
+    )
+    runner = RunnerLimits(
+        memory_bytes=limits.runner_memory_bytes,
+        run_cpu_s=limits.run_cpu_seconds,
+        threads=limits.threads,
+        max_model_bytes=limits.model_bytes,
+        max_input_bytes=limits.tensor_bytes,
+        max_output_bytes=limits.tensor_bytes,
+    )
+    shelf = ModelShelf(
+        ShelfLimits(models=limits.models, content_bytes=limits.model_bytes),
+        desk=desk,
+        keys=keys,
+        content=outside.content,
+        runtime=ChildRuntime(runner),
+        clock=clock,
+        observer=observer,
+    )
+    answerer = Answerer(
+        identity,
+        TensorLimits(input_bytes=limits.tensor_bytes, output_bytes=limits.tensor_bytes),
+        publications=Publications(identity.network, outside.relay),
+        shelf=shelf,
+        content=outside.content,
+        clock=clock,
+        entropy=entropy,
+    )
+    host = Host(
+        identity,
+        lanes=outside.lanes,
+        answerer=answerer,
+        relay=outside.relay,
+        store=store,
+        clock=clock,
+        observer=observer,
+    )
+    direct = DirectInference(
+        identity.network, DirectLimits(), relay=outside.relay, content=outside.content, store=store, clock=clock
+    )
+    lanes = {lane.name: lane.lane for lane in config.lanes}
+    return HostParts(identity=identity, host=host, shelf=shelf, direct=direct, lanes=lanes)
+
+
+def main() -> int:
+    """Run until a signal; the exit code."""
+    return run_daemon(HostConfig, _run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""`ModelRuntime` over runner processes: one for each loaded model, killed at the first thing that it does wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from typing import Final
+
+from caimi.bundle import onnx_errors, tensors
+from caimi.bundle.errors import BundleError
+from caimi.bundle.manifest import Manifest, encode_manifest
+from caimi.host.frames import HEADER, Frame, RunnerLimits, pack_header, read_failure, unpack_header
+from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
+
+__all__ = ["ChildRuntime", "ModelChild"]
+
+_MAX_FAILURE: Final = 1 << 13
+# Processor time is limited inside; this is for a runner that waits for something.
+_SLACK: Final = 4
+_ERRORS: Final[dict[str, type[BundleError]]] = {
+    name: getattr(module, name)
+    for module in (onnx_errors, tensors)
+    for name in module.__all__
+    if isinstance(getattr(module, name), type) and issubclass(getattr(module, name), BundleError)
+}
+
+
+class ChildRuntime:
+    """Starts a runner for each model."""
+
+    def __init__(self, limits: RunnerLimits) -> None:
+        self._limits = limits
+
+    async def load(self, model: bytearray, manifest: Manifest) -> ModelChild:
+        """See `ModelRuntime.load`."""
+        child = await ModelChild.start(self._limits)
+        try:
+            await child.load(model, manifest)
+        except BaseException:
+            await child.close()
+            raise
+        return child
+
+
+class ModelChild:
+    """One runner. One call at a time; others wait."""
+
+    def __init__(self, process: asyncio.subprocess.Process, connection: socket.socket, limits: RunnerLimits) -> None:
+        self._process = process
+        self._connection = connection
+        self._limits = limits
+        self._turn = asyncio.Lock()
+        self._is_alive = True
+
+    @classmethod
+    async def start(cls, limits: RunnerLimits) -> ModelChild:
+        """A runner without a model: no environment, no files but its socket."""
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-m",
+                "caimi.host.runner",
+                str(theirs.fileno()),
+                limits.to_json(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env={},
+                cwd="/",
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        return cls(process, ours, limits)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can still be run."""
+        return self._is_alive and self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """Of the runner."""
+        return self._process.pid
+
+    async def load(self, model: bytearray, manifest: Manifest) -> None:
+        """See `ModelRuntime.load`."""
+        encoded = encode_manifest(manifest)
+        parts = (len(encoded).to_bytes(4, "big") + encoded, model)
+        await self._call(Frame.LOAD, parts, Frame.LOADED, 0, seconds=self._limits.load_cpu_s * _SLACK)
+
+    async def run(self, inputs: bytes) -> bytes:
+        """See `LoadedModel.run`."""
+        limit, seconds = self._limits.max_output_bytes, self._limits.run_cpu_s * _SLACK
+        return bytes(await self._call(Frame.RUN, (inputs,), Frame.RESULT, limit, seconds=seconds))
+
+    async def close(self) -> None:
+        """See `LoadedModel.close`."""
+        self._is_alive = False
+        self._connection.close()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+    async def _call(
+        self, kind: Frame, parts: tuple[bytes | bytearray, ...], wanted: Frame, limit: int, *, seconds: float
+    ) -> bytearray:
+        async with self._turn:
+            if not self.is_alive:
+                raise RuntimeFailed("the runner is gone")
+            try:
+                async with asyncio.timeout(seconds):
+                    answer, payload = await self._exchange(kind, parts, {wanted: limit, Frame.FAILURE: _MAX_FAILURE})
+                    failure = read_failure(payload) if answer is Frame.FAILURE else None
+            except (OSError, EOFError, ValueError, TimeoutError) as error:
+                await self.close()
+                raise RuntimeFailed(f"{type(error).__name__}, exit code {self._process.returncode}") from error
+            except BaseException:
+                # Cancelled in the middle of a frame: what comes next could be anything.
+                await self.close()
+                raise
+        if failure is None:
+            return payload
+        name, text = failure
+        raise _ERRORS.get(name, RuntimeRefused)(text)
+
+    async def _exchange(
+        self, kind: Frame, parts: tuple[bytes | bytearray, ...], accepted: dict[Frame, int]
+    ) -> tuple[Frame, bytearray]:
+        loop, connection = asyncio.get_running_loop(), self._connection
+        await loop.sock_sendall(connection, pack_header(kind, sum(len(part) for part in parts)))
+        for part in parts:
+            # From the caller's buffer: a stream would keep copies of the plaintext.
+            await loop.sock_sendall(connection, part)
+        answer, length = unpack_header(await self._read(HEADER.size), accepted)
+        return answer, await self._read(length)
+
+    async def _read(self, length: int) -> bytearray:
+        buffer, filled = bytearray(length), 0
+        view = memoryview(buffer)
+        while filled < length:
+            count = await asyncio.get_running_loop().sock_recv_into(self._connection, view[filled:])
+            if not count:
+                raise EOFError("the runner ended")
+            filled += count
+        return buffer

@@ -1,0 +1,77 @@
+"""From a key to a plaintext model: verified blocks, authentic segments, the committed manifest (spec 60 §3).
+
+The plaintext exists in one buffer of this process, which the caller overwrites, and never on a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from caimi.bundle.framing import OpenedFile
+from caimi.bundle.manifest import BundleKind, Manifest, Role
+from caimi.bundle.opener import BundleOpener
+from caimi.bundle.stream import content_key
+from caimi.host.errors import NotAModel
+from caimi.ports.content import ContentStore
+from caimi.types.records import Publication
+
+__all__ = ["OpenedModel", "open_model", "wipe"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedModel:
+    """A decrypted model whose manifest is the one that the publication commits to."""
+
+    manifest: Manifest
+    model: bytearray = field(repr=False)
+    """Plaintext: `wipe` it."""
+
+
+def wipe(buffer: bytearray) -> None:
+    """Overwrite a buffer. Copies that libraries made are out of reach."""
+    buffer[:] = bytes(len(buffer))
+
+
+async def open_model(
+    content: ContentStore, publication: Publication, data_key: bytes, *, max_content_bytes: int
+) -> OpenedModel:
+    """Fetch and decrypt a publication's model file; other files are checked and overwritten.
+
+    Arguments:
+        data_key: the 32 bytes from the capsule.
+        max_content_bytes: most bytes of ciphertext, and of files.
+    Raises:
+        AllSourcesFailed: No source gives a block that matches its CID.
+        MalformedNode, WrongProfile, DagTooLarge: Of the tree of blocks.
+        StreamRefused, CommitmentMismatch, MalformedBundle, ManifestRefused, BundleTooLarge, FileMismatch: Of what is
+            inside.
+        NotAModel: The bundle is a dataset.
+    """
+    stream = await content.open(publication.ciphertext, max_content_bytes=max_content_bytes)
+    opener = BundleOpener(
+        content_key(data_key),
+        commitment=publication.manifest_commitment,
+        ciphertext_bytes=stream.content_bytes,
+        max_content_bytes=max_content_bytes,
+    )
+    models: list[OpenedFile] = []
+    try:
+        async for leaf in stream:
+            # Decryption and hashes of whole files must not hold up everything else.
+            for opened in await asyncio.to_thread(opener.feed, leaf):
+                if opened.entry.role is Role.MODEL:
+                    models.append(opened)
+                else:
+                    wipe(opened.data)
+        manifest = opener.finish()
+        if manifest.kind is not BundleKind.MODEL:
+            raise NotAModel("the bundle is a dataset")
+    except BaseException:
+        for opened in models:
+            wipe(opened.data)
+        raise
+    finally:
+        opener.close()
+    # A manifest of a model has exactly one file of that role.
+    return OpenedModel(manifest=manifest, model=models[0].data)

@@ -1,0 +1,184 @@
+"""Loaded models, each under a lease that is renewed with its key: what validators no longer release is not served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from caimi.bundle.manifest import Manifest
+from caimi.host.key_client import KeyClient
+from caimi.host.leases import Lease, LeaseDesk
+from caimi.host.loading import open_model, wipe
+from caimi.host.publications import KnownPublication
+from caimi.ports.clock import Clock
+from caimi.ports.content import ContentStore
+from caimi.ports.model_runtime import LoadedModel, ModelRuntime
+from caimi.ports.observer import Observer
+from caimi.types.errors import CaimiError, Retry
+from caimi.types.primitives import Bytes32, UnixSeconds
+
+__all__ = ["ModelLease", "ModelShelf", "ShelfLimits", "ShelvedModel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShelfLimits:
+    """How much a host holds."""
+
+    models: int = 4
+    """Loaded at a time; the one that was not used for the longest makes room."""
+    content_bytes: int = 1 << 30
+    """Of one publication's ciphertext, and of its files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShelvedModel:
+    """What /v1/models shows."""
+
+    publication: KnownPublication
+    manifest: Manifest
+    lease: Bytes32
+    lease_end: UnixSeconds
+    calls_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLease:
+    """A loaded model and the lease under which it may be run once."""
+
+    lease: Bytes32
+    model: LoadedModel
+    manifest: Manifest
+
+
+@dataclass(slots=True)
+class _Place:
+    publication: KnownPublication
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lease: Lease | None = None
+    is_released: bool = False
+    model: LoadedModel | None = None
+    manifest: Manifest | None = None
+    failure: CaimiError | None = None
+    users: int = 0
+
+
+class ModelShelf:
+    """The models of one start of a host."""
+
+    def __init__(
+        self,
+        limits: ShelfLimits,
+        *,
+        desk: LeaseDesk,
+        keys: KeyClient,
+        content: ContentStore,
+        runtime: ModelRuntime,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._limits = limits
+        self._desk = desk
+        self._keys = keys
+        self._content = content
+        self._runtime = runtime
+        self._clock = clock
+        self._observer = observer
+        # Least recently used first.
+        self._places: dict[Bytes32, _Place] = {}
+
+    @asynccontextmanager
+    async def use(self, publication: KnownPublication, *, opening: Bytes32) -> AsyncGenerator[ModelLease]:
+        """A loaded model for one answer; loads it and opens a lease where that is due.
+
+        Arguments:
+            opening: the request for which it is.
+        Raises:
+            KeyRefused, KeyNotReleased, NoGroupKey, CapsuleRefused: Of `KeyClient.fetch`.
+            Refusal, ChainUnavailable: Of the board.
+            ContentError, BundleError, NotAModel: Of `open_model` and the inspection.
+            RuntimeFailed, RuntimeRefused: Of the runtime.
+        """
+        place = self._places.pop(publication.id, None) or _Place(publication=publication)
+        self._places[publication.id] = place
+        place.users += 1
+        try:
+            async with place.lock:
+                await self._ready(place, opening)
+                lease, model, manifest = place.lease, place.model, place.manifest
+                if lease is None or model is None or manifest is None:
+                    raise RuntimeError("a place that is ready lacks a part")
+                lease.calls_left -= 1
+            yield ModelLease(lease=lease.id, model=model, manifest=manifest)
+        finally:
+            place.users -= 1
+            if not place.users and place.lease is None and place.failure is None:
+                self._places.pop(publication.id, None)
+
+    def shown(self) -> tuple[ShelvedModel, ...]:
+        """The loaded models."""
+        return tuple(
+            ShelvedModel(
+                publication=place.publication,
+                manifest=place.manifest,
+                lease=place.lease.id,
+                lease_end=place.lease.record.end,
+                calls_left=place.lease.calls_left,
+            )
+            for place in self._places.values()
+            if place.lease is not None and place.model is not None and place.manifest is not None
+        )
+
+    async def close(self) -> None:
+        """End all models."""
+        for place in self._places.values():
+            if place.model is not None:
+                await place.model.close()
+        self._places.clear()
+
+    async def _ready(self, place: _Place, opening: Bytes32) -> None:
+        if place.failure is not None:
+            raise place.failure
+        is_loaded = place.model is not None and place.model.is_alive
+        if place.lease is None or not place.lease.is_good(self._clock.now()):
+            place.lease, place.is_released = None, False
+            place.lease = await self._desk.open(place.publication.id, opening=opening)
+        if is_loaded and place.is_released:
+            return
+        # Also for a model that is loaded: a new lease counts only with a new release.
+        combined = await self._keys.fetch(place.lease, place.publication)
+        place.is_released = True
+        if is_loaded:
+            return
+        if place.model is not None:
+            await place.model.close()
+            place.model = None
+        try:
+            place.model, place.manifest = await self._load(place.publication, combined.data_key)
+        except CaimiError as error:
+            # The same bytes under the same key will not become another model.
+            if error.retry is Retry.NEVER:
+                place.failure = error
+            raise
+        await self._make_room(place)
+
+    async def _load(self, publication: KnownPublication, data_key: bytes) -> tuple[LoadedModel, Manifest]:
+        opened = await open_model(
+            self._content, publication.record, data_key, max_content_bytes=self._limits.content_bytes
+        )
+        try:
+            model = await self._runtime.load(opened.model, opened.manifest)
+        finally:
+            wipe(opened.model)
+        self._observer.step("host.loaded", publication="0x" + publication.id.hex())
+        return model, opened.manifest
+
+    async def _make_room(self, kept: _Place) -> None:
+        loaded = [place for place in self._places.values() if place.model is not None]
+        idle = [place for place in loaded if place is not kept and not place.users]
+        for place in idle[: max(0, len(loaded) - self._limits.models)]:
+            model, place.model = place.model, None
+            if model is not None:
+                await model.close()
+            self._observer.step("host.unloaded", publication="0x" + place.publication.id.hex())

@@ -1,0 +1,131 @@
+"""What a host keeps: how far it followed each lane, and every request with what became of it. No key, no plaintext."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from caimi.types.primitives import Address, Bytes32, UnixSeconds
+from caimi.types.primitives import Sequence as EventSequence
+from caimi.types.records import Cid, Lane
+
+__all__ = ["HostStep", "HostStore", "RequestRow", "RequestState", "SignedAnswer"]
+
+
+class HostStep(StrEnum):
+    """Every persisted step of a host."""
+
+    FOLLOWED = "host.followed"
+    """Final events of a lane were read: new requests, and answers that registries accepted."""
+    SIGNED = "host.signed"
+    """An answer is signed and stored; nothing was sent yet."""
+    SENT = "host.sent"
+    """The relay took the answer."""
+    REFUSED = "host.refused"
+    """A request will not be answered; the reason is stored."""
+    UNREADABLE = "host.unreadable"
+    """A request's input is not sealed to the keys of this start."""
+    EXPIRED = "host.expired"
+    """A request's deadline passed."""
+
+
+class RequestState(StrEnum):
+    """Where a request is."""
+
+    SEEN = "seen"
+    SIGNED = "signed"
+    SENT = "sent"
+    ANSWERED = "answered"
+    """The registry accepted this host's answer, finally."""
+    ELSEWHERE = "elsewhere"
+    """The registry accepted another host's answer."""
+    REFUSED = "refused"
+    UNREADABLE = "unreadable"
+    EXPIRED = "expired"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will happen here."""
+        return self not in (RequestState.SEEN, RequestState.SIGNED, RequestState.SENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedAnswer:
+    """Everything of a receipt file (spec 60 §6) that is no secret."""
+
+    answer: bytes
+    """The ABI-encoded `Answer`."""
+    answer_signature: bytes
+    receipt: bytes
+    """The ABI-encoded `Receipt`."""
+    receipt_signature: bytes
+    receipt_hash: Bytes32
+    host_key: bytes
+    """The ABI-encoded `HostKey`."""
+    operator_signature: bytes
+    output: Cid
+    """The sealed output in the content store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """One request."""
+
+    id: Bytes32
+    lane: Lane
+    publication: Bytes32
+    consumer: Address
+    input: Cid
+    input_commitment: Bytes32
+    client_key: Bytes32
+    deadline: UnixSeconds
+    seen: UnixSeconds
+    state: RequestState
+    reason: str = ""
+    """Name of the error that ended it, "" for none."""
+    text: str = ""
+    """What else may be told of it; nothing that comes from plaintext."""
+    signed: SignedAnswer | None = None
+    sent: UnixSeconds | None = None
+
+
+class HostStore(Protocol):
+    """Durable before it returns. One process at a time."""
+
+    def cursor(self, lane: Lane) -> EventSequence:
+        """Highest sequence number that was followed, 0 if none."""
+        ...
+
+    def follow(
+        self,
+        step: HostStep,
+        lane: Lane,
+        upto: EventSequence,
+        *,
+        requests: Sequence[RequestRow],
+        answered: Mapping[Bytes32, Bytes32],
+    ) -> None:
+        """Move the cursor, add requests that are not known yet, and settle the open ones that were answered.
+
+        Arguments:
+            answered: receipt hash by request id; the stored answer's hash decides between ANSWERED and ELSEWHERE.
+        """
+        ...
+
+    def request(self, identifier: Bytes32) -> RequestRow | None:
+        """A request by its id."""
+        ...
+
+    def requests(self, state: RequestState, limit: int) -> tuple[RequestRow, ...]:
+        """Requests in one state, oldest first."""
+        ...
+
+    def put(self, step: HostStep, row: RequestRow) -> None:
+        """Replace a request that is not settled; one that is stays as it is."""
+        ...
+
+    def counts(self) -> Mapping[RequestState, int]:
+        """How many requests are in each state."""
+        ...

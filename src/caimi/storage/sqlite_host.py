@@ -1,0 +1,161 @@
+"""`HostStore` on SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from caimi.ports.crash import CrashPoints
+from caimi.ports.host_store import HostStep, RequestRow, RequestState, SignedAnswer
+from caimi.storage.sqlite_database import Durability, SqliteDatabase
+from caimi.types.primitives import Address, Bytes32, UnixSeconds
+from caimi.types.primitives import Sequence as EventSequence
+from caimi.types.records import Cid, Lane
+
+__all__ = ["SqliteHostStore"]
+
+_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE cursors (chain BLOB, registry BLOB, sequence INTEGER NOT NULL, PRIMARY KEY (chain, registry))
+  STRICT, WITHOUT ROWID;
+CREATE TABLE requests (
+  number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, chain BLOB NOT NULL, registry BLOB NOT NULL,
+  publication BLOB NOT NULL, consumer BLOB NOT NULL, input_codec INTEGER NOT NULL, input BLOB NOT NULL,
+  input_commitment BLOB NOT NULL, client_key BLOB NOT NULL, deadline INTEGER NOT NULL, seen INTEGER NOT NULL,
+  state TEXT NOT NULL, reason TEXT NOT NULL, text TEXT NOT NULL, sent INTEGER, answer BLOB, answer_signature BLOB,
+  receipt BLOB, receipt_signature BLOB, receipt_hash BLOB, host_key BLOB, operator_signature BLOB,
+  output_codec INTEGER, output BLOB) STRICT;
+CREATE INDEX requests_by_state ON requests (state, number)
+"""
+_COLUMNS: Final = (
+    "id, chain, registry, publication, consumer, input_codec, input, input_commitment, client_key, deadline, seen,"
+    " state, reason, text, sent, answer, answer_signature, receipt, receipt_signature, receipt_hash, host_key,"
+    " operator_signature, output_codec, output"
+)
+_PLACES: Final = ", ".join("?" * (_COLUMNS.count(",") + 1))
+_OPEN: Final = tuple(state.value for state in RequestState if not state.is_settled)
+_IS_OPEN: Final = f"state IN ({', '.join(repr(state) for state in _OPEN)})"
+_LATEST: Final = 2**63 - 1
+
+
+class SqliteHostStore:
+    """The requests of one host, in one file."""
+
+    def __init__(self, path: str, *, crash: CrashPoints) -> None:
+        """Open or create the file.
+
+        Raises:
+            StoreInUse, StoreVersionUnknown: See `caimi.storage.sqlite_database`.
+        """
+        self._database = SqliteDatabase(
+            path, schema=_SCHEMA, version=_VERSION, durability=Durability.POWER_LOSS, crash=crash
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    def cursor(self, lane: Lane) -> EventSequence:
+        """See `HostStore`."""
+        row: Any = self._database.row(
+            "SELECT sequence FROM cursors WHERE chain = ? AND registry = ?", lane.chain, lane.registry
+        )
+        return EventSequence(0 if row is None else row[0])
+
+    def follow(
+        self,
+        step: HostStep,
+        lane: Lane,
+        upto: EventSequence,
+        *,
+        requests: Sequence[RequestRow],
+        answered: Mapping[Bytes32, Bytes32],
+    ) -> None:
+        """See `HostStore`."""
+        with self._database.step(step) as cursor:
+            cursor.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", (lane.chain, lane.registry, upto))
+            for row in requests:
+                cursor.execute(f"INSERT OR IGNORE INTO requests ({_COLUMNS}) VALUES ({_PLACES})", _values(row))
+            for request, receipt_hash in answered.items():
+                _settle(cursor, request, receipt_hash)
+
+    def request(self, identifier: Bytes32) -> RequestRow | None:
+        """See `HostStore`."""
+        row = self._database.row(f"SELECT {_COLUMNS} FROM requests WHERE id = ?", identifier)
+        return None if row is None else _row(row)
+
+    def requests(self, state: RequestState, limit: int) -> tuple[RequestRow, ...]:
+        """See `HostStore`."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM requests WHERE state = ? ORDER BY number LIMIT ?", state.value, limit
+        )
+        return tuple(_row(row) for row in rows)
+
+    def put(self, step: HostStep, row: RequestRow) -> None:
+        """See `HostStore`."""
+        with self._database.step(step) as cursor:
+            cursor.execute(
+                f"UPDATE requests SET ({_COLUMNS}) = ({_PLACES}) WHERE id = ? AND {_IS_OPEN}", (*_values(row), row.id)
+            )
+
+    def counts(self) -> Mapping[RequestState, int]:
+        """See `HostStore`."""
+        rows: list[Any] = self._database.rows("SELECT state, count(*) FROM requests GROUP BY state")
+        return {RequestState(state): count for state, count in rows}
+
+
+def _settle(cursor: sqlite3.Cursor, request: Bytes32, receipt_hash: Bytes32) -> None:
+    cursor.execute(
+        f"UPDATE requests SET state = CASE WHEN receipt_hash = ? THEN ? ELSE ? END WHERE id = ? AND {_IS_OPEN}",
+        (receipt_hash, RequestState.ANSWERED.value, RequestState.ELSEWHERE.value, request),
+    )
+
+
+def _values(row: RequestRow) -> tuple[object, ...]:
+    signed = row.signed
+    # A deadline is 64 bits wide and SQLite's integers are 63: beyond those no clock gets, so that they are one.
+    values: tuple[object, ...] = (row.id, row.lane.chain, row.lane.registry, row.publication, row.consumer)
+    values += (row.input.codec, row.input.digest, row.input_commitment, row.client_key, min(row.deadline, _LATEST))
+    values += (row.seen, row.state.value, row.reason, row.text, row.sent)
+    if signed is None:
+        return values + (None,) * 9
+    values += (signed.answer, signed.answer_signature, signed.receipt, signed.receipt_signature, signed.receipt_hash)
+    return (*values, signed.host_key, signed.operator_signature, signed.output.codec, signed.output.digest)
+
+
+def _row(row: Any) -> RequestRow:
+    identifier, chain, registry, publication, consumer, codec, digest, commitment, client_key, *rest = row
+    deadline, seen, state, reason, text, sent, *signed = rest
+    return RequestRow(
+        id=Bytes32(identifier),
+        lane=Lane(chain=chain, registry=registry),
+        publication=Bytes32(publication),
+        consumer=Address(consumer),
+        input=Cid(codec=codec, digest=digest),
+        input_commitment=Bytes32(commitment),
+        client_key=Bytes32(client_key),
+        deadline=UnixSeconds(deadline),
+        seen=UnixSeconds(seen),
+        state=RequestState(state),
+        reason=reason,
+        text=text,
+        signed=None if signed[0] is None else _signed(signed),
+        sent=sent,
+    )
+
+
+def _signed(row: list[Any]) -> SignedAnswer:
+    answer, answer_signature, receipt, receipt_signature, receipt_hash, host_key, operator_signature, codec, digest = (
+        row
+    )
+    return SignedAnswer(
+        answer=answer,
+        answer_signature=answer_signature,
+        receipt=receipt,
+        receipt_signature=receipt_signature,
+        receipt_hash=receipt_hash,
+        host_key=host_key,
+        operator_signature=operator_signature,
+        output=Cid(codec=codec, digest=digest),
+    )
