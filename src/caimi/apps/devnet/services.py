@@ -12,7 +12,6 @@ from caimi.apps.devnet.folder import StateFolder
 from caimi.apps.devnet.keys import OPERATOR, RELAY_SENDER, key_file, validator_name
 from caimi.apps.devnet.ledgers import CLIENT, Ledgers
 from caimi.apps.host_config import HostConfig
-from caimi.apps.host_config import HostConfig
 from caimi.apps.process_config import (
     DepthRule,
     EthereumLane,
