@@ -97,9 +97,7 @@ class Sender:
         self._hint = ""
 
     async def _dispatch(self) -> None:
-        free = self._lane.in_flight - len(self._store.transactions(self._lane.lane, LIVE))
-        if free <= 0:
-            return
+        free = max(0, self._lane.in_flight - len(self._store.transactions(self._lane.lane, LIVE)))
         ready = await self._ready(free * self._lane.batch_calls)
         while ready and free > 0:
             batch, ready = self._take_batch(ready)

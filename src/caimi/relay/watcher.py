@@ -17,7 +17,7 @@ from caimi.types.records import Publication
 from caimi.wire.codec import decode
 from caimi.wire.functions import encode_call
 
-__all__ = ["Watcher"]
+__all__ = ["Watcher", "abort_call"]
 
 
 class Watcher:
@@ -63,7 +63,7 @@ class Watcher:
         return known
 
     async def _abort(self, row: PublicationRow) -> None:
-        call = _abort_call(row, await self._lane.port.publication(row.id))
+        call = abort_call(row, await self._lane.port.publication(row.id))
         if call is None:
             return
         self._observer.step("relay.aborts", lane=self._lane.name, publication="0x" + row.id.hex())
@@ -73,9 +73,11 @@ class Watcher:
         return new_call(abort_key(row.id), self._lane.lane, call, purpose=Purpose.ABORT, subjects=(row.id,), now=now)
 
 
-def _abort_call(row: PublicationRow, view: PublicationView | None) -> bytes | None:
-    # What ends it at home; None if home decided already (its event is not final yet), or if home never saw it and
-    # neither did we see its signed bytes.
+def abort_call(row: PublicationRow, view: PublicationView | None) -> bytes | None:
+    """What ends a publication at home after its deadline, by home's record of it.
+
+    None if home decided already and its event is not final yet, or if home never saw it and its bytes are not here.
+    """
     if view is not None:
         return encode_call("abort", row.id) if view.state is State.LOCKED else None
     if row.publication is None or row.signature is None:

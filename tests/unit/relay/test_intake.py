@@ -274,6 +274,10 @@ def test_rejects_answer(fields: dict[str, Any], signer: str, error: type[CaimiEr
                 await world.relays[0].intake.answer(
                     encode(changed), _signed(world, signer, changed), encode(host_key), operator
                 )
+            with pytest.raises(BadSignature):
+                await world.relays[0].intake.answer(
+                    encode(answer), _signed(world, "host", answer), encode(host_key), operator[:64] + b"\0"
+                )
             assert not world.stores[0].call_counts(world.lane("ethereum"))
 
     run(scenario())

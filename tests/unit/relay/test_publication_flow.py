@@ -256,6 +256,9 @@ def test_reorganised_inclusion_is_sent_again() -> None:
             ledger.reorganise(1)
             ledger.drop_pool()
             assert world.state("ethereum", identifier) is State.NONE
+            await world.step()
+            await world.step()
+            assert world.state("ethereum", identifier) is State.LOCKED, "sent again at once"
             await world.until(lambda: world.all_at(State.COMMITTED, identifier))
 
     run(scenario())

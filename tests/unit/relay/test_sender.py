@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from caimi.ports.call_errors import CallRejected, SenderUnfunded
-from caimi.ports.chain import PreparedCall
+from caimi.ports.chain import CallStatus, ChainUnavailable, PreparedCall, StatusUnknown
 from caimi.ports.relay_store import CallState, TransactionState
 from caimi.protocol.publication import State
 from caimi.simulators.chain import SimulatedChain
@@ -84,6 +84,11 @@ def test_refusal_that_time_may_mend_is_tried_again_and_then_given_up() -> None:
             row = world.stores[0].call(key)
             assert row is not None
             assert (row.state, row.refusal, row.attempts) == (CallState.QUEUED, "UnknownPublication", 1)
+            for _ in range(12):
+                await world.step()
+            row = world.stores[0].call(key)
+            assert row is not None
+            assert 3 <= row.attempts <= 6, "it waits longer each time"
             await world.until(lambda: _states(world, [key]) == [CallState.REFUSED], steps=400)
             row = world.stores[0].call(key)
             assert row is not None
@@ -167,6 +172,34 @@ def test_bytes_that_a_node_never_takes_are_prepared_afresh() -> None:
             assert world.ledgers["ethereum"].tip.registry.state.balances[world.publisher.address] == 1
 
     run(scenario())
+
+
+def test_rejected_bytes_that_the_ledger_has_are_not_prepared_afresh() -> None:
+    class Late(FaultyPort):
+        """Loses the answer to the first handing-over, and at the second one the bytes are in a block by then."""
+
+        sends = 0
+
+        async def send(self, prepared: PreparedCall) -> None:
+            self.sends += 1
+            await self.port.send(prepared)
+            if self.sends == 1:
+                raise ChainUnavailable("the answer is lost")
+            world.ledgers["fabric"].mine()
+            raise CallRejected("these bytes are of no use")
+
+        async def status(self, prepared: PreparedCall) -> CallStatus:
+            return StatusUnknown(because="?") if self.sends < 2 else await self.port.status(prepared)
+
+    async def scenario() -> None:
+        (key,) = await _queue(world, "fabric", _fund(world, "fabric", 1))
+        await world.relays[0].turn()
+        await world.until(lambda: _states(world, [key]) == [CallState.DONE])
+        rows = world.stores[0].transactions(world.lane("fabric"), list(TransactionState))
+        assert [row.state for row in rows] == [TransactionState.DONE]
+
+    with World(wrap=lambda name, port: Late(port) if name == "fabric" else port) as world:
+        run(scenario())
 
 
 @pytest.mark.parametrize("error", [SenderUnfunded("no money"), WrongChain(Bytes32(bytes(32)), Bytes32(b"\1" * 32))])

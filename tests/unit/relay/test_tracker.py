@@ -113,6 +113,9 @@ def test_broken_line_is_answered_with_the_same_bytes() -> None:
                 t.transaction for n in world.ledgers for t in world.stores[0].transactions(world.lane(n), list(T))
             }
             assert {p.is_broken for p in ports} == {0}
+            await world.step()
+            await world.step()
+            assert world.state("fabric", identifier) is State.LOCKED, "handed over again at once"
             await world.until(lambda: world.all_at(State.COMMITTED, identifier))
             after = {t.transaction for n in world.ledgers for t in world.stores[0].transactions(world.lane(n), list(T))}
             assert before <= after

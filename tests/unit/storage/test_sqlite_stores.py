@@ -13,6 +13,7 @@ from caimi.ports.relay_store import (
     AddPublication,
     CallRow,
     CallState,
+    DropEvents,
     MoveCursor,
     PublicationRow,
     Purpose,
@@ -151,6 +152,16 @@ def test_publication_keeps_what_is_known_and_learns_the_rest() -> None:
     known = store.publication(PublicationId(keccak256(b"p")))
     assert known == row(publication=b"p", signature=b"s", deadline=9, outcome=State.COMMITTED)
     assert store.undecided(LANE) == ()
+    store.close()
+
+
+def test_dropped_events_move_their_cursors_back() -> None:
+    store = SqliteRelayStore(":memory:", crash=NoCrash())
+    for source, destination, at in ((LANE, OTHER, 7), (LANE, LANE, 2), (OTHER, LANE, 9)):
+        move = MoveCursor(source=source, destination=destination, sequence=Sequence(at))
+        store.write(RelayStep.PASSED, move)
+    store.write(RelayStep.REWOUND, DropEvents(lane=LANE, first=Sequence(4)))
+    assert [store.cursor(LANE, OTHER), store.cursor(LANE, LANE), store.cursor(OTHER, LANE)] == [3, 2, 9]
     store.close()
 
 
