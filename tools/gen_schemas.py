@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+from caimi.apps.host_api import HostParts, host_app
 from caimi.apps.http_server import bearer_check
 from caimi.apps.json_observer import JsonObserver
 from caimi.apps.relay_api import relay_app
@@ -49,10 +50,15 @@ def relay_schema() -> dict[str, Any]:
     return relay_app(relay, store, observer, may_change=bearer_check("")).openapi()
 
 
+def host_schema() -> dict[str, Any]:
+    """Of a host; the parts are not needed for a description."""
+    return host_app(cast(HostParts, None), JsonObserver("schema", sys.stderr), may_change=bearer_check("")).openapi()
+
+
 def main() -> int:
     """Write or compare; the exit code."""
     failed = 0
-    for name, schema in (("validator", validator_schema()), ("relay", relay_schema())):
+    for name, schema in (("validator", validator_schema()), ("relay", relay_schema()), ("host", host_schema())):
         path = ROOT / "schemas" / f"{name}.json"
         text = json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         if "--check" not in sys.argv[1:]:
