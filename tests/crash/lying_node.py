@@ -62,7 +62,8 @@ class LyingNode:
             answer: bytes = response.read()
         if self.lie is Lie.NONE:
             return answer
-        asked, answers = json.loads(body), json.loads(answer)
+        asked: Any = json.loads(body)
+        answers: Any = json.loads(answer)
         methods = {entry["id"]: entry["method"] for entry in (asked if isinstance(asked, list) else [asked])}
         for entry in answers if isinstance(answers, list) else [answers]:
             self._change(methods.get(entry.get("id"), ""), entry.get("result"))

@@ -68,7 +68,7 @@ async def signed_publication(
 ) -> SignedPublication:
     """A publication of the demonstration account, by default under a new name."""
     offer = Offer(
-        name=name or f"model-{next(devnet.fresh)}",
+        name=name or f"model-{os.urandom(6).hex()}",
         version=1,
         home=devnet.network.lane(home).lane,
         mirrors=tuple(devnet.network.lane(m).lane if isinstance(m, str) else m for m in mirrors),

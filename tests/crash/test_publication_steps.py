@@ -147,7 +147,7 @@ async def _funded_late(devnet: Devnet, record: Path) -> Ended:
 
 
 async def _name_taken(devnet: Devnet, record: Path) -> Ended:
-    first = await signed_publication(devnet, "ethereum", "fabric", name=f"taken-{next(devnet.fresh)}")
+    first = await signed_publication(devnet, "ethereum", "fabric", name=f"taken-{os.urandom(6).hex()}")
     await submit(devnet, first)
     await settle(devnet, first, State.COMMITTED)
     second = await signed_publication(devnet, "ethereum", "fabric", name=first.publication.name, deadline_s=30)
