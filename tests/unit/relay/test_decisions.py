@@ -222,3 +222,20 @@ def test_dropped_events_are_read_again_though_no_block_is_new() -> None:
             assert len(store.followed_about(identifier)) == 1
 
     run(scenario())
+
+
+def test_contradicted_source_is_read_again_at_once() -> None:
+    async def scenario() -> None:
+        with World(wrap=lambda name, port: LiesAtFirst(port) if name == "ethereum" else port) as world:
+            publication, signature, identifier = world.publication("fabric", "ethereum")
+            await world.send("ethereum", encode_call("lockModel", publication, signature))
+            for _ in range(3):
+                world.ledgers["ethereum"].mine()
+            await world.relays[0].turn()
+            assert len(world.observer.named("relay.source-contradicted")) == 1
+            assert world.stores[0].last_followed(world.lane("ethereum")) == 0
+            await world.relays[0].turn()
+            assert len(world.stores[0].followed_about(identifier)) == 1
+            assert world.stores[0].cursor(world.lane("ethereum"), world.lane("fabric")) == 1
+
+    run(scenario())

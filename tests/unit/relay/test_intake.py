@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from caimi.protocol.publication import State
+from caimi.relay.effects import effect_present
 from caimi.relay.intake import UnknownLane
 from caimi.relay.timeline import Timelines
 from caimi.types.errors import (
@@ -235,12 +236,15 @@ def test_request_is_answered_and_its_receipt_reaches_home() -> None:
             request = await intake.request(encode(record), _signed(world, "consumer", record))
             await world.until(lambda: request.id in ledgers["ethereum"].tip.registry.state.requests)
             answer, host_key = _answer(world, request.id, identifier)
-            await intake.answer(
-                encode(answer),
-                _signed(world, "host", answer),
-                encode(host_key),
-                _signed(world, "operator", host_key),
+            signatures = _signed(world, "host", answer), _signed(world, "operator", host_key)
+            call = encode_call("answerInference", answer, signatures[0], host_key, signatures[1])
+            port = world.port("ethereum", "reader")
+            assert not await effect_present(port, call, world.network)
+            await intake.answer(encode(answer), signatures[0], encode(host_key), signatures[1])
+            await world.until(
+                lambda: ledgers["ethereum"].tip.registry.state.requests[request.id].receipt_hash != ZERO32
             )
+            assert await effect_present(port, call, world.network)
             carried = ledgers["fabric"]
             await world.until(lambda: request.id in carried.tip.registry.state.carried_receipts)
             timeline = Timelines(world.relays[0].lanes, world.stores[0]).request(request.id)
