@@ -1,4 +1,4 @@
-"""The devnet of a module."""
+"""The devnet of this folder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from tests.crash.devnet_fixture import Devnet, running_devnet
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def devnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
-    """One real devnet for all tests of a module: Fabric, Ethereum, content store, four validators, relay."""
+    """One for all tests here, which leave it as they found it: both ledgers, content store, four validators, relay."""
     with running_devnet(tmp_path_factory.mktemp("crash")) as running:
         yield running

@@ -1,4 +1,4 @@
-"""One real devnet for a whole test module, and control of its processes: kill, stop, reconfigure, crash at a step.
+"""One real devnet for many tests, and control of its processes: kill, stop, reconfigure, crash at a step.
 
 Everything goes the way that an operator has: the supervisor's own file, the processes' configuration files, signals.
 """
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,7 +149,7 @@ class Devnet:
 
 
 @contextmanager
-def running_devnet(folder: Path) -> Iterator[Devnet]:
+def running_devnet(folder: Path) -> Generator[Devnet]:
     """Bring a devnet up in an empty folder; at the end none of its processes is left."""
     home = folder / "home"
     try:

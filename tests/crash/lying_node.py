@@ -9,7 +9,7 @@ from collections.abc import Callable
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 __all__ = ["Lie", "LyingNode"]
 
@@ -62,23 +62,29 @@ class LyingNode:
             answer: bytes = response.read()
         if self.lie is Lie.NONE:
             return answer
-        asked: Any = json.loads(body)
+        methods = {entry["id"]: entry["method"] for entry in _objects(json.loads(body))}
         answers: Any = json.loads(answer)
-        methods = {entry["id"]: entry["method"] for entry in (asked if isinstance(asked, list) else [asked])}
-        for entry in answers if isinstance(answers, list) else [answers]:
+        for entry in _objects(answers):
             self._change(methods.get(entry.get("id"), ""), entry.get("result"))
         return json.dumps(answers).encode()
 
     def _change(self, method: str, result: Any) -> None:
         if method == "eth_getLogs" and self.lie is Lie.EVENTS:
-            for log in result or []:
+            for log in _objects(result):
                 log["topics"][3] = _other(log["topics"][3])
                 self.told += 1
-        elif method in ("eth_getBlockByNumber", "eth_getLogs") and self.lie is Lie.BLOCKS and result:
-            for entry in result if isinstance(result, list) else [result]:
+        elif method in ("eth_getBlockByNumber", "eth_getLogs") and self.lie is Lie.BLOCKS:
+            for entry in _objects(result):
                 for name in {"hash", "parentHash", "blockHash"} & set(entry):
                     entry[name] = _other(entry[name])
                 self.told += 1
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    # A batch or a list, a single one, or nothing.
+    if not value:
+        return []
+    return cast("list[dict[str, Any]]", value if isinstance(value, list) else [value])
 
 
 def _other(digits: str) -> str:

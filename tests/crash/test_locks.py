@@ -32,7 +32,16 @@ from caimi.types.records import Funding, Item, Kind, Mint
 from caimi.wire.digests import typed_digest
 from caimi.wire.functions import encode_call
 from tests.crash.devnet_fixture import Devnet, until
-from tests.crash.publications import histories, judge, lock_call, other_ethereum, settle, signed_publication, transact
+from tests.crash.publications import (
+    histories,
+    judge,
+    lock_call,
+    other_ethereum,
+    settle,
+    signed_publication,
+    submit,
+    transact,
+)
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]
 
@@ -90,6 +99,11 @@ def test_fifty_publishers_lock_at_once_and_nobody_has_to_try_again(devnet: Devne
         assert all(locked[s.id] == 1 for s in signed)
         assert [i.sequence for i in fabric.items] == list(range(1, len(fabric.items) + 1))
         assert all(fabric.accounts[key.address].balance == 0 for key in keys)
+        for publication in signed:
+            await submit(devnet, publication)
+        for publication in signed:
+            await settle(devnet, publication, State.COMMITTED)
+        await judge(devnet, {publication.id: State.COMMITTED for publication in signed})
 
     devnet.run(scenario())
 

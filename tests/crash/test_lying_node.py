@@ -1,4 +1,4 @@
-"""A node that lies to one validator, then to two: whoever sees a contradiction abstains, and nothing false is signed."""
+"""A node that lies to one validator, then to two: who sees a contradiction abstains, and nothing false is signed."""
 
 from __future__ import annotations
 
@@ -34,18 +34,23 @@ _STALL_S = 15.0
 def nodes(devnet: Devnet) -> Iterator[dict[int, LyingNode]]:
     """A proxy as the second Ethereum endpoint of two validators; honest at first."""
     with LyingNode(devnet.ledgers.ethereum_url) as first, LyingNode(devnet.ledgers.ethereum_url) as second:
-        found = dict(zip(_LIARS, (first, second), strict=True))
+        found: dict[int, LyingNode] = dict(zip(_LIARS, (first, second), strict=True))
         for index, node in found.items():
-            devnet.configure(f"validator-{index}", lambda config, url=node.url: _read_through(config, url))
-            devnet.run(devnet.restart(f"validator-{index}"))
+            _read_through(devnet, index, node.url)
         devnet.run(_until_conditions(devnet, dict.fromkeys("1234", "following")))
         yield found
+        for index in found:
+            _read_through(devnet, index, devnet.ledgers.ethereum_url)
 
 
-def _read_through(config: dict[str, Any], url: str) -> None:
-    for lane in config["lanes"]:
-        if lane["kind"] == "ethereum":
-            lane["endpoints"][1] = url
+def _read_through(devnet: Devnet, index: int, url: str) -> None:
+    def second(config: dict[str, Any]) -> None:
+        for lane in config["lanes"]:
+            if lane["kind"] == "ethereum":
+                lane["endpoints"][1] = url
+
+    devnet.configure(f"validator-{index}", second)
+    devnet.run(devnet.restart(f"validator-{index}"))
 
 
 async def _until_conditions(devnet: Devnet, expected: dict[str, str]) -> None:
