@@ -2,7 +2,8 @@
 
 import-linter refuses a contract that names a room which does not exist, so its contract for the pure rooms can lag
 behind them: this finds the ones that it leaves out. And it holds two rules for rooms that may not be there yet: the
-client library works without our services, and simulators are loaded by the wiring of the devnet and the simulation, and by tests, only.
+client library works without our services, and simulators are loaded by the wiring of the devnet and of the simulation,
+and by tests, only.
 """
 
 from __future__ import annotations

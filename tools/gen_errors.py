@@ -41,7 +41,8 @@ def solidity(table: Table) -> str:
             params = "".join(f"/// @param {a.split()[1]} see the table\n" for a in e["args"])
             out.append(f"/// @notice {e['hint']}\n{params}error {name}({', '.join(e['args'])});\n")
     out.append(
-        "/// @title Refusals\n/// @notice Stable codes of the reasons a registry may record (spec 30 §4).\nlibrary Refusals {"
+        "/// @title Refusals\n/// @notice Stable codes of the reasons a registry may record (spec 30 §4).\n"
+        "library Refusals {"
     )
     out += [
         f"    uint16 internal constant {_upper(n)} = {e['code']};"

@@ -25,7 +25,7 @@ def tags() -> str:
 
 def records() -> str:
     """EIP-712 type of every record, with its type hash."""
-    rows = []
+    rows: list[str] = []
     for cls in SHAPES:
         name = cls.__name__
         own = encode_type(name).split(")")[0] + ")"
@@ -35,7 +35,9 @@ def records() -> str:
 
 def kinds() -> str:
     """Event kinds and their bodies."""
-    rows = [f"| {k.value} | {k.name} | {'`' + ', '.join(BODIES[k]) + '`' if k in BODIES else 'reserved'} |" for k in Kind]
+    rows = [
+        f"| {k.value} | {k.name} | {'`' + ', '.join(BODIES[k]) + '`' if k in BODIES else 'reserved'} |" for k in Kind
+    ]
     return "\n".join(["| kind | name | body |", "|---|---|---|", *rows])
 
 

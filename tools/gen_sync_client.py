@@ -84,20 +84,26 @@ def _method(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 
 def _imports(module: ast.Module, used: str) -> Iterator[str]:
-    # Only what the signatures name; annotations are not evaluated, yet a type checker has to find them.
+    # Only what the signatures name; what client.py imports for types only is imported for types only here too.
     names = {node.id for node in ast.walk(ast.parse("class C:\n" + used)) if isinstance(node, ast.Name)}
+    names |= {"Path", "Self", "TYPE_CHECKING"}
     yield "import asyncio"
-    for node in _import_statements(module):
-        kept = sorted(alias.name for alias in node.names if alias.name in names | {"Path", "Self"})
-        if kept:
-            yield f"from {node.module} import {', '.join(kept)}"
-    yield f"from caimi.sdk.client import {', '.join(sorted({'Client'} | (_defined(module) & names)))}"
-
-
-def _import_statements(module: ast.Module) -> Iterator[ast.ImportFrom]:
     for node in module.body:
-        inner = node.body if isinstance(node, ast.If) else [node]
-        yield from (n for n in inner if isinstance(n, ast.ImportFrom) and n.module != "__future__")
+        if isinstance(node, ast.ImportFrom):
+            yield from _kept(node, names)
+    yield f"from caimi.sdk.client import {', '.join(sorted({'Client'} | (_defined(module) & names)))}"
+    for node in module.body:
+        if isinstance(node, ast.If):
+            yield "if TYPE_CHECKING:"
+            yield from (f"    {line}" for inner in node.body for line in _kept(inner, names))
+
+
+def _kept(node: ast.stmt, names: set[str]) -> Iterator[str]:
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        aliases = [alias for alias in node.names if (alias.asname or alias.name) in names]
+        if aliases:
+            node.names = aliases
+            yield ast.unparse(node)
 
 
 def _defined(module: ast.Module) -> set[str]:

@@ -1,4 +1,4 @@
-"""Write each suite's sha256 into vectors/manifest.json, which every reader compares. `--check` fails on a difference."""
+"""Write each suite's sha256 into vectors/manifest.json, which every reader compares. `--check` fails on a change."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from caimi.crypto import quorum
 from caimi.apps.simulation import Plan, simulate
+from caimi.crypto import quorum
 
 SEEDS = 1_000
 CHUNK = 25

@@ -35,7 +35,7 @@ def test_rejects_certificate(case: dict[str, Any]) -> None:
     classes = (WrongSigner, BadSignature) if expected is WrongSigner else expected
     with pytest.raises(classes) as caught:
         verify(case)
-    culprit = case.get("signer")
+    culprit: Any = case.get("signer")
     if expected is WrongSigner and isinstance(caught.value, WrongSigner):
         assert caught.value.values[0] == SET.validators[culprit]
     elif expected.arguments == ("uint256 signer",):

@@ -11,7 +11,7 @@ from caimi.protocol.calls import run_call
 from caimi.protocol.registry import Registry
 from caimi.protocol.registry_state import RegistryConfig
 from caimi.types.errors import BY_NAME
-from caimi.types.primitives import Address, PublicationId, UnixSeconds
+from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Genesis, Lane
 from caimi.wire.codec import decode, encode_values
 from caimi.wire.digests import leaf_hash
@@ -58,7 +58,7 @@ def test_scenario(ledger: str, number: int) -> None:
     assert [leaf_hash(registry.lane, i) for i in state.events] == [unhex(x) for x in case["leaves"]]
     assert [[a.sequence, a.disposition, a.code] for a in state.applied] == case["applied"]
     for expected in case["publications"]:
-        record = state.publications[PublicationId(unhex(expected["id"]))]
+        record = state.publications[PublicationId(Bytes32(unhex(expected["id"])))]
         actual = (record.role, record.state, str(record.deposit), record.awaited, record.reason)
         assert actual == tuple(expected[k] for k in ("role", "state", "deposit", "awaited", "reason"))
     assert len(state.publications) == len(case["publications"])

@@ -27,13 +27,38 @@ def certificate_suite() -> dict[str, Any]:
     """Accepting and refusing certificates of one checkpoint."""
     point = fx.checkpoint(fx.FABRIC, sample_items(3))
     good = certify(point)
-    sig = good.signatures
     accept = [
         ("a quorum", good),
         ("another quorum", certify(point, (0, 2, 3))),
         ("all four", certify(point, (0, 1, 2, 3))),
     ]
-    refuse: list[tuple[str, Certificate, str, int | None]] = [
+    refuse = _bad_quorums(good)
+    refuse += [
+        (f"only {f} was changed", Certificate(checkpoint=c, signatures=good.signatures), "WrongSigner", 0)
+        for f, c in _changes(point)
+    ]
+    return {
+        "network": hexed(fx.NETWORK),
+        "genesis": hexed(encode(fx.GENESIS)),
+        "epoch": 1,
+        "cases": [{"tcId": i + 1, "comment": c, "certificate": hexed(encode(x))} for i, (c, x) in enumerate(accept)],
+        "refusals": [
+            {
+                "tcId": 1000 + i,
+                "comment": comment,
+                "certificate": hexed(encode(bad)),
+                "error": error,
+                "place": "certificate",
+                **({} if signer is None else {"signer": signer}),
+            }
+            for i, (comment, bad, error, signer) in enumerate(refuse)
+        ],
+    }
+
+
+def _bad_quorums(good: Certificate) -> list[tuple[str, Certificate, str, int | None]]:
+    point, sig = good.checkpoint, good.signatures
+    return [
         ("no signature", _with(good, ()), "TooFewSignatures", None),
         ("one too few", _with(good, sig[:2]), "TooFewSignatures", None),
         ("the same signer three times", _with(good, (sig[0], sig[0], sig[0])), "DuplicateSigner", 0),
@@ -68,27 +93,6 @@ def certificate_suite() -> dict[str, Any]:
         ("the epoch after", certify(dataclasses.replace(point, epoch=Epoch(2))), "WrongEpoch", None),
         ("signed for another network", certify(point, network=seeded("another network")), "WrongSigner", 0),
     ]
-    refuse += [
-        (f"only {f} was changed", Certificate(checkpoint=c, signatures=sig), "WrongSigner", 0)
-        for f, c in _changes(point)
-    ]
-    return {
-        "network": hexed(fx.NETWORK),
-        "genesis": hexed(encode(fx.GENESIS)),
-        "epoch": 1,
-        "cases": [{"tcId": i + 1, "comment": c, "certificate": hexed(encode(x))} for i, (c, x) in enumerate(accept)],
-        "refusals": [
-            {
-                "tcId": 1000 + i,
-                "comment": comment,
-                "certificate": hexed(encode(bad)),
-                "error": error,
-                "place": "certificate",
-                **({} if signer is None else {"signer": signer}),
-            }
-            for i, (comment, bad, error, signer) in enumerate(refuse)
-        ],
-    }
 
 
 def _with(certificate: Certificate, signatures: tuple[Signature, ...]) -> Certificate:

@@ -34,57 +34,79 @@ def _recommitted(dealer: ReferenceDealer, reveal: bytes) -> bytes:
 
 def dkg_suite() -> Case:
     """Whole runs, and messages that are refused at a point of a run."""
-    accused = run(DEALERS, WRONG)
-    first, cheat = DEALERS[0], DEALERS[1]
-    commits, reveals, complaints = ([body for _, body in RUN.messages[i : i + 4]] for i in (0, 4, 8))
+    return suite(
+        "Key generations of spec 40 §7. Refusals: feed the first `after` messages of case `case` to `listener` (1 "
+        "unless named; validator 2's first message is `commit` where given), then the body of `sender` is refused.",
+        [_case("all honest", RUN), _case("dealer 2 sends wrong shares and makes them good", run(DEALERS, WRONG))],
+        [*_early_refusals(), *_late_refusals()],
+        session=hexed(SESSION.encoded),
+        seeds=[hexed(d.seed) for d in DEALERS],
+    )
+
+
+def _refusal(comment: str, error: str, body: bytes, *, after: int, sender: int = 2, **more: Any) -> Case:
+    return {
+        "comment": comment,
+        "case": 1,
+        "after": after,
+        "sender": sender,
+        "body": hexed(body),
+        "error": error,
+        "culprit": sender,
+        **more,
+    }
+
+
+def _early_refusals() -> list[Case]:
+    # Of commits and reveals.
+    cheat = DEALERS[1]
+    commits, reveals = ([body for _, body in RUN.messages[i : i + 4]] for i in (0, 4))
     rogue = reveals[1][:36] + encode(G) + reveals[1][69:]
     other = ReferenceDealer(SESSION, 2, b"\x99" * 32)
 
-    def refusal(comment: str, error: str, body: bytes, *, after: int, sender: int = 2, **more: Any) -> Case:
-        return {
-            "comment": comment,
-            "case": 1,
-            "after": after,
-            "sender": sender,
-            "body": hexed(body),
-            "error": error,
-            "culprit": sender,
-            **more,
-        }
-
     replayed = commits[1][:2] + b"\x55" * 32 + commits[1][34:]
-    refusals = [
-        refusal("another session", "WrongSession", replayed, after=0),
-        refusal("another sender", "WrongSender", commits[2], after=0),
-        refusal("sender outside the set", "WrongSender", commits[1], after=0, sender=5),
-        refusal("phase 6", "MalformedMessage", commits[1][:1] + b"\x06" + commits[1][2:], after=0),
-        refusal("a byte short", "MalformedMessage", commits[1][:-1], after=0),
-        refusal("a byte long", "MalformedMessage", commits[1] + b"\x00", after=0),
-        refusal("sealing key is no point", "MalformedMessage", commits[1][:67] + bytes(33) + commits[1][100:], after=0),
-        refusal("reveal before all commits", "OutOfPhase", reveals[1], after=2),
-        refusal("no possession of the sealing key", "BadPossession", flipped(commits[1], 163), after=0),
-        refusal("another commit of one index", "DuplicateMessage", other.commit(), after=2),
-        refusal("another degree", "WrongDegree", reveals[1][:35] + b"\x02" + reveals[1][36:], after=4),
-        refusal("other commitments", "WrongOpening", rogue, after=4),
-        refusal("another possession", "WrongOpening", flipped(reveals[1], 198), after=4),
-        refusal("no possession of the ephemeral key", "BadPossession", flipped(reveals[1], 295), after=4),
-        refusal(
+    return [
+        _refusal("another session", "WrongSession", replayed, after=0),
+        _refusal("another sender", "WrongSender", commits[2], after=0),
+        _refusal("sender outside the set", "WrongSender", commits[1], after=0, sender=5),
+        _refusal("phase 6", "MalformedMessage", commits[1][:1] + b"\x06" + commits[1][2:], after=0),
+        _refusal("a byte short", "MalformedMessage", commits[1][:-1], after=0),
+        _refusal("a byte long", "MalformedMessage", commits[1] + b"\x00", after=0),
+        _refusal(
+            "sealing key is no point", "MalformedMessage", commits[1][:67] + bytes(33) + commits[1][100:], after=0
+        ),
+        _refusal("reveal before all commits", "OutOfPhase", reveals[1], after=2),
+        _refusal("no possession of the sealing key", "BadPossession", flipped(commits[1], 163), after=0),
+        _refusal("another commit of one index", "DuplicateMessage", other.commit(), after=2),
+        _refusal("another degree", "WrongDegree", reveals[1][:35] + b"\x02" + reveals[1][36:], after=4),
+        _refusal("other commitments", "WrongOpening", rogue, after=4),
+        _refusal("another possession", "WrongOpening", flipped(reveals[1], 198), after=4),
+        _refusal("no possession of the ephemeral key", "BadPossession", flipped(reveals[1], 295), after=4),
+        _refusal(
             "ephemeral key of another dealer",
             "BadPossession",
             reveals[1][:199] + reveals[2][199:296] + reveals[1][296:],
             after=4,
         ),
-        refusal("rogue constant term", "BadPossession", rogue, after=4, commit=hexed(_recommitted(cheat, rogue))),
-        refusal("a sealed share less", "MalformedMessage", reveals[1][:-48], after=4),
-        refusal("complaint about a right share", "FalseComplaint", cheat.complaints([DEALERS[2]]), after=8),
-        refusal("complaint without proof", "BadComplaint", flipped(cheat.complaints([DEALERS[2]]), 133), after=8),
-        refusal("complaint about oneself", "MalformedMessage", cheat.complaints([cheat]), after=8),
-        refusal("a complaint left over", "MalformedMessage", complaints[1] + b"\x00", after=8),
-        refusal("close on another transcript", "WrongTranscript", cheat.close(bytes(32), RUN.group_key), after=12),
-        refusal("close on another key", "WrongTranscript", cheat.close(RUN.transcript, G), after=12),
-        refusal("justification with a wrong share", "WrongShare", _wrong_answer(cheat), after=12, case=2),
-        refusal("justification of one of two", "UnaskedJustification", cheat.justifications([1]), after=12, case=2),
-        refusal(
+        _refusal("rogue constant term", "BadPossession", rogue, after=4, commit=hexed(_recommitted(cheat, rogue))),
+        _refusal("a sealed share less", "MalformedMessage", reveals[1][:-48], after=4),
+    ]
+
+
+def _late_refusals() -> list[Case]:
+    # Of complaints, justifications and closes.
+    cheat, other = DEALERS[1], ReferenceDealer(SESSION, 2, b"\x99" * 32)
+    complaints = [body for _, body in RUN.messages[8:12]]
+    return [
+        _refusal("complaint about a right share", "FalseComplaint", cheat.complaints([DEALERS[2]]), after=8),
+        _refusal("complaint without proof", "BadComplaint", flipped(cheat.complaints([DEALERS[2]]), 133), after=8),
+        _refusal("complaint about oneself", "MalformedMessage", cheat.complaints([cheat]), after=8),
+        _refusal("a complaint left over", "MalformedMessage", complaints[1] + b"\x00", after=8),
+        _refusal("close on another transcript", "WrongTranscript", cheat.close(bytes(32), RUN.group_key), after=12),
+        _refusal("close on another key", "WrongTranscript", cheat.close(RUN.transcript, G), after=12),
+        _refusal("justification with a wrong share", "WrongShare", _wrong_answer(cheat), after=12, case=2),
+        _refusal("justification of one of two", "UnaskedJustification", cheat.justifications([1]), after=12, case=2),
+        _refusal(
             "justification that nobody asked for",
             "UnaskedJustification",
             DEALERS[2].justifications([1]),
@@ -92,16 +114,8 @@ def dkg_suite() -> Case:
             case=2,
             sender=3,
         ),
-        refusal("own message that it did not make", "ForeignOwnMessage", other.commit(), after=0, listener=2),
+        _refusal("own message that it did not make", "ForeignOwnMessage", other.commit(), after=0, listener=2),
     ]
-    return suite(
-        "Key generations of spec 40 §7. Refusals: feed the first `after` messages of case `case` to `listener` (1 "
-        "unless named; validator 2's first message is `commit` where given), then the body of `sender` is refused.",
-        [_case("all honest", RUN), _case("dealer 2 sends wrong shares and makes them good", accused)],
-        refusals,
-        session=hexed(SESSION.encoded),
-        seeds=[hexed(d.seed) for d in (first, *DEALERS[1:])],
-    )
 
 
 def _wrong_answer(cheat: ReferenceDealer) -> bytes:

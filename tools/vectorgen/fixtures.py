@@ -54,7 +54,8 @@ class Key:
 
     def sign(self, digest: bytes) -> bytes:
         """65 bytes r || s || v."""
-        raw = PrivateKey(self.secret).sign_recoverable(digest, hasher=None)
+        key: Any = PrivateKey(self.secret)
+        raw: bytes = key.sign_recoverable(digest, hasher=None)
         return raw[:64] + bytes([27 + raw[64]])
 
     def sign_as(self, signer: int, digest: bytes) -> Signature:

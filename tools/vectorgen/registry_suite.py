@@ -257,11 +257,11 @@ def _permanent_home(s: Script) -> None:
 
 
 def _permanent_mirror(s: Script) -> None:
-    for p in _permanent(s.mirror, s.own, s.other):
-        if s.own in p.mirrors:
-            i = s.lock(p)
-            s.lock(p)
-    s.carry(s.outcome(i, 3, 2))
+    refused = [p for p in _permanent(s.mirror, s.own, s.other) if s.own in p.mirrors]
+    for p in refused:
+        s.lock(p)
+        s.lock(p)
+    s.carry(s.outcome(publication_id(fx.NETWORK, refused[-1]), 3, 2))
 
 
 def _mirror_commit(s: Script) -> None:

@@ -138,7 +138,7 @@ def _malformed(records: list[tuple[Record, Key]], start: int) -> list[dict[str, 
         narrow = [(i, k) for i, (_, k) in enumerate(SHAPES[type(record)]) if k in ("address", "uint8", "uint64")]
         if narrow and name not in ("Publication",):
             # The word before the first narrow field's low bytes is dirty.
-            offset = _static_offset(type(record), narrow[0][0])
+            offset = _static_offset(record.__class__, narrow[0][0])
             bad["dirty high bits"] = good[:offset] + b"\x01" + good[offset + 1 :]
         for comment, data in bad.items():
             out.append(
@@ -167,6 +167,42 @@ def _pub() -> Publication:
     return fx.publication(fx.FABRIC, (fx.ETHEREUM, fx.ELSEWHERE))
 
 
+def _inference(at: Lane) -> list[tuple[Record, Key]]:
+    return [
+        (
+            InferenceRequest(
+                at=at,
+                publication=seeded("id"),
+                consumer=fx.CONSUMER.address,
+                input=Cid(codec=0x55, digest=seeded("input")),
+                input_commitment=seeded("in"),
+                client_key=seeded("client"),
+                nonce=seeded("r"),
+                deadline=_WHEN,
+            ),
+            fx.CONSUMER,
+        ),
+        (
+            HostKey(sealing_key=seeded("sealing"), signing_key=fx.HOST.address, epoch=Epoch(1), until=_WHEN),
+            fx.OPERATOR,
+        ),
+        (
+            Answer(
+                at=at,
+                request=seeded("request"),
+                publication=seeded("id"),
+                lease=seeded("lease"),
+                output=Cid(codec=0x55, digest=seeded("output")),
+                input_commitment=seeded("in"),
+                output_commitment=seeded("out"),
+                receipt_hash=seeded("receipt"),
+                answered_at=_WHEN,
+            ),
+            fx.HOST,
+        ),
+    ]
+
+
 def wire_suite() -> dict[str, Any]:
     """Records that every ledger reads."""
     events = sample_items(3)
@@ -191,37 +227,7 @@ def wire_suite() -> dict[str, Any]:
                 ),
                 fx.PUBLISHER,
             ),
-            (
-                InferenceRequest(
-                    at=at,
-                    publication=seeded("id"),
-                    consumer=fx.CONSUMER.address,
-                    input=Cid(codec=0x55, digest=seeded("input")),
-                    input_commitment=seeded("in"),
-                    client_key=seeded("client"),
-                    nonce=seeded("r"),
-                    deadline=_WHEN,
-                ),
-                fx.CONSUMER,
-            ),
-            (
-                HostKey(sealing_key=seeded("sealing"), signing_key=fx.HOST.address, epoch=Epoch(1), until=_WHEN),
-                fx.OPERATOR,
-            ),
-            (
-                Answer(
-                    at=at,
-                    request=seeded("request"),
-                    publication=seeded("id"),
-                    lease=seeded("lease"),
-                    output=Cid(codec=0x55, digest=seeded("output")),
-                    input_commitment=seeded("in"),
-                    output_commitment=seeded("out"),
-                    receipt_hash=seeded("receipt"),
-                    answered_at=_WHEN,
-                ),
-                fx.HOST,
-            ),
+            *_inference(at),
             (fx.checkpoint(fx.FABRIC, events), fx.VALIDATORS[0]),
         ]
     )
@@ -230,11 +236,11 @@ def wire_suite() -> dict[str, Any]:
 def board_suite() -> dict[str, Any]:
     """Records that only Fabric's registry reads."""
     at = fx.FABRIC
-    money = {"at": at, "account": fx.PUBLISHER.address, "amount": 9, "nonce": seeded("m"), "deadline": _WHEN}
+    account, nonce = fx.PUBLISHER.address, seeded("m")
     return _suite(
         [
-            (Funding(**money), fx.PUBLISHER),
-            (Mint(**money), fx.DEPLOYER),
+            (Funding(at=at, account=account, amount=9, nonce=nonce, deadline=_WHEN), fx.PUBLISHER),
+            (Mint(at=at, account=account, amount=9, nonce=nonce, deadline=_WHEN), fx.DEPLOYER),
             (
                 LeaseRequest(
                     at=at,
@@ -293,6 +299,22 @@ def sample_items(count: int) -> tuple[Item, ...]:
     )
 
 
+def _wrong_proofs(width: int, indices: list[int], proof: list[str]) -> list[tuple[str, dict[str, Any], str]]:
+    # What is changed of a right case, and the refusal.
+    first, *others = indices
+    wrong: list[tuple[str, dict[str, Any], str]] = [
+        ("one node too many", {"proof": [*proof, hexed(seeded("more"))]}, "ProofTooLong")
+    ]
+    if proof:
+        wrong.append(("one node too few", {"proof": proof[:-1]}, "ProofTooShort"))
+        wrong.append(("one node changed", {"proof": [hexed(seeded("x")), *proof[1:]]}, "WrongRoot"))
+    wrong.append(("an index beyond the run", {"indices": [*indices[:-1], width]}, "ItemOutOfRun"))
+    if others:
+        wrong.append(("indices out of order", {"indices": [others[0], first, *others[1:]]}, "ItemOutOfRun"))
+        wrong.append(("an index twice", {"indices": [first, first, *others[1:]]}, "ItemOutOfRun"))
+    return wrong
+
+
 def events_suite() -> dict[str, Any]:
     """Leaves, roots and multiproofs."""
     items = sample_items(13)
@@ -312,24 +334,12 @@ def events_suite() -> dict[str, Any]:
         (13, [*range(13)]),
     ]:
         proof = merkle_multiproof(leaves[:width], indices)
-        base = {"width": width, "indices": indices, "proof": [hexed(p) for p in proof]}
+        base: dict[str, Any] = {"width": width, "indices": indices, "proof": [hexed(p) for p in proof]}
         root = hexed(merkle_root(leaves[:width]))
         proofs.append({"tcId": 100 + len(proofs), "comment": f"{indices} of {width}", **base, "root": root})
-        wrong = [
-            ("one node too many", {**base, "proof": [*base["proof"], hexed(seeded("more"))]}, "ProofTooLong"),
-        ]
-        if proof:
-            wrong.append(("one node too few", {**base, "proof": base["proof"][:-1]}, "ProofTooShort"))
-            wrong.append(("one node changed", {**base, "proof": [hexed(seeded("x")), *base["proof"][1:]]}, "WrongRoot"))
-        wrong.append(("an index beyond the run", {**base, "indices": [*indices[:-1], width]}, "ItemOutOfRun"))
-        if len(indices) > 1:
-            wrong.append(
-                ("indices out of order", {**base, "indices": [indices[1], indices[0], *indices[2:]]}, "ItemOutOfRun")
-            )
-            wrong.append(
-                ("an index twice", {**base, "indices": [indices[0], indices[0], *indices[2:]]}, "ItemOutOfRun")
-            )
-        for comment, case, error in wrong:
+        wrong = _wrong_proofs(width, indices, list(base["proof"]))
+        for comment, change, error in wrong:
+            case = {**base, **change}
             refusals.append(
                 {"tcId": 1000 + len(refusals), "comment": comment, **case, "root": root, "error": error, "place": "run"}
             )

@@ -30,6 +30,50 @@ _CONTRACT = Address(bytes(19) + b"\x07")
 _VALIDATORS = tuple(Address(bytes([i]) * 20) for i in range(1, 5))
 
 
+def _fabric(home: Path) -> FabricLane:
+    peer = FabricPeer(
+        name="peer1",
+        endpoint="127.0.0.1:7051",
+        tls_ca=home / "fabric" / "ca.crt",
+        msp_id="Org1MSP",
+        certificate=home / "fabric" / "cert.pem",
+        key=home / "fabric" / "key.pem",
+    )
+    caip2 = "fabric:" + "ab" * 16
+    return FabricLane(
+        name="fabric",
+        caip2=caip2,
+        lane=Lane(chain=chain_hash(caip2), registry=fabric_registry("caimi", "caimi")),
+        generation=Generation(1),
+        clock_window_s=30,
+        min_deposit=(1 << 100) + 1,
+        channel="caimi",
+        chaincode="caimi",
+        genesis_hash=Bytes32(b"\x01" * 32),
+        token_issuer=Address(b"\x08" * 20),
+        peers=(peer,),
+    )
+
+
+def _ethereum() -> EthereumLane:
+    caip2 = "eip155:31337"
+    return EthereumLane(
+        name="ethereum",
+        caip2=caip2,
+        lane=Lane(chain=chain_hash(caip2), registry=ethereum_registry(_CONTRACT)),
+        generation=Generation(1),
+        clock_window_s=5,
+        min_deposit=1000,
+        chain_id=31337,
+        contract=_CONTRACT,
+        token=Address(b"\x06" * 20),
+        first_block=0,
+        finality_depth=2,
+        block_time_s=1,
+        endpoints=("http://127.0.0.1:8545",),
+    )
+
+
 def _network(home: Path) -> Network:
     genesis = Genesis(
         root_genesis=Bytes32(b"\x01" * 32),
@@ -40,15 +84,6 @@ def _network(home: Path) -> Network:
         attestation=Attestation.NONE,
         nonce=Bytes32(b"\x02" * 32),
     )
-    peer = FabricPeer(
-        name="peer1",
-        endpoint="127.0.0.1:7051",
-        tls_ca=home / "fabric" / "ca.crt",
-        msp_id="Org1MSP",
-        certificate=home / "fabric" / "cert.pem",
-        key=home / "fabric" / "key.pem",
-    )
-    fabric, ethereum = "fabric:" + "ab" * 16, "eip155:31337"
     return Network(
         home=home,
         id=network_id(genesis),
@@ -58,34 +93,8 @@ def _network(home: Path) -> Network:
         q=3,
         group_key=b"\x02" * 33,
         lanes={
-            "fabric": FabricLane(
-                name="fabric",
-                caip2=fabric,
-                lane=Lane(chain=chain_hash(fabric), registry=fabric_registry("caimi", "caimi")),
-                generation=Generation(1),
-                clock_window_s=30,
-                min_deposit=(1 << 100) + 1,
-                channel="caimi",
-                chaincode="caimi",
-                genesis_hash=Bytes32(b"\x01" * 32),
-                token_issuer=Address(b"\x08" * 20),
-                peers=(peer,),
-            ),
-            "ethereum": EthereumLane(
-                name="ethereum",
-                caip2=ethereum,
-                lane=Lane(chain=chain_hash(ethereum), registry=ethereum_registry(_CONTRACT)),
-                generation=Generation(1),
-                clock_window_s=5,
-                min_deposit=1000,
-                chain_id=31337,
-                contract=_CONTRACT,
-                token=Address(b"\x06" * 20),
-                first_block=0,
-                finality_depth=2,
-                block_time_s=1,
-                endpoints=("http://127.0.0.1:8545",),
-            ),
+            "fabric": _fabric(home),
+            "ethereum": _ethereum(),
         },
         validators=tuple(
             ValidatorSite(index=i, address=a, url=f"http://127.0.0.1:{8000 + i}")

@@ -28,7 +28,8 @@ def _step(**changed: Any) -> dict[str, Any]:
         "height": 7,
         "transaction": "ab" * 32,
     }
-    return base | {"sequence": None, "signers": [], "detail": ""} | changed
+    nobody: list[int] = []
+    return base | {"sequence": None, "signers": nobody, "detail": ""} | changed
 
 
 def _body(states: dict[str, str], outcome: str | None, *steps: dict[str, Any]) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def write_first_state(plan: AnvilPlan, *, balances: Mapping[Address, int], time:
     Raises:
         FileExistsError: There is one already: another would be another chain.
     """
-    empty = {"nonce": 0, "code": "0x", "storage": {}}
-    state = {
+    empty: dict[str, object] = {"nonce": 0, "code": "0x", "storage": {}}
+    state: dict[str, object] = {
         "block": {
             "number": 0,
             "beneficiary": "0x" + bytes(20).hex(),
