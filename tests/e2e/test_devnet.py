@@ -52,7 +52,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _wait(condition: Any, *, within_s: float = 120.0) -> None:
+def _wait(condition: Any, *, within_s: float = 300.0) -> None:
     until = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < until
@@ -93,7 +93,7 @@ def test_the_devnet_comes_up_and_is_well(home: Path) -> None:
     assert status["attestation"] == "UNATTESTED"
     assert any("one Ethereum node" in note for note in status["notes"])
     names = {process["name"] for process in status["processes"]}
-    assert {"ethereum", "content", "relay", *(f"validator-{i}" for i in range(1, 5))} <= names
+    assert {"ethereum", "content", "relay", "host", *(f"validator-{i}" for i in range(1, 5))} <= names
     assert len([name for name in names if name.startswith("fabric-")]) == 8
     assert all(process["pid"] for process in status["processes"])
     for lane in status["lanes"].values():

@@ -8,5 +8,9 @@ __all__ = ["main"]
 def main() -> None:
     """Entry point of the `caimi` program."""
     from caimi.cli.app import app
+    from caimi.cli.output import Terminal
 
-    app()
+    try:
+        app()
+    except Exception as error:  # not even a defect shows a traceback without saying what it is
+        Terminal(as_json=False).end_by_defect(error)

@@ -23,8 +23,8 @@ def up(
 ) -> None:
     """Start a network on this machine, or start it again.
 
-    Real Hyperledger Fabric (4 orderers, 4 peers), an Ethereum development node, a content store, 4 validators and a
-    relay, each its own process, listening on the loopback only. All state is in one folder and is kept.
+    Real Hyperledger Fabric (4 orderers, 4 peers), an Ethereum development node, a content store, 4 validators, a relay
+    and a host, each its own process, listening on the loopback only. All state is in one folder and is kept.
     """
     from caimi.apps.devnet.background import run_foreground, start_background
     from caimi.apps.devnet.running import is_running
@@ -134,7 +134,8 @@ def _shown(found: DevnetStatus) -> list[str]:
         f"state       {network.home}",
         f"validators  {n} of epoch {network.epoch}: f {genesis.f}, {network.q} certify, {genesis.t} decrypt",
         "group key   " + ("none yet" if network.group_key is None else f"0x{network.group_key.hex()}"),
-        "hosts       UNATTESTED: whoever runs a host can read the models that it serves",
+        f"host        {found.host['attestation']}: whoever runs it can read the models that it serves"
+        + (f"; {found.host['models']} loaded" if "models" in found.host else ""),
         "note        one Ethereum node: both endpoints of every validator lead to it",
         "",
         "lane        height   final  events  calls waiting  validators",

@@ -76,6 +76,7 @@ async def _publish(
 ) -> None:
     from caimi.sdk.accounts import password_of
     from caimi.sdk.drafts import DraftFolder
+    from caimi.sdk.errors import RefusedByRegistry
 
     def tell(step: PublishStep) -> None:
         if step.total:
@@ -93,11 +94,14 @@ async def _publish(
         terminal.result(result | {"settled": False}, identifier)
         terminal.hint(f"Next: `caimi trace {identifier} --follow`")
         return
-    trace = await client.wait_settled(
-        published.id,
-        timeout_s=terms["deadline_s"] + _PATIENCE_S,
-        progress=lambda found: terminal.say(_summary(found)),
-    )
+    patience = terms["deadline_s"] + _PATIENCE_S
+    try:
+        trace = await client.wait_settled(
+            published.id, timeout_s=patience, progress=lambda found: terminal.say(_summary(found))
+        )
+    except RefusedByRegistry:
+        drafts.drop(published.draft)
+        raise
     drafts.drop(published.draft)
     committed = trace.outcome == "COMMITTED"
     terminal.result(result | {"ok": committed, "settled": True, "trace": trace.to_json()}, identifier)

@@ -99,6 +99,13 @@ class Terminal:
         typer.echo(f"caimi: blame: {error.blame.value}; repeat: {error.retry.value} (exit {code})", err=True)
         raise typer.Exit(code) from None
 
+    def end_by_defect(self, error: BaseException) -> NoReturn:
+        """As `fail`, outside of a command."""
+        try:
+            self._fail_by_defect(error)
+        except typer.Exit:
+            sys.exit(DEFECT)
+
     def _fail_by_defect(self, error: BaseException) -> NoReturn:
         import traceback
 

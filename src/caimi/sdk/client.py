@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from caimi.bundle.cid import DAG_PB, cid_of
 from caimi.bundle.manifest import encode_manifest
@@ -31,19 +31,28 @@ from caimi.sdk.publishing import (
     post,
     upload,
 )
-from caimi.sdk.tracing import Model, Trace, list_models, read_states, read_trace
-from caimi.types.errors import LowBalance
+from caimi.sdk.tracing import Model, Trace, find_model, list_models, read_states, read_trace
+from caimi.types.errors import CaimiError, LowBalance
 from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Lane
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from caimi.sdk.bundles import LocalBundle
+    from caimi.sdk.inference import Inference
+    from caimi.sdk.receipts import ReceiptFile
+    from caimi.sdk.verification import RegistryAnswer
 
 __all__ = ["Client", "Published", "PublishStep"]
 
 _POLL_S: Final = 0.3
 _TOKEN_NAME: Final = "token"
 _ANY_CID: Final = cid_of(DAG_PB, b"any")
+_AFTER_DEADLINE_S: Final = 60
+_MOST_MODELS: Final = 1000
+ANSWER_S: Final = 600
+"""How long a request waits for its answer, unless said otherwise."""
 DEADLINE_S: Final = 600
 """How long a publication may take before home aborts it, unless said otherwise."""
 
@@ -249,6 +258,64 @@ class Client:
             ServiceUnavailable, ServiceAnswer, ChainError: Of the relay or a ledger.
         """
         return await list_models(self._connections, limit=limit)
+
+    async def infer(
+        self,
+        publication: PublicationId,
+        inputs: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        lane: str,
+        account: SigningKey,
+        deadline_s: int = ANSWER_S,
+        progress: Callable[[str], None] | None = None,
+    ) -> Inference:
+        """Ask a published model for one answer by the registry of a lane, and verify its receipt.
+
+        Arguments:
+            inputs: Arrays by the names of the model's inputs.
+            lane: Where the request is recorded and the answer accepted; the publication is COMMITTED there.
+            deadline_s: Seconds from now, by the lane's clock, after which the registry takes no answer.
+            progress: Told what it waits for.
+        Raises:
+            NoHost, UnknownOperator, HostKeyExpired: Nobody answers on this network, or nobody vouches for who does.
+            RefusedByRegistry, NotAnswered: It will not be answered.
+            UnprovenAnswer: The receipt does not hold; the outputs are not given out.
+            TakesTooLong, ServiceUnavailable, ChainError: Ask again.
+        """
+        from caimi.sdk import inference
+
+        now = await self._connections.clock(lane)
+        pending = await inference.request(
+            self._connections,
+            publication,
+            inputs,
+            lane=lane,
+            account=account,
+            deadline=UnixSeconds(now + deadline_s),
+        )
+        timeout = float(deadline_s) + _AFTER_DEADLINE_S
+        await inference.wait_answered(self._connections, pending, timeout_s=timeout, progress=progress)
+        return await inference.finish(self._connections, pending, lane=lane)
+
+    async def ask_registry(self, file: ReceiptFile) -> RegistryAnswer:
+        """What the registry that took a receipt's request holds; why, if it cannot be asked."""
+        from caimi.sdk.verification import RegistryAnswer
+
+        name = self.network.lane_name(file.request.at)
+        try:
+            found = await self._connections.reader(name).receipt_of(file.receipt.request)
+        except CaimiError as error:
+            return RegistryAnswer(receipt_hash=None, failure=error)
+        return RegistryAnswer(receipt_hash=found)
+
+    async def find_model(self, text: str) -> Model:
+        """A publication by its id, by `name@version`, or by its name: then the highest committed version.
+
+        Raises:
+            UnknownName: The relay knows no such publication, or several publishers use that name.
+            ServiceUnavailable, ChainError: Of the relay or a ledger.
+        """
+        return find_model(await self.models(limit=_MOST_MODELS), text)
 
     async def balance(self, lane: str, account: Address) -> int:
         """An account's balance at the registry of a lane, in units of its token.

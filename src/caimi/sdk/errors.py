@@ -15,6 +15,10 @@
     - RefusedByRegistry: a registry says no for good to what the relay handed it
     - TakesTooLong: a wait ended before what was waited for
     - NotAnswered: an inference that will not be answered
+    - NoHost: the network has no host
+    - NoReceipt: there is no receipt file
+    - BadTensors: a file holds no tensors
+    - UnprovenAnswer: an answer whose receipt does not hold
 """
 
 from __future__ import annotations
@@ -23,10 +27,13 @@ from caimi.types.failure import Blame, CaimiError, Certainty, Retry
 
 __all__ = [
     "BadBundle",
+    "BadTensors",
     "KeyFileError",
     "MalformedFile",
     "NoGroupKey",
+    "NoHost",
     "NoNetwork",
+    "NoReceipt",
     "NotAnswered",
     "OtherFormat",
     "RefusedByRegistry",
@@ -36,6 +43,7 @@ __all__ = [
     "ServiceUnavailable",
     "TakesTooLong",
     "UnknownName",
+    "UnprovenAnswer",
 ]
 
 
@@ -142,3 +150,31 @@ class NotAnswered(SdkError):
     certainty = Certainty.SUSPECTED
     retry = Retry.AFTER
     hint = "see the host in `caimi status`, then ask again"
+
+
+class NoHost(SdkError):
+    """The network has no host: nobody answers requests."""
+
+    blame = Blame.OPERATOR
+    retry = Retry.AFTER
+    hint = "see `caimi status`; a devnet of this version starts a host with `caimi up`"
+
+
+class NoReceipt(SdkError):
+    """There is no receipt file there."""
+
+    retry = Retry.AFTER
+    hint = "name the file that `caimi infer` wrote"
+
+
+class BadTensors(SdkError):
+    """A file holds no tensors that could be sent."""
+
+    hint = "give a .safetensors, .npz or .npy file; a single array is for a model with one input"
+
+
+class UnprovenAnswer(SdkError):
+    """An answer came whose receipt does not hold. Its outputs are not given out."""
+
+    blame = Blame.HOST
+    hint = "do not use this host; the request and its answer are on the registry as evidence"

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import Head, PublicationView
-from caimi.sdk.bundles import LocalBundle
-from caimi.sdk.client import DEADLINE_S, Client, Published
+from caimi.sdk.client import ANSWER_S, DEADLINE_S, Client, Published
 from caimi.sdk.drafts import DraftFolder
 from caimi.sdk.network import Network
 from caimi.sdk.publishing import PublishStep
 from caimi.sdk.tracing import Model, Trace
 from caimi.types.primitives import Address, Bytes32, PublicationId
 from caimi.types.records import Lane
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from caimi.sdk.bundles import LocalBundle
+    from caimi.sdk.inference import Inference
+    from caimi.sdk.receipts import ReceiptFile
+    from caimi.sdk.verification import RegistryAnswer
 
 __all__ = ["SyncClient"]
 
@@ -187,6 +194,48 @@ class SyncClient:
             ServiceUnavailable, ServiceAnswer, ChainError: Of the relay or a ledger.
         """
         return self._runner.run(self._client.models(limit=limit))
+
+    def infer(
+        self,
+        publication: PublicationId,
+        inputs: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        lane: str,
+        account: SigningKey,
+        deadline_s: int = ANSWER_S,
+        progress: Callable[[str], None] | None = None,
+    ) -> Inference:
+        """Ask a published model for one answer by the registry of a lane, and verify its receipt.
+
+        Arguments:
+            inputs: Arrays by the names of the model's inputs.
+            lane: Where the request is recorded and the answer accepted; the publication is COMMITTED there.
+            deadline_s: Seconds from now, by the lane's clock, after which the registry takes no answer.
+            progress: Told what it waits for.
+        Raises:
+            NoHost, UnknownOperator, HostKeyExpired: Nobody answers on this network, or nobody vouches for who does.
+            RefusedByRegistry, NotAnswered: It will not be answered.
+            UnprovenAnswer: The receipt does not hold; the outputs are not given out.
+            TakesTooLong, ServiceUnavailable, ChainError: Ask again.
+        """
+        return self._runner.run(
+            self._client.infer(
+                publication, inputs, lane=lane, account=account, deadline_s=deadline_s, progress=progress
+            )
+        )
+
+    def ask_registry(self, file: ReceiptFile) -> RegistryAnswer:
+        """What the registry that took a receipt's request holds; why, if it cannot be asked."""
+        return self._runner.run(self._client.ask_registry(file))
+
+    def find_model(self, text: str) -> Model:
+        """A publication by its id, by `name@version`, or by its name: then the highest committed version.
+
+        Raises:
+            UnknownName: The relay knows no such publication, or several publishers use that name.
+            ServiceUnavailable, ChainError: Of the relay or a ledger.
+        """
+        return self._runner.run(self._client.find_model(text))
 
     def balance(self, lane: str, account: Address) -> int:
         """An account's balance at the registry of a lane, in units of its token.

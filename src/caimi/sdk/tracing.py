@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,17 @@ from caimi.sdk.errors import UnknownName
 from caimi.sdk.json_fields import Fields, hex_text
 from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
 
-__all__ = ["UNKNOWN", "Model", "Trace", "TraceStep", "list_models", "parse_id", "read_states", "read_trace"]
+__all__ = [
+    "UNKNOWN",
+    "Model",
+    "Trace",
+    "TraceStep",
+    "find_model",
+    "list_models",
+    "parse_id",
+    "read_states",
+    "read_trace",
+]
 
 UNKNOWN: Final = "UNKNOWN"
 """State on a lane that nobody of this network serves."""
@@ -184,6 +194,29 @@ async def list_models(connections: Connections, *, limit: int) -> tuple[Model, .
     rows = await connections.relay.get_list("/v1/publications", limit=str(limit))
     models = await asyncio.gather(*(_model(connections, row) for row in rows))
     return tuple(model for model in models if model is not None)
+
+
+def find_model(models: Sequence[Model], text: str) -> Model:
+    """The one that a text names: an id, `name@version`, or a name, of which the highest committed version counts.
+
+    Raises:
+        UnknownName: None, or those of several publishers.
+    """
+    name, separator, version = text.partition("@")
+    named = [
+        model
+        for model in models
+        if hex_text(model.id) == text.lower()
+        or (
+            model.name == name
+            and (str(model.version) == version if separator else model.states[model.home] == State.COMMITTED.name)
+        )
+    ]
+    if len({model.publisher for model in named}) > 1:
+        raise UnknownName(f"{text!r} is a name of {len(named)} publications of several publishers: name it by its id")
+    if not named:
+        raise UnknownName(f"there is no publication {text!r}")
+    return max(named, key=lambda model: model.version)
 
 
 async def _model(connections: Connections, row: Fields) -> Model | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caimi.sdk.json_fields import hex_text
-from caimi.types.primitives import PublicationId
+from caimi.types.primitives import Bytes32, PublicationId
 
 __all__ = ["DemoReport", "ModelResult", "PublicationResult", "ReceiptResult"]
 
@@ -66,7 +66,7 @@ class ModelResult:
 class ReceiptResult:
     """One receipt, verified offline and against the registry."""
 
-    id: bytes
+    id: Bytes32
     requested_on: str
     verified: bool
     verdicts: Mapping[str, str]
@@ -90,6 +90,8 @@ class DemoReport:
     receipts: list[ReceiptResult] = field(default_factory=list[ReceiptResult])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """By phase."""
+    is_complete: bool = False
+    """Whether everything was done."""
     balances_match: bool = False
     """Whether the publisher's balances changed by exactly the deposits of what was committed."""
     block_interval_s: dict[str, float] = field(default_factory=dict[str, float])
@@ -103,7 +105,8 @@ class DemoReport:
     def is_as_expected(self) -> bool:
         """Whether everything came out as it has to."""
         return (
-            self.balances_match
+            self.is_complete
+            and self.balances_match
             and all(publication.is_as_expected for publication in self.publications)
             and all(model.matches_local for model in self.models)
             and all(receipt.verified for receipt in self.receipts)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from caimi.apps.demo.answers import infer_all
 from caimi.apps.demo.report import DemoReport
 from caimi.apps.demo.scenario import DemoModels, Tell, make_models, publish_all, timed
 from caimi.apps.devnet.background import start_background
@@ -73,12 +74,17 @@ async def _scenario(outcome: DemoOutcome, client: Client, models: DemoModels, te
     account = load_account(home / "accounts" / "publisher.key", read_password(home / "password"))
     with timed(report, "publish"):
         results = await publish_all(client, models, account, report, tell)
-    outcome.traces += [await client.trace(result.id) for result in results]
+    with timed(report, "infer"):
+        consumer = load_account(home / "accounts" / "consumer.key", read_password(home / "password"))
+        published = {result.name: result for result in results}
+        requests = await infer_all(client, models, published, consumer, report, tell)
+    outcome.traces += [await client.trace(identifier) for identifier in (*(r.id for r in results), *requests)]
     elapsed = time.monotonic() - begin
     for lane, height in (await _heights(client)).items():
         if height > heights[lane]:
             report.block_interval_s[lane] = elapsed / (height - heights[lane])
     report.pss_bytes = proportional_bytes(process_groups(home))
+    report.is_complete = True
 
 
 def _models(report: DemoReport, folder: Path, tell: Tell) -> DemoModels:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from caimi.apps.demo.digits import Digits, train_digits
 from caimi.apps.demo.report import DemoReport, PublicationResult
 from caimi.apps.demo.resnet import make_resnet50
@@ -28,6 +31,7 @@ Tell = Callable[[str, str], None]
 
 SEED: Final = 20_26
 DEPOSIT: Final = 1_000
+_RESNET_IMAGES: Final = 2
 _COMMIT_S: Final = 600
 _ABORT_DEADLINE_S: Final = 20
 _NOWHERE: Final = Lane(chain=keccak256(b"caimi demo: no such chain"), registry=Bytes32(bytes(31) + b"\x01"))
@@ -41,6 +45,8 @@ class DemoModels:
     digits: Digits
     digits_path: Path
     resnet_path: Path
+    resnet_images: NDArray[np.float32]
+    """A few generated images, shape (n, 3, 224, 224)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,8 @@ def make_models(folder: Path) -> DemoModels:
     digits_path, resnet_path = folder / "digits.onnx", folder / "resnet50.onnx"
     digits_path.write_bytes(digits.onnx)
     resnet_path.write_bytes(make_resnet50(seed=SEED))
-    return DemoModels(digits=digits, digits_path=digits_path, resnet_path=resnet_path)
+    images = np.random.default_rng(SEED).standard_normal((_RESNET_IMAGES, 3, 224, 224), dtype=np.float32)
+    return DemoModels(digits=digits, digits_path=digits_path, resnet_path=resnet_path, resnet_images=images)
 
 
 async def publish_all(

@@ -45,6 +45,8 @@ class DevnetStatus:
     processes: tuple[ProcessStatus, ...]
     lanes: Mapping[str, Mapping[str, Any]]
     """By name: heights and lag by the relay, conditions by validator."""
+    host: Mapping[str, Any]
+    """How the host is, empty if it does not answer; always with `attestation`."""
     problems: tuple[str, ...]
     """One sentence each; empty if all is well."""
 
@@ -73,7 +75,7 @@ class DevnetStatus:
             "processes": [process.to_json() for process in self.processes],
             "relay": network.relay_url,
             "content": network.content_url,
-            "host": network.host_url,
+            "host": {"url": network.host_url, **self.host},
         }
 
 
@@ -103,9 +105,10 @@ async def read_status(home: Path) -> DevnetStatus:
         await _ask_relay(connections, lanes, problems)
         for site in network.validators:
             await _ask_validator(connections, site.index, site.url, lanes, problems)
+        host = await _ask_host(connections, problems)
     finally:
         await connections.close()
-    return DevnetStatus(network=network, processes=processes, lanes=lanes, problems=tuple(problems))
+    return DevnetStatus(network=network, processes=processes, lanes=lanes, host=host, problems=tuple(problems))
 
 
 async def _ask_relay(connections: Connections, lanes: dict[str, dict[str, Any]], problems: list[str]) -> None:
@@ -129,7 +132,11 @@ async def _ask_validator(
     connections: Connections, index: int, url: str, lanes: dict[str, dict[str, Any]], problems: list[str]
 ) -> None:
     try:
-        for lane in (await connections.service(url).get("/v1/status")).objects("lanes"):
+        answer = await connections.service(url).get("/v1/status")
+        fault = answer.object("keys").optional("fault", answer.object("keys").text)
+        if fault:
+            problems.append(f"validator {index}, key generation: {fault}")
+        for lane in answer.objects("lanes"):
             condition, cause, name = lane.text("condition"), lane.text("cause"), lane.text("name")
             lanes[name]["validators"][str(index)] = {
                 "condition": condition,
@@ -143,6 +150,24 @@ async def _ask_validator(
                 problems.append(f"validator {index}, lane {name}: {condition.upper()}: {cause}")
     except (SdkError, CaimiError, KeyError) as error:
         problems.append(f"validator {index}: {type(error).__name__}: {error}")
+
+
+async def _ask_host(connections: Connections, problems: list[str]) -> dict[str, Any]:
+    url = connections.network.host_url
+    if url is None:
+        return {"attestation": "UNATTESTED"}
+    try:
+        answer = await connections.service(url).get("/v1/status")
+        return {
+            "attestation": answer.text("attestation"),
+            "signing_key": answer.text("signing_key"),
+            "keys_until": answer.number("until"),
+            "requests": answer.object("requests").values,
+            "models": answer.number("models"),
+        }
+    except (SdkError, CaimiError) as error:
+        problems.append(f"host: {type(error).__name__}: {error}")
+        return {"attestation": "UNATTESTED"}
 
 
 def _supervised(home: Path) -> dict[str, dict[str, Any]]:

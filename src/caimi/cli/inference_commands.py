@@ -1,0 +1,166 @@
+"""`caimi infer` and `caimi verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from caimi.cli.output import HomeOption, JsonOption, Terminal, run_command
+
+if TYPE_CHECKING:
+    from caimi.sdk.inference import Inference
+    from caimi.sdk.verification import Verification
+
+__all__ = ["infer", "verify"]
+
+TensorsHelp = "A .safetensors or .npz file, or name=file.npy; repeatable."
+
+
+def infer(
+    model: Annotated[str, typer.Argument(help="Id of a publication, name@version, or name.")],
+    tensors: Annotated[list[str], typer.Option("--input", metavar="FILE", help=TensorsHelp)],
+    on: Annotated[
+        str | None, typer.Option(metavar="LANE", help="Lane that takes the request. Default: home.", show_default=False)
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Where the answer goes: .safetensors or .npz.")] = Path("answer.npz"),
+    receipt: Annotated[Path, typer.Option(help="Where the receipt goes.")] = Path("receipt.json"),
+    account: Annotated[str, typer.Option(help="Account of the state folder, or a key file.")] = "consumer",
+    deadline: Annotated[int, typer.Option(min=1, help="Seconds until the registry takes no answer any more.")] = 600,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a published model for one answer, and check its receipt. Hosts are UNATTESTED.
+
+    The input is sealed to the host and stored, the request is recorded on the lane, the host answers sealed to this
+    command alone, and the registry accepts the signed answer. Nothing is written if a link of the receipt is broken.
+    """
+    terminal = Terminal(as_json=as_json)
+
+    async def act() -> None:
+        from caimi.sdk.accounts import find_account
+        from caimi.sdk.client import Client
+        from caimi.sdk.network import default_home
+        from caimi.sdk.tensor_files import read_arrays
+
+        folder = home or default_home()
+        key, arrays = find_account(folder, account), read_arrays(tensors)
+        async with Client.open(folder) as client:
+            found = await client.find_model(model)
+            lane = on or found.home
+            terminal.say(f"{found.name}@{found.version} on {lane}: seal the input, record the request")
+            answered = await client.infer(
+                found.id,
+                arrays,
+                lane=lane,
+                account=key,
+                deadline_s=deadline,
+                progress=lambda text: terminal.say(f"waits for {text}"),
+            )
+        _write(answered, output, receipt)
+        _show(terminal, answered, output, receipt)
+
+    run_command(terminal, act)
+
+
+def verify(
+    receipt: Annotated[Path, typer.Argument(help="Receipt file that `caimi infer` wrote.")],
+    tensors: Annotated[
+        list[str] | None, typer.Option("--input", metavar="FILE", help=TensorsHelp, show_default=False)
+    ] = None,
+    output: Annotated[
+        list[str] | None, typer.Option("--output", metavar="FILE", help=TensorsHelp, show_default=False)
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Id of the network that you trust. Default: that of the state folder.", show_default=False),
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no registry.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a receipt, one verdict for each link. Exit code 2 if one is broken.
+
+    Works without any network; with a state folder whose network runs, its registry is asked too.
+    """
+    terminal = Terminal(as_json=as_json)
+
+    async def act() -> None:
+        from caimi.sdk.network import default_home, read_network
+        from caimi.sdk.receipts import read_receipt
+        from caimi.sdk.tensor_files import payload_of
+        from caimi.sdk.tracing import parse_id
+        from caimi.sdk.verification import verify_receipt
+
+        file, folder = read_receipt(receipt), home or default_home()
+        known = read_network(folder) if network is None and (folder / "network.json").is_file() else None
+        trusted = parse_id(network) if network else None
+        answer = None
+        if known is not None:
+            trusted = known.id
+            if not offline and known.id == file.network:
+                from caimi.sdk.client import Client
+
+                async with Client(known) as client:
+                    answer = await client.ask_registry(file)
+        verification = verify_receipt(
+            file,
+            trusted_network=trusted,
+            input_payload=payload_of(tensors) if tensors else None,
+            output_payload=payload_of(output) if output else None,
+            registry=answer,
+        )
+        terminal.result(_verification_to_json(verification), *_findings(verification))
+        if not verification.is_valid:
+            raise typer.Exit(2)
+
+    run_command(terminal, act)
+
+
+def _write(answered: Inference, output: Path, receipt: Path) -> None:
+    from caimi.sdk.network import write_json
+    from caimi.sdk.receipts import receipt_to_json
+    from caimi.sdk.tensor_files import write_payload
+
+    write_payload(output, answered.output_payload)
+    # It holds the salts: who has them and guesses the tensors can tell whether the guess is right.
+    write_json(receipt, receipt_to_json(answered.file))
+
+
+def _show(terminal: Terminal, answered: Inference, output: Path, receipt: Path) -> None:
+    outputs = {
+        name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in answered.outputs.items()
+    }
+    shown = [f"{name}: {value['dtype']} {value['shape']}" for name, value in outputs.items()]
+    terminal.result(
+        {
+            "ok": True,
+            "request": f"0x{answered.verification.request.hex()}",
+            "outputs": outputs,
+            "output_file": str(output),
+            "receipt_file": str(receipt),
+            **_verification_to_json(answered.verification),
+        },
+        *_findings(answered.verification),
+        "",
+        f"answer   {output}: {', '.join(shown)}",
+        f"receipt  {receipt}",
+    )
+    terminal.hint(f"Next: `caimi verify {receipt}`, or `caimi trace 0x{answered.verification.request.hex()}`")
+
+
+def _verification_to_json(verification: Verification) -> dict[str, object]:
+    return {
+        "id": f"0x{verification.request.hex()}",
+        "verified": verification.is_valid,
+        "findings": [finding.to_json() for finding in verification.findings],
+        "attestation": "UNATTESTED",
+    }
+
+
+def _findings(verification: Verification) -> list[str]:
+    lines = [f"request 0x{verification.request.hex()}"]
+    lines += [f"{f.verdict.value:<12} {f.link:<26} {f.text}" for f in verification.findings]
+    lines.append("The receipt holds." if verification.is_valid else "THE RECEIPT DOES NOT HOLD.")
+    return lines

@@ -1,0 +1,135 @@
+"""Receipt files: everything that shows, without any network, who computed what (spec 60 §6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from caimi.sdk.errors import MalformedFile, NoReceipt, OtherFormat
+from caimi.sdk.json_fields import Fields, hex_text, parse_object
+from caimi.types.errors import BadEncoding
+from caimi.types.primitives import Bytes32
+from caimi.types.records import Answer, Genesis, HostKey, InferenceRequest, Publication, Receipt
+from caimi.wire.codec import decode, encode
+
+__all__ = ["RECEIPT_FORMAT", "ReceiptFile", "parse_receipt", "read_receipt", "receipt_to_json"]
+
+RECEIPT_FORMAT: Final = 1
+_ATTESTATION: Final = "UNATTESTED"
+_MAX_BYTES: Final = 1 << 20
+_MAX_RECORD: Final = 1 << 17
+_MEMBERS: Final = frozenset(
+    {
+        "format",
+        "network",
+        "publication",
+        "request",
+        "receipt",
+        "receipt_signature",
+        "answer",
+        "answer_signature",
+        "host_key",
+        "operator_signature",
+        "input_salt",
+        "output_salt",
+        "genesis",
+        "attestation",
+    }
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptFile:
+    """One answered request. The salts are the consumer's secret: who has them and the tensors can check the two."""
+
+    network: Bytes32
+    genesis: Genesis
+    publication: Publication
+    request: InferenceRequest
+    receipt: Receipt
+    receipt_signature: bytes
+    answer: Answer
+    answer_signature: bytes
+    host_key: HostKey
+    operator_signature: bytes
+    input_salt: Bytes32 = field(repr=False)
+    output_salt: Bytes32 = field(repr=False)
+    attestation: str = _ATTESTATION
+
+
+def receipt_to_json(file: ReceiptFile) -> dict[str, Any]:
+    """The file's one JSON object."""
+    return {
+        "format": RECEIPT_FORMAT,
+        "network": hex_text(file.network),
+        "publication": hex_text(encode(file.publication)),
+        "request": hex_text(encode(file.request)),
+        "receipt": hex_text(encode(file.receipt)),
+        "receipt_signature": hex_text(file.receipt_signature),
+        "answer": hex_text(encode(file.answer)),
+        "answer_signature": hex_text(file.answer_signature),
+        "host_key": hex_text(encode(file.host_key)),
+        "operator_signature": hex_text(file.operator_signature),
+        "input_salt": hex_text(file.input_salt),
+        "output_salt": hex_text(file.output_salt),
+        "genesis": hex_text(encode(file.genesis)),
+        "attestation": file.attestation,
+    }
+
+
+def parse_receipt(data: bytes, where: str) -> ReceiptFile:
+    """Read a receipt file's bytes; nothing is verified yet.
+
+    Raises:
+        OtherFormat: Of another version.
+        MalformedFile: Unknown, missing or malformed members, or longer than 1 MiB.
+    """
+    if len(data) > _MAX_BYTES:
+        raise MalformedFile(f"{where} is larger than {_MAX_BYTES} bytes")
+    fields = parse_object(data, where)
+    found = fields.values.get("format")
+    if found != RECEIPT_FORMAT:
+        raise OtherFormat(f"{where} has format {found!r}, this version reads {RECEIPT_FORMAT}")
+    if fields.values.keys() != _MEMBERS:
+        odd = sorted(fields.values.keys() ^ _MEMBERS)
+        raise MalformedFile(f"{where}: unknown or missing members: {', '.join(odd)[:200]}")
+    return ReceiptFile(
+        network=fields.bytes32("network"),
+        genesis=_record(fields, "genesis", Genesis),
+        publication=_record(fields, "publication", Publication),
+        request=_record(fields, "request", InferenceRequest),
+        receipt=_record(fields, "receipt", Receipt),
+        receipt_signature=fields.data("receipt_signature", length=65),
+        answer=_record(fields, "answer", Answer),
+        answer_signature=fields.data("answer_signature", length=65),
+        host_key=_record(fields, "host_key", HostKey),
+        operator_signature=fields.data("operator_signature", length=65),
+        input_salt=fields.bytes32("input_salt"),
+        output_salt=fields.bytes32("output_salt"),
+        attestation=fields.text("attestation"),
+    )
+
+
+def read_receipt(path: Path) -> ReceiptFile:
+    """Read a receipt file.
+
+    Raises:
+        NoReceipt: It cannot be read.
+        OtherFormat, MalformedFile: As `parse_receipt`.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise NoReceipt(f"cannot read {path}: {error.strerror}") from error
+    return parse_receipt(data, str(path))
+
+
+def _record(fields: Fields, name: str, kind: type[T]) -> T:
+    try:
+        return decode(kind, fields.data(name), limit=_MAX_RECORD)
+    except BadEncoding as error:
+        raise fields.malformed(name) from error
