@@ -13,6 +13,7 @@ from caimi.ports.chain import (
     ChainReader,
     ChainUnavailable,
     FinalEvent,
+    Forgetful,
     Head,
     PublicationView,
     SourcesDisagree,
@@ -83,6 +84,7 @@ class AgreeingReader:
         for rivals in zip(*answers, strict=False):
             for rival in rivals[1:]:
                 if rival != rivals[0]:
+                    await self._forget(rivals[0].item.sequence)
                     raise SourcesDisagree(f"event {rivals[0].item.sequence} in block {rivals[0].height}")
         return min(answers, key=len)
 
@@ -122,6 +124,12 @@ class AgreeingReader:
     async def validator_set(self) -> ValidatorSetView:
         """The set on which all sources agree. Raises `SourcesApart` while they do not."""
         return await self._same("validator set", lambda reader: reader.validator_set())
+
+    async def _forget(self, first: p.Sequence) -> None:
+        # Which of them lied is not known: all have to ask their nodes again.
+        for reader in self._readers:
+            if isinstance(reader, Forgetful):
+                await reader.forget(first)
 
     async def _same(self, what: str, ask: Callable[[ChainReader], Awaitable[T]]) -> T:
         answers = [await ask(reader) for reader in self._readers]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from caimi.protocol.publication import AbortReason, Role, State
 from caimi.types.errors import Blame, CaimiError, Certainty, Retry
@@ -18,6 +18,7 @@ __all__ = [
     "ChainReader",
     "ChainUnavailable",
     "FinalEvent",
+    "Forgetful",
     "Head",
     "Included",
     "Lost",
@@ -193,6 +194,15 @@ class ChainReader(Protocol):
 
     async def validator_set(self) -> ValidatorSetView:
         """The set in force (at the tip)."""
+        ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A reader that keeps what its node said: what was contradicted is asked again, or a lie outlives its node."""
+
+    async def forget(self, first: Sequence) -> None:
+        """Keep nothing of the events numbered `first` and on."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from caimi.crypto.quorum import ValidatorSet
+from caimi.ports.chain import Forgetful
 from caimi.ports.clock import Clock
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import (
@@ -107,6 +108,9 @@ class Carrier:
         if merkle_root([leaf_hash(source, item) for item in run]) == certificate.checkpoint.root:
             return certificate
         self._observer.step("relay.source-contradicted", lane=self._source.name, first=wanted.first, last=wanted.last)
+        port = self._source.port
+        if isinstance(port, Forgetful):
+            await port.forget(wanted.first)
         self._store.write(RelayStep.REWOUND, DropEvents(lane=source, first=wanted.first))
         self._follower.read_again()
         return None

@@ -342,6 +342,29 @@ def test_rejects_a_lying_node_and_recovers(lie: Callable[[list[Log]], Any], expe
     _read(node, scene)
 
 
+def test_a_lie_that_nothing_here_can_tell_is_kept_until_it_is_to_be_forgotten() -> None:
+    node = _node(1, 0, 2, 1)
+    truth = node.methods["eth_getLogs"]
+
+    def lie(parameters: list[Any]) -> list[Log]:
+        logs = truth(parameters)
+        return [*logs[:2], logs[2] | {"topics": [*logs[2]["topics"][:3], _ONES]}, *logs[3:]]
+
+    async def scene(reader: EthereumReader) -> None:
+        node.methods["eth_getLogs"] = lie
+        told = await reader.events(Sequence(1), 10)
+        assert told[2].item != item(3)
+        node.methods["eth_getLogs"] = truth
+        assert await reader.events(Sequence(1), 10) == told
+        await reader.forget(Sequence(4))
+        node.mine(1)
+        assert len(await reader.events(Sequence(1), 10)) == 5
+        await reader.forget(Sequence(3))
+        assert _numbers(await reader.events(Sequence(1), 10)) == [1, 2, 3, 4, 5]
+
+    _read(node, scene)
+
+
 def test_rejects_events_that_vanish_from_where_they_were() -> None:
     node = _node(1, 1, 1)
 

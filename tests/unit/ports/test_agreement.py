@@ -217,3 +217,28 @@ def test_validator_sets_are_compared_whole() -> None:
     one = ValidatorSetView(epoch=Epoch(1), f=1, t=2, validators=(_SOMEBODY,))
     with pytest.raises(SourcesApart):
         _ask("validator_set", _Source(answer=one), _Source(answer=dataclasses.replace(one, epoch=Epoch(2))))
+
+
+@dataclasses.dataclass(slots=True)
+class _Keeps(_Source):
+    """Goes on saying what its node once said, until it is told to forget."""
+
+    forgotten: list[int] = dataclasses.field(default_factory=list[int])
+
+    async def forget(self, first: Sequence) -> None:
+        self.forgotten.append(first)
+        self.altered.clear()
+
+
+def test_sources_that_keep_a_contradiction_are_told_to_ask_again() -> None:
+    lie = dataclasses.replace(_event(3), transaction="another")
+    liar, honest, other = _Keeps(altered={3: lie}), _Keeps(), _Source()
+
+    async def act() -> None:
+        reader = _reader(liar, honest, other)
+        with pytest.raises(SourcesDisagree):
+            await reader.events(Sequence(1), 9)
+        assert (liar.forgotten, honest.forgotten) == ([3], [3])
+        assert len(await reader.events(Sequence(1), 9)) == 7
+
+    asyncio.run(act())

@@ -12,7 +12,15 @@ from caimi.types.errors import WrongEpoch
 from caimi.types.primitives import Sequence
 from caimi.wire.functions import decode_call
 
-__all__ = ["FaultyPort", "HoldsOneItem", "LiesAtFirst", "RefusesTheEpochOnce", "SendsNothing", "Unknowing"]
+__all__ = [
+    "FaultyPort",
+    "HoldsOneItem",
+    "LiesAtFirst",
+    "LiesUntilForgotten",
+    "RefusesTheEpochOnce",
+    "SendsNothing",
+    "Unknowing",
+]
 
 
 class FaultyPort:
@@ -66,6 +74,28 @@ class LiesAtFirst(FaultyPort):
         event = dataclasses.replace(events[0].item.event, subject=b"\xff" * 32)
         item = dataclasses.replace(events[0].item, event=event)
         return (dataclasses.replace(events[0], item=item), *events[1:])
+
+
+class LiesUntilForgotten(FaultyPort):
+    """An adapter that keeps what its node once said falsely; the node has long become honest."""
+
+    def __init__(self, port: SimulatedChain) -> None:
+        super().__init__(port)
+        self.kept: tuple[FinalEvent, ...] = ()
+        self.answers = 0
+
+    async def forget(self, first: Sequence) -> None:
+        self.kept = tuple(event for event in self.kept if event.item.sequence < first)
+
+    async def events(self, first: Sequence, limit: int) -> tuple[FinalEvent, ...]:
+        events = await self.port.events(first, limit)
+        if events and not self.answers:
+            self.answers += 1
+            event = dataclasses.replace(events[0].item.event, subject=b"\xff" * 32)
+            item = dataclasses.replace(events[0].item, event=event)
+            self.kept = (dataclasses.replace(events[0], item=item),)
+        known = {event.item.sequence: event for event in self.kept}
+        return tuple(known.get(event.item.sequence, event) for event in events)
 
 
 class Unknowing(FaultyPort):

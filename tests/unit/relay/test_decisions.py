@@ -19,7 +19,7 @@ from caimi.types.records import Certificate, Cid, Event, Item, Kind, Lane
 from caimi.wire.codec import encode
 from caimi.wire.functions import decode_call, encode_body, encode_call
 from caimi.wire.keccak import keccak256
-from tests.unit.relay.faulty_ports import LiesAtFirst
+from tests.unit.relay.faulty_ports import FaultyPort, LiesAtFirst, LiesUntilForgotten
 from tests.unit.relay.world import World, key, run
 
 HERE = Lane(chain=keccak256(b"here"), registry=keccak256(b"here"))
@@ -224,9 +224,10 @@ def test_dropped_events_are_read_again_though_no_block_is_new() -> None:
     run(scenario())
 
 
-def test_contradicted_source_is_read_again_at_once() -> None:
+@pytest.mark.parametrize("liar", [LiesAtFirst, LiesUntilForgotten])
+def test_contradicted_source_is_read_again_at_once(liar: type[FaultyPort]) -> None:
     async def scenario() -> None:
-        with World(wrap=lambda name, port: LiesAtFirst(port) if name == "ethereum" else port) as world:
+        with World(wrap=lambda name, port: liar(port) if name == "ethereum" else port) as world:
             publication, signature, identifier = world.publication("fabric", "ethereum")
             await world.send("ethereum", encode_call("lockModel", publication, signature))
             for _ in range(3):

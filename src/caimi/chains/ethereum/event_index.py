@@ -103,6 +103,13 @@ class EventIndex:
             self._trim()
             return found
 
+    async def forget(self, first: Sequence) -> None:
+        """Scan again for the events numbered `first` and on."""
+        async with self._lock:
+            while self._known >= first:
+                self._checkpoints.pop()
+            self._forget_above(self._known)
+
     @property
     def _known(self) -> int:
         return self._checkpoints[-1].events if self._checkpoints else 0

@@ -99,6 +99,10 @@ class EthereumReader:
         """See `ChainReader.events`; at most 4,096 at once. Raises also `EventGap` and `ChainMoved`."""
         return await self._index.events(first, limit)
 
+    async def forget(self, first: Sequence) -> None:
+        """See `Forgetful.forget`."""
+        await self._index.forget(first)
+
     async def block_hash(self, height: int) -> Bytes32 | None:
         """See `ChainReader.block_hash`."""
         block = await block_at(self.rpc, height)
