@@ -52,7 +52,7 @@ def test_help_imports_no_heavy_library() -> None:
 
 def test_help_of_every_command_imports_no_heavy_library() -> None:
     ours = set(_HEAVY) - {"pydantic"}  # typer itself uses it to convert what a command is given
-    for command in ("up", "down", "status", "demo", "publish", "models", "trace", "fund", "account"):
+    for command in ("up", "down", "status", "demo", "publish", "models", "infer", "trace", "verify", "fund", "account"):
         assert not _modules([command, "--help"]).intersection(ours), command
 
 

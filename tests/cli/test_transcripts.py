@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from caimi.sdk.receipts import receipt_to_json
+from caimi.types.primitives import UnixSeconds
 from tests.cli.transcript import parse, play
+from tests.unit.sdk.receipt_fixture import receipt_file
 
 _FOLDER = Path(__file__).parent / "transcripts"
 
@@ -28,7 +32,19 @@ def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
     password = tmp_path / "password"
     password.write_text("secret\n")
     password.chmod(0o600)
-    return {"HOME": str(home), "OTHER": str(other), "PRECIOUS": str(precious), "TMP": str(tmp_path)}
+    receipt, forged = tmp_path / "sound.json", tmp_path / "forged.json"
+    sound = receipt_file()
+    receipt.write_text(json.dumps(receipt_to_json(sound)))
+    later = replace(sound.receipt, time=UnixSeconds(sound.receipt.time + 1))
+    forged.write_text(json.dumps(receipt_to_json(replace(sound, receipt=later))))
+    return {
+        "HOME": str(home),
+        "OTHER": str(other),
+        "PRECIOUS": str(precious),
+        "TMP": str(tmp_path),
+        "RECEIPT": str(receipt),
+        "FORGED": str(forged),
+    }
 
 
 @pytest.mark.parametrize("path", sorted(_FOLDER.glob("*.txt")), ids=lambda path: path.stem)
