@@ -8,7 +8,6 @@ None. A field with a default may be left out.
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 import typing
 from enum import IntEnum
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 from caimi.types.errors import Blame, CaimiError, Certainty
+from caimi.types.json_text import load_json
 from caimi.types.primitives import Address, Bytes32
 
 __all__ = ["ConfigRefused", "read_json", "to_json"]
@@ -39,7 +39,7 @@ def read_json(kind: type[T], text: str) -> T:
         ConfigRefused: It is not JSON, has a key twice, or a field is unknown, missing or of another type.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        value = load_json(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ConfigRefused(f"$: not JSON: {error}") from error
     return cast(T, _read(kind, value, "$"))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol, cast
 
+from caimi.types.json_text import load_json
+
 __all__ = ["HEADER", "Frame", "Readable", "RunnerLimits", "pack_header", "read_failure", "unpack_header"]
 
 HEADER: Final = struct.Struct(">BQ")
@@ -52,7 +54,7 @@ class RunnerLimits:
     @classmethod
     def from_json(cls, text: str) -> RunnerLimits:
         """Inverse of `to_json`. Raises TypeError or ValueError for anything else."""
-        return cls(**json.loads(text))
+        return cls(**load_json(text))
 
 
 class Readable(Protocol):
@@ -86,7 +88,7 @@ def read_failure(payload: bytes | bytearray) -> tuple[str, str]:
     Raises:
         ValueError: It is none.
     """
-    value: Any = json.loads(bytes(payload))
+    value: Any = load_json(bytes(payload))
     if not isinstance(value, dict):
         raise ValueError("no object")
     entry = cast("dict[str, Any]", value)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from caimi.bundle.errors import StreamRefused
 from caimi.bundle.framing import OpenedFile
 from caimi.bundle.manifest import BundleKind, Manifest, Role
 from caimi.bundle.opener import BundleOpener
 from caimi.bundle.stream import content_key
 from caimi.host.errors import NotAModel
 from caimi.ports.content import ContentStore
+from caimi.types.errors import CaimiError, Retry
 from caimi.types.records import Publication
 
-__all__ = ["OpenedModel", "open_model", "wipe"]
+__all__ = ["OpenedModel", "is_final", "open_model", "wipe"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,11 @@ class OpenedModel:
     manifest: Manifest
     model: bytearray = field(repr=False)
     """Plaintext: `wipe` it."""
+
+
+def is_final(error: CaimiError) -> bool:
+    """Whether trying again cannot help. A ciphertext whose blocks match its CID will never open better."""
+    return error.retry is Retry.NEVER or isinstance(error, StreamRefused)
 
 
 def wipe(buffer: bytearray) -> None:

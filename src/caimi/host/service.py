@@ -17,13 +17,14 @@ from caimi.host.answering import Answerer
 from caimi.host.errors import HostKeysEnded, NotForThisHost
 from caimi.host.following import LaneFollower
 from caimi.host.identity import HostIdentity
+from caimi.host.loading import is_final
 from caimi.ports.chain import ChainReader
 from caimi.ports.clock import Clock
 from caimi.ports.host_relay import HostRelay, SignedBytes
 from caimi.ports.host_store import HostStep, HostStore, RequestRow, RequestState
 from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
 from caimi.ports.observer import Observer
-from caimi.types.errors import CaimiError, Expired, Retry
+from caimi.types.errors import CaimiError, Expired
 from caimi.types.primitives import Bytes32, UnixSeconds
 
 __all__ = ["Host", "HostTuning", "public_text"]
@@ -181,7 +182,7 @@ class Host:
     def _failed(self, row: RequestRow, error: CaimiError) -> None:
         known = self._troubles.get(row.id)
         crashes = (known.crashes if known else 0) + isinstance(error, RuntimeFailed)
-        if error.retry is Retry.NEVER or crashes >= self._tuning.crashes:
+        if is_final(error) or crashes >= self._tuning.crashes:
             self._end(row, HostStep.REFUSED, RequestState.REFUSED, error)
             return
         pause = min(known.pause_s * 2, self._tuning.longest_pause_s) if known else self._tuning.first_pause_s

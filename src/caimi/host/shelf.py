@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from caimi.bundle.manifest import Manifest
 from caimi.host.key_client import KeyClient
 from caimi.host.leases import Lease, LeaseDesk
-from caimi.host.loading import open_model, wipe
+from caimi.host.loading import is_final, open_model, wipe
 from caimi.host.publications import KnownPublication
 from caimi.ports.clock import Clock
 from caimi.ports.content import ContentStore
 from caimi.ports.model_runtime import LoadedModel, ModelRuntime
 from caimi.ports.observer import Observer
-from caimi.types.errors import CaimiError, Retry
+from caimi.types.errors import CaimiError
 from caimi.types.primitives import Bytes32, UnixSeconds
 
 __all__ = ["ModelLease", "ModelShelf", "ShelfLimits", "ShelvedModel"]
@@ -158,7 +158,7 @@ class ModelShelf:
             place.model, place.manifest = await self._load(place.publication, combined.data_key)
         except CaimiError as error:
             # The same bytes under the same key will not become another model.
-            if error.retry is Retry.NEVER:
+            if is_final(error):
                 place.failure = error
             raise
         await self._make_room(place)
