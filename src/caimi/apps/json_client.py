@@ -8,6 +8,7 @@ import httpx2
 
 from caimi.apps.problem import RemoteError, read_problem
 from caimi.types.errors import BadEncoding, CaimiError
+from caimi.types.json_text import load_json
 
 __all__ = ["JsonClient"]
 
@@ -56,7 +57,7 @@ class JsonClient:
                     content += part
                     if len(content) > _LONGEST:
                         raise self._unavailable(f"{self._url} answers more than {_LONGEST} bytes")
-            answer: Any = httpx2.Response(200, content=bytes(content)).json()
+            answer: Any = load_json(content)
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, ValueError, RecursionError) as error:
             raise self._unavailable(f"{self._url}: {type(error).__name__}") from error
         if 200 <= response.status_code < 300:

@@ -10,6 +10,7 @@ from caimi.apps.hex_values import hex_of, read_hex
 from caimi.apps.problem import read_problem
 from caimi.ports.validators import ValidatorUnavailable
 from caimi.types.errors import CaimiError
+from caimi.types.json_text import load_json
 from caimi.types.primitives import Generation, Sequence
 from caimi.types.records import Checkpoint, Lane, Signature
 from caimi.wire.codec import decode
@@ -59,7 +60,7 @@ class ValidatorClient:
                     content += part
                     if len(content) > _LONGEST:
                         raise ValidatorUnavailable(f"{self._url} answers more than {_LONGEST} bytes")
-                return response.status_code, httpx2.Response(200, content=content).json()
+                return response.status_code, load_json(content)
         except CaimiError:
             raise
         except (httpx2.HTTPError, ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ import json
 from typing import Final, NoReturn, TypeAlias, cast
 
 from caimi.bundle.errors import ManifestRefused
+from caimi.types.json_text import JsonTooDeep, load_json
 
 __all__ = ["MAX_DEPTH", "MAX_DOCUMENT_BYTES", "MAX_INTEGER", "Json", "decode_canonical", "encode_canonical"]
 
@@ -46,14 +47,14 @@ def decode_canonical(data: bytes) -> Json:
     if len(data) > MAX_DOCUMENT_BYTES:
         raise ManifestRefused(f"{len(data)} bytes, the limit is {MAX_DOCUMENT_BYTES}")
     try:
-        value = json.loads(
+        value = load_json(
             data.decode("utf-8"),
             object_pairs_hook=_object,
             parse_int=_integer,
             parse_float=_no_float,
             parse_constant=_no_float,
         )
-    except RecursionError as error:
+    except JsonTooDeep as error:
         raise ManifestRefused(f"nested more than {MAX_DEPTH} deep") from error
     except ValueError as error:  # also UnicodeDecodeError and JSONDecodeError
         raise ManifestRefused(f"not JSON in UTF-8: {error}") from error

@@ -11,7 +11,6 @@ the package knows how they came to be.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from caimi.types.failure import Blame, CaimiError, Certainty, Retry
+from caimi.types.json_text import load_json
 
 __all__ = [
     "MANIFEST_NAME",
@@ -120,7 +120,7 @@ def _read(path: Path) -> dict[str, str]:
     if len(data) > _MAX_BYTES:
         raise ToolchainMalformed(f"{path} is larger than {_MAX_BYTES} bytes")
     try:
-        value: object = json.loads(data)
+        value: object = load_json(data)
     except (ValueError, RecursionError) as error:
         raise ToolchainMalformed(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from caimi.sdk.errors import MalformedFile, NoNetwork, SdkError
+from caimi.types.json_text import load_json
 from caimi.types.primitives import Address, Bytes32
 
 __all__ = ["Fields", "hex_text", "parse_object", "read_object"]
@@ -125,7 +125,7 @@ def parse_object(data: bytes, where: str) -> Fields:
         MalformedFile: It is none.
     """
     try:
-        value: object = json.loads(data)
+        value: object = load_json(data)
     except (ValueError, RecursionError) as error:
         raise MalformedFile(f"{where} is not JSON") from error
     if not isinstance(value, dict):

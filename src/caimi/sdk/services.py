@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, cast
 
 import httpx2
@@ -11,6 +10,7 @@ from caimi.sdk.errors import SdkError, ServiceAnswer, ServiceRefused, ServiceUna
 from caimi.sdk.json_fields import Fields
 from caimi.types.errors import BadEncoding, CaimiError
 from caimi.types.failure import Retry
+from caimi.types.json_text import load_json
 from caimi.wire.refusal_json import refusal_from_json
 
 __all__ = ["Service"]
@@ -63,7 +63,7 @@ class Service:
     async def _exchange(self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None) -> object:
         status, content = await self._send(method, path, query, body)
         try:
-            answer: object = json.loads(content)
+            answer: object = load_json(content)
         except (ValueError, RecursionError) as error:
             raise ServiceAnswer(f"{self.url}{path} answers {status} with something else than JSON") from error
         if not 200 <= status < 300:

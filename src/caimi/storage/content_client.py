@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import cast
 
@@ -13,6 +12,7 @@ from caimi.bundle.errors import CidRefused
 from caimi.bundle.unixfs import Block, verify_block
 from caimi.ports.content import MAX_CIDS_ASKED, BlockMissing, StoreUnavailable
 from caimi.storage.http_blocks import PLAIN, TIMEOUT, answer_body, block_body, raised, refusal_of
+from caimi.types.json_text import load_json
 from caimi.types.records import Cid
 
 __all__ = ["HttpBlockStore"]
@@ -88,7 +88,7 @@ class HttpBlockStore:
 
 def _parse_cids(body: bytes, source: str) -> list[Cid]:
     try:
-        document = cast(object, json.loads(body))
+        document = cast(object, load_json(body))
         items = cast("dict[str, object]", document)["missing"] if isinstance(document, dict) else None
         if not isinstance(items, list):
             raise StoreUnavailable(f"{source} gives another answer than agreed")

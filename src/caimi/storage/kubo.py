@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -12,6 +11,7 @@ from caimi.bundle.cid import RAW, format_cid
 from caimi.bundle.unixfs import Block, verify_block
 from caimi.ports.content import BlockMissing, StoreUnavailable
 from caimi.storage.http_blocks import PLAIN, TIMEOUT, answer_body, block_body, raised
+from caimi.types.json_text import load_json
 from caimi.types.records import Cid
 
 __all__ = ["GatewayBlockSource", "KuboBlockStore"]
@@ -94,7 +94,7 @@ class KuboBlockStore:
 
     def _parse(self, body: bytes) -> dict[str, object]:
         try:
-            document = cast(object, json.loads(body))
+            document = cast(object, load_json(body))
         except (ValueError, RecursionError) as error:
             raise StoreUnavailable(f"{self.name} gives another answer than agreed") from error
         if not isinstance(document, dict):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
 from caimi.chains.ethereum.errors import BadArtefact
+from caimi.types.json_text import load_json
 
 __all__ = ["REGISTRY", "TOKEN", "Artefact", "artefact_folder", "load_artefact"]
 
@@ -54,7 +54,7 @@ def load_artefact(folder: Path, name: str) -> Artefact:
     if len(data) > _MAX_BYTES:
         raise BadArtefact(f"{path} is larger than {_MAX_BYTES} bytes")
     try:
-        fields = cast("dict[str, Any]", json.loads(data))
+        fields = cast("dict[str, Any]", load_json(data))
         bytecode, abi = bytes.fromhex(fields["bytecode"].removeprefix("0x")), tuple(fields["abi"])
         contract = fields["contract"]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

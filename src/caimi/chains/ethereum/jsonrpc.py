@@ -19,6 +19,7 @@ from caimi.chains.ethereum.errors import AnswerTooLarge, MalformedAnswer, RpcFai
 from caimi.chains.ethereum.fields import as_list, as_object, as_quantity
 from caimi.ports.chain import ChainUnavailable
 from caimi.types.errors import WrongChain
+from caimi.types.json_text import load_json
 from caimi.wire.chain_ids import chain_hash
 
 __all__ = ["Answer", "Request", "RpcClient", "RpcLimits"]
@@ -153,7 +154,7 @@ class RpcClient:
 
     def _sorted(self, body: bytes, first: int, count: int) -> list[Answer]:
         try:
-            decoded: object = json.loads(body)
+            decoded: object = load_json(body)
         except (ValueError, RecursionError) as error:
             raise MalformedAnswer(f"{self.node} answers no JSON") from error
         if not isinstance(decoded, list):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 from caimi.chains.fabric.port_errors import BrokenLedger
+from caimi.types.json_text import load_json
 from caimi.types.primitives import Bytes32
 from caimi.types.records import Event, Lane
 
@@ -43,7 +43,7 @@ def read_notes(payload: bytes) -> Notes:
         BrokenLedger: It is not what the chaincode writes: other keys, types, lengths or more than the limits.
     """
     try:
-        decoded: object = json.loads(payload, object_pairs_hook=_without_repeats)
+        decoded: object = load_json(payload, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         raise BrokenLedger("a registry event is no JSON object") from error
     fields = _object(decoded)
