@@ -1,0 +1,96 @@
+"""Models that are really published, with keys that the test knows, and answers that it can compute itself."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caimi.apps.demo.graph import linear, save
+from caimi.protocol.publication import State
+from caimi.sdk import inference
+from caimi.sdk.bundles import read_bundle
+from caimi.sdk.errors import ServiceAnswer, ServiceUnavailable
+from caimi.sdk.publishing import SEED_BYTES, Offer, PublicationSeed, compose, upload
+from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
+from tests.crash.devnet_fixture import PATIENCE_S, Devnet
+from tests.crash.publications import settle, submit
+
+__all__ = ["PublishedModel", "infer", "publish_model"]
+
+T = TypeVar("T")
+_INPUTS, _OUTPUTS = 64, 512
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedModel:
+    """A committed model, and its secrets."""
+
+    id: PublicationId
+    plaintext: bytes = dataclasses.field(repr=False)
+    key: Bytes32 = dataclasses.field(repr=False)
+    weights: NDArray[np.float32] = dataclasses.field(repr=False)
+    bias: NDArray[np.float32] = dataclasses.field(repr=False)
+
+
+async def publish_model(devnet: Devnet, folder: Path) -> PublishedModel:
+    """Publish a model of fresh random weights, home Fabric, mirror Ethereum; it is committed on both."""
+    rng = np.random.default_rng()
+    weights = rng.standard_normal((_INPUTS, _OUTPUTS)).astype(np.float32)
+    bias = rng.standard_normal(_OUTPUTS).astype(np.float32)
+    nodes, initializers = linear("given", "result", weights, bias, rectify=False)
+    plaintext = save("secret", nodes, initializers, ("given", [None, _INPUTS]), ("result", [None, _OUTPUTS]))
+    path = folder / f"{os.urandom(6).hex()}.onnx"
+    await asyncio.to_thread(path.write_bytes, plaintext)
+    bundle, seed = read_bundle(path), PublicationSeed.from_bytes(os.urandom(SEED_BYTES))
+    home, mirror = devnet.network.lane("fabric"), devnet.network.lane("ethereum")
+    offer = Offer(
+        name=path.stem,
+        version=1,
+        home=home.lane,
+        mirrors=(mirror.lane,),
+        deposit=home.min_deposit,
+        deadline=UnixSeconds(await devnet.connections.clock("fabric") + 900),
+    )
+    ciphertext = await upload(devnet.connections, bundle, seed)
+    publisher = devnet.accounts["publisher"]
+    signed = compose(devnet.network, bundle, seed, ciphertext=ciphertext, offer=offer, account=publisher)
+    await submit(devnet, signed)
+    await settle(devnet, signed, State.COMMITTED)
+    return PublishedModel(id=signed.id, plaintext=plaintext, key=seed.data_key, weights=weights, bias=bias)
+
+
+async def infer(devnet: Devnet, model: PublishedModel, lane: str) -> Bytes32:
+    """Ask once by the registry of a lane, whoever dies meanwhile; the verified answer is right. The request's id."""
+    given = np.random.default_rng().standard_normal((3, _INPUTS)).astype(np.float32)
+    consumer = devnet.accounts["consumer"]
+
+    async def ask() -> inference.PendingRequest:
+        deadline = UnixSeconds(await devnet.connections.clock(lane) + 600)
+        return await inference.request(
+            devnet.connections, model.id, {"given": given}, lane=lane, account=consumer, deadline=deadline
+        )
+
+    pending = await _patient(ask)
+    await _patient(lambda: inference.wait_answered(devnet.connections, pending, timeout_s=PATIENCE_S))
+    answer = await _patient(lambda: inference.finish(devnet.connections, pending, lane=lane))
+    result: Any = answer.outputs["result"]
+    np.testing.assert_allclose(result, given @ model.weights + model.bias, rtol=1e-4, atol=1e-4)
+    return pending.id
+
+
+async def _patient(act: Callable[[], Awaitable[T]]) -> T:
+    # A service that was just killed is asked again.
+    end = asyncio.get_running_loop().time() + PATIENCE_S
+    while True:
+        try:
+            return await act()
+        except (ServiceUnavailable, ServiceAnswer):
+            assert asyncio.get_running_loop().time() < end
+            await asyncio.sleep(0.3)

@@ -1,0 +1,184 @@
+"""Inference on the real devnet: what relay and validators never hold, and what their death does not change."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from caimi.ports.attestation_store import ValidatorStep
+from caimi.ports.host_store import HostStep
+from caimi.ports.key_vault import KeyStep
+from caimi.ports.relay_store import RelayStep
+from caimi.protocol.audit import audit
+from caimi.types.primitives import Bytes32
+from caimi.types.records import Kind
+from caimi.wire.functions import decode_body
+from tests.crash.devnet_fixture import Devnet, until
+from tests.crash.memory_scan import pieces_of, scan_process
+from tests.crash.models import PublishedModel, infer, publish_model
+from tests.crash.publications import histories
+
+pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]
+
+INFERENCES = 20
+_WATCHED = ("relay", "validator-1", "validator-2", "validator-3", "validator-4")
+Step = RelayStep | ValidatorStep | KeyStep
+
+_STEPS: tuple[Step, ...] = (
+    RelayStep.ACCEPTED,
+    RelayStep.PREPARED,
+    RelayStep.SENT,
+    RelayStep.INCLUDED,
+    RelayStep.DONE,
+    RelayStep.FOLLOWED,
+    RelayStep.PASSED,
+    ValidatorStep.INDEXED,
+    KeyStep.RELEASE_RECORDED,
+)
+_QUICK = (RelayStep.PREPARED, RelayStep.SENT, KeyStep.RELEASE_RECORDED)
+_NO_OWN_PART = "of publications: test_publication_steps.py"
+NO_INFERENCE: dict[Step | HostStep, str] = {
+    **dict.fromkeys(
+        (
+            RelayStep.CARRIED,
+            RelayStep.REWOUND,
+            RelayStep.RECERTIFIED,
+            RelayStep.SPLIT,
+            RelayStep.WATCHED,
+            RelayStep.ABORT_QUEUED,
+            RelayStep.RETRIED,
+            RelayStep.POSTPONED,
+            RelayStep.REFUSED,
+            RelayStep.ELSEWHERE,
+            ValidatorStep.ATTESTED,
+            ValidatorStep.REWOUND,
+            ValidatorStep.HALTED,
+        ),
+        _NO_OWN_PART,
+    ),
+    **dict.fromkeys(
+        (KeyStep.VAULT_MADE, KeyStep.GENERATION_STATE, KeyStep.SHARE_STORED),
+        "of key generation: tests/unit/validator/test_keygen.py",
+    ),
+    **dict.fromkeys(HostStep, "a host's keys end with its process: tests/unit/host"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For model files."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def model(devnet: Devnet, folder: Path) -> PublishedModel:
+    """A model that several tests ask."""
+    return devnet.run(publish_model(devnet, folder))
+
+
+# --- secrecy
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Scans processes again and again until it is told to stop."""
+
+    pids: Sequence[int]
+    needles: tuple[bytes, ...] = field(repr=False)
+    found: dict[int, set[bytes]] = field(default_factory=dict[int, set[bytes]])
+    rounds: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            for pid in (child for root in self.pids for child in (root, *_children(root))):
+                try:
+                    scan = scan_process(pid, self.needles)
+                except (FileNotFoundError, ProcessLookupError):
+                    # A host's runner ends when its model is put away; what is watched for good is checked at the end.
+                    continue
+                self.found.setdefault(pid, set()).update(scan.found)
+            self.rounds += 1
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        direct = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [found for child in direct for found in (child, *_children(child))]
+
+
+def test_relay_and_validators_never_hold_model_or_key_and_the_host_does(devnet: Devnet, folder: Path) -> None:
+    async def scenario() -> None:
+        model = await publish_model(devnet, folder)
+        pieces = pieces_of(model.plaintext)
+        pids = {name: int(devnet.process(name)["pid"]) for name in _WATCHED}
+        watch = _Watch(list(pids.values()), (*pieces, model.key))
+        control = _Watch([int(devnet.process("host")["pid"])], (*pieces[-4:], model.key))
+        watching = [asyncio.create_task(asyncio.to_thread(w.run)) for w in (watch, control)]
+        try:
+            for number in range(INFERENCES):
+                await infer(devnet, model, ("fabric", "ethereum")[number % 2])
+                if number == 0:
+                    # The host has loaded it by now.
+                    control.over.set()
+        finally:
+            watch.over.set()
+            control.over.set()
+            await asyncio.gather(*watching)
+        assert {name: int(devnet.process(name)["pid"]) for name in _WATCHED} == pids
+        assert watch.rounds >= 2
+        assert set(watch.found) == set(pids.values())
+        assert not any(watch.found.values())
+        seen = {needle for needles in control.found.values() for needle in needles}
+        assert model.key in seen
+        assert seen & set(pieces)
+
+    devnet.run(scenario())
+
+
+# --- killed at each step
+
+
+def test_every_persisted_step_has_a_case_or_a_reason() -> None:
+    steps = {*RelayStep, *ValidatorStep, *KeyStep, *HostStep}
+    assert set(_STEPS) | set(NO_INFERENCE) == steps
+    assert not set(_STEPS) & set(NO_INFERENCE)
+
+
+@pytest.mark.parametrize(
+    "step", [pytest.param(s, marks=() if s in _QUICK else (pytest.mark.slow,)) for s in _STEPS], ids=lambda s: s.value
+)
+def test_killed_there_a_request_is_answered_once(
+    devnet: Devnet, model: PublishedModel, folder: Path, step: Step
+) -> None:
+    process = "relay" if isinstance(step, RelayStep) else "validator-3"
+    lane = ("fabric", "ethereum")[_STEPS.index(step) % 2] if step is not RelayStep.INCLUDED else "ethereum"
+
+    async def scenario() -> None:
+        # A lease is opened, and key parts are released, for a model that the host has not loaded yet.
+        asked = await publish_model(devnet, folder) if step is KeyStep.RELEASE_RECORDED else model
+        await infer(devnet, model, lane)
+        record = await devnet.arm(process, step.value)
+        request = await infer(devnet, asked, lane)
+        await until(record.exists, what=f"{step.value} was reached")
+        await _judge(devnet, request)
+
+    devnet.run(scenario())
+
+
+async def _judge(devnet: Devnet, request: Bytes32) -> None:
+    told = await histories(devnet)
+    assert audit(told) == ()
+    for kind in (Kind.REQUESTED, Kind.ANSWERED):
+        bodies = [i.event.body for h in told for i in h.items if i.event.kind == kind]
+        counted = Counter(decode_body(kind, body)[0] for body in bodies)
+        assert counted[request] == 1
+        assert set(counted.values()) == {1}
