@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from caimi.apps.demo.digits import train_digits
@@ -77,7 +78,7 @@ def _groups_alive(groups: tuple[int, ...]) -> list[int]:
     return alive
 
 
-@pytest.mark.parametrize("reached", ["plan", "ledgers", "ethereum", "validators"])
+@pytest.mark.parametrize("reached", ["plan", "ledgers", "ethereum", "services"])
 def test_a_bring_up_that_was_killed_goes_on(home: Path, reached: str) -> None:
     environment = {**os.environ, "CAIMI_HOME": str(home)}
     up = subprocess.Popen([*_CAIMI, "up"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
@@ -147,6 +148,34 @@ def test_an_interrupted_publication_goes_on_with_the_same_bytes(home: Path, mode
     assert again["id"] == first["id"]
     assert again["trace"]["states"] == {"ethereum": "COMMITTED", "fabric": "COMMITTED"}
     assert not draft.exists()
+
+
+@pytest.mark.parametrize("lane", ["fabric", "ethereum"])
+def test_an_answer_on_each_ledger_with_a_receipt_that_holds(home: Path, tmp_path: Path, lane: str) -> None:
+    digits = train_digits(seed=1)
+    np.savez(tmp_path / "in.npz", image=digits.images[:8])
+    files = ["--output", str(tmp_path / "out.npz"), "--receipt", str(tmp_path / "r.json")]
+    answered = _caimi(home, "infer", "digits@2", "--input", str(tmp_path / "in.npz"), "--on", lane, *files)
+    assert answered["verified"]
+    assert answered["attestation"] == "UNATTESTED"
+    labels = np.load(tmp_path / "out.npz")["logits"].argmax(axis=-1)
+    assert (labels == digits.labels[:8]).mean() > 0.8
+    tensors = ["--input", str(tmp_path / "in.npz"), "--output", str(tmp_path / "out.npz")]
+    verified = _caimi(home, "verify", str(tmp_path / "r.json"), *tensors)
+    verdicts = {finding["link"]: finding["verdict"] for finding in verified["findings"]}
+    assert verdicts["registry"] == "valid"
+    assert verdicts["output tensors"] == "valid"
+    trace = _caimi(home, "trace", answered["request"])
+    assert trace["states"] == {lane: "ANSWERED"}
+
+
+def test_a_model_is_not_served_where_it_is_superseded(home: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", image=np.zeros((1, 64), dtype=np.float32))
+    words = ["infer", "digits@1", "--input", str(tmp_path / "in.npz"), "--output", str(tmp_path / "out.npz")]
+    refused = _caimi(home, *words, code=2)
+    assert refused["problem"]["error"] == "RefusedByRegistry"
+    assert "NotCommitted" in refused["problem"]["text"]
+    assert not (tmp_path / "out.npz").exists()
 
 
 def test_a_killed_process_is_started_again_and_counted(home: Path) -> None:

@@ -46,9 +46,8 @@ _GENESIS = Genesis(
 NETWORK = network_id(_GENESIS)
 
 
-def receipt_file() -> ReceiptFile:
-    """Everything sound."""
-    publication = Publication(
+def _publication() -> Publication:
+    return Publication(
         format=1,
         kind=1,
         publisher=STRANGER.address,
@@ -66,7 +65,10 @@ def receipt_file() -> ReceiptFile:
         deadline=UnixSeconds(1000),
         extension_hash=ZERO32,
     )
-    request = InferenceRequest(
+
+
+def _request(publication: Publication) -> InferenceRequest:
+    return InferenceRequest(
         at=MIRROR,
         publication=publication_id(NETWORK, publication),
         consumer=STRANGER.address,
@@ -76,10 +78,10 @@ def receipt_file() -> ReceiptFile:
         nonce=Bytes32(b"\x0f" * 32),
         deadline=UnixSeconds(2000),
     )
-    host_key = HostKey(
-        sealing_key=Bytes32(b"\x10" * 32), signing_key=HOST.address, epoch=Epoch(1), until=UnixSeconds(3000)
-    )
-    receipt = Receipt(
+
+
+def _receipt(publication: Publication, request: InferenceRequest) -> Receipt:
+    return Receipt(
         request=typed_digest(NETWORK, request),
         publication=request.publication,
         grant=ZERO32,
@@ -92,7 +94,10 @@ def receipt_file() -> ReceiptFile:
         heartbeat=ZERO32,
         time=UnixSeconds(1500),
     )
-    answer = Answer(
+
+
+def _answer(receipt: Receipt) -> Answer:
+    return Answer(
         at=MIRROR,
         request=receipt.request,
         publication=receipt.publication,
@@ -103,6 +108,17 @@ def receipt_file() -> ReceiptFile:
         receipt_hash=typed_digest(NETWORK, receipt),
         answered_at=receipt.time,
     )
+
+
+def receipt_file() -> ReceiptFile:
+    """Everything sound."""
+    publication = _publication()
+    request = _request(publication)
+    host_key = HostKey(
+        sealing_key=Bytes32(b"\x10" * 32), signing_key=HOST.address, epoch=Epoch(1), until=UnixSeconds(3000)
+    )
+    receipt = _receipt(publication, request)
+    answer = _answer(receipt)
     return signed(
         ReceiptFile(
             network=NETWORK,

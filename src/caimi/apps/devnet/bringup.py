@@ -89,16 +89,14 @@ async def _start(ledgers: Ledgers, supervisor: Supervisor, progress: Progress) -
     progress.done("fabric", f"{ledgers.fabric_caip2} chaincode {ledgers.fabric.plan.chaincode}")
     network = _describe(ledgers)
     write_json(folder.network, network_to_json(network))
-    await supervisor.start(validator_processes(ledgers), timeout_s=_SERVICES_S)
-    progress.done("validators", f"{ledgers.plan.n} run, {network.q} make a certificate")
+    # None of them needs another one to start.
+    services = (*validator_processes(ledgers), relay_process(ledgers), host_process(ledgers))
+    await supervisor.start(services, timeout_s=_SERVICES_S)
+    progress.done("services", f"{ledgers.plan.n} validators, {network.q} certify; relay; host, UNATTESTED")
     if network.group_key is None:
         network = network.with_group_key(await wait_for_group_key(network, timeout_s=_KEYS_S))
         write_json(folder.network, network_to_json(network))
         progress.done("keygen", f"{network.q} validators report one group key, {ledgers.plan.t} of its shares decrypt")
-    await supervisor.start((relay_process(ledgers),), timeout_s=_SERVICES_S)
-    progress.done("relay", network.relay_url)
-    await supervisor.start((host_process(ledgers),), timeout_s=_SERVICES_S)
-    progress.done("host", f"{network.host_url}, UNATTESTED")
     await _fund_accounts(ledgers, network)
     progress.done("accounts", f"{', '.join(ACCOUNTS)} have test tokens on both ledgers")
     return network

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, cast
 
 import rlp
@@ -128,6 +129,7 @@ class Ledgers:
             registry = FabricRegistry(gateway, lane=self.fabric_lane, chaincode=self.fabric.plan.chaincode)
             stack.push_async_callback(registry.close)
             self._check_network(await registry.verify_site(), "fabric")
+        _created_marker(self.folder).touch()
 
     async def bring_up_ethereum(self) -> None:
         """Token and registry, once the process is healthy.
@@ -194,6 +196,10 @@ def prepare_ledgers(folder: StateFolder, plan: DevnetPlan, keys: DevnetKeys, too
     root = folder.root / "fabric"
     if network_exists(root):
         fabric = load_network(root)
+        if not _created_marker(folder).is_file():
+            # A peer that is stopped during its very first start leaves databases that it will never open again. Nothing
+            # is on this channel yet that could be missed: it begins again from the same genesis block.
+            shutil.rmtree(root / "data", ignore_errors=True)
     else:
         binaries = FabricBinaries.in_folder(toolchain.fabric_bin)
         fabric = generate_network(root, plan.fabric(), binaries=binaries, chaincode=toolchain.chaincode)
@@ -215,6 +221,11 @@ def prepare_ledgers(folder: StateFolder, plan: DevnetPlan, keys: DevnetKeys, too
         nonce=plan.nonce,
     )
     return Ledgers(folder=folder, plan=plan, keys=keys, toolchain=toolchain, fabric=fabric, genesis=genesis)
+
+
+def _created_marker(folder: StateFolder) -> Path:
+    # There once the registry on Fabric exists.
+    return folder.root / "fabric" / "registry-created"
 
 
 def _created(deployer: Address, nonce: int) -> Address:
