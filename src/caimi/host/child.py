@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
+import subprocess
 import sys
 from typing import Final
 
@@ -17,8 +17,6 @@ from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
 __all__ = ["ChildRuntime", "ModelChild"]
 
 _MAX_FAILURE: Final = 1 << 13
-# Processor time is limited inside; this is for a runner that waits for something.
-_SLACK: Final = 4
 _ERRORS: Final[dict[str, type[BundleError]]] = {
     name: getattr(module, name)
     for module in (onnx_errors, tensors)
@@ -35,7 +33,7 @@ class ChildRuntime:
 
     async def load(self, model: bytearray, manifest: Manifest) -> ModelChild:
         """See `ModelRuntime.load`."""
-        child = await ModelChild.start(self._limits)
+        child = ModelChild.start(self._limits)
         try:
             await child.load(model, manifest)
         except BaseException:
@@ -47,7 +45,7 @@ class ChildRuntime:
 class ModelChild:
     """One runner. One call at a time; others wait."""
 
-    def __init__(self, process: asyncio.subprocess.Process, connection: socket.socket, limits: RunnerLimits) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], connection: socket.socket, limits: RunnerLimits) -> None:
         self._process = process
         self._connection = connection
         self._limits = limits
@@ -55,20 +53,15 @@ class ModelChild:
         self._is_alive = True
 
     @classmethod
-    async def start(cls, limits: RunnerLimits) -> ModelChild:
+    def start(cls, limits: RunnerLimits) -> ModelChild:
         """A runner without a model: no environment, no files but its socket."""
         ours, theirs = socket.socketpair()
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-m",
-                "caimi.host.runner",
-                str(theirs.fileno()),
-                limits.to_json(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
+            process = subprocess.Popen(
+                (sys.executable, "-I", "-m", "caimi.host.runner", str(theirs.fileno()), limits.to_json()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 env={},
                 cwd="/",
@@ -84,7 +77,7 @@ class ModelChild:
     @property
     def is_alive(self) -> bool:
         """Whether it can still be run."""
-        return self._is_alive and self._process.returncode is None
+        return self._is_alive and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -95,20 +88,19 @@ class ModelChild:
         """See `ModelRuntime.load`."""
         encoded = encode_manifest(manifest)
         parts = (len(encoded).to_bytes(4, "big") + encoded, model)
-        await self._call(Frame.LOAD, parts, Frame.LOADED, 0, seconds=self._limits.load_cpu_s * _SLACK)
+        await self._call(Frame.LOAD, parts, Frame.LOADED, 0, seconds=self._limits.load_wait_s)
 
     async def run(self, inputs: bytes) -> bytes:
         """See `LoadedModel.run`."""
-        limit, seconds = self._limits.max_output_bytes, self._limits.run_cpu_s * _SLACK
+        limit, seconds = self._limits.max_output_bytes, self._limits.run_wait_s
         return bytes(await self._call(Frame.RUN, (inputs,), Frame.RESULT, limit, seconds=seconds))
 
     async def close(self) -> None:
         """See `LoadedModel.close`."""
         self._is_alive = False
         self._connection.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
 
     async def _call(
         self, kind: Frame, parts: tuple[bytes | bytearray, ...], wanted: Frame, limit: int, *, seconds: float

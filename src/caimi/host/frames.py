@@ -40,6 +40,9 @@ class RunnerLimits:
     load_cpu_s: int = 120
     run_cpu_s: int = 60
     """Seconds of processor time for one call."""
+    load_wait_s: int = 480
+    run_wait_s: int = 240
+    """Seconds until its host gives up on it, for one that waits for something."""
     threads: int = 2
     files: int = 64
     """Open files; none of them can be written."""

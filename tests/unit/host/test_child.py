@@ -189,7 +189,7 @@ def test_a_runner_that_uses_too_much_time_is_killed_by_the_system() -> None:
         slow = model(
             nodes, inputs=[value("x", [size, size])], outputs=[value("y", [size, size])], constants=[big]
         ).SerializeToString()
-        limits = RunnerLimits(threads=1, run_cpu_s=1)
+        limits = RunnerLimits(threads=1, run_cpu_s=1, run_wait_s=200)
         child = await ChildRuntime(limits).load(bytearray(slow), manifest(slow))
         data = np.zeros((size, size), dtype="float32")
         payload = encode_tensors({"x": Tensor(dtype=DType.FLOAT32, shape=data.shape, data=data.tobytes())})
@@ -214,6 +214,7 @@ def test_a_killed_runner_is_told_from_one_that_refuses() -> None:
 def test_a_cancelled_call_ends_the_runner() -> None:
     async def scenario() -> None:
         child = await loaded()
+        os.kill(child.pid, signal.SIGSTOP)
         task = asyncio.create_task(child.run(tensors(INPUT)))
         await asyncio.sleep(0)
         task.cancel()
