@@ -10,7 +10,7 @@ import httpx2
 
 from caimi.apps.host_api import HostParts, host_app
 from caimi.apps.host_clients import HttpHostRelay, HttpKeyRelease
-from caimi.apps.host_config import HostConfig
+from caimi.apps.host_config import HostConfig, HostLimits
 from caimi.apps.http_server import bearer_check, read_token, serve
 from caimi.apps.key_files import open_key
 from caimi.apps.lane_wiring import open_board, open_sources
@@ -87,6 +87,17 @@ async def _epoch(sites: tuple[RegistryReader, ...], config: HostConfig) -> Epoch
     return (await sites[0].validator_set()).epoch
 
 
+def _runner_limits(limits: HostLimits) -> RunnerLimits:
+    return RunnerLimits(
+        memory_bytes=limits.runner_memory_bytes,
+        run_cpu_s=limits.run_cpu_seconds,
+        threads=limits.threads,
+        max_model_bytes=limits.model_bytes,
+        max_input_bytes=limits.tensor_bytes,
+        max_output_bytes=limits.tensor_bytes,
+    )
+
+
 def _parts(
     config: HostConfig, identity: HostIdentity, outside: _Outside, store: SqliteHostStore, observer: Observer
 ) -> HostParts:
@@ -108,20 +119,12 @@ def _parts(
         entropy=entropy,
         observer=observer,
     )
-    runner = RunnerLimits(
-        memory_bytes=limits.runner_memory_bytes,
-        run_cpu_s=limits.run_cpu_seconds,
-        threads=limits.threads,
-        max_model_bytes=limits.model_bytes,
-        max_input_bytes=limits.tensor_bytes,
-        max_output_bytes=limits.tensor_bytes,
-    )
     shelf = ModelShelf(
         ShelfLimits(models=limits.models, content_bytes=limits.model_bytes),
         desk=desk,
         keys=keys,
         content=outside.content,
-        runtime=ChildRuntime(runner),
+        runtime=ChildRuntime(_runner_limits(limits)),
         clock=clock,
         observer=observer,
     )
@@ -134,20 +137,13 @@ def _parts(
         clock=clock,
         entropy=entropy,
     )
-    host = Host(
-        identity,
-        lanes=outside.lanes,
-        answerer=answerer,
-        relay=outside.relay,
-        store=store,
-        clock=clock,
-        observer=observer,
-    )
+    lanes, relay = outside.lanes, outside.relay
+    host = Host(identity, lanes=lanes, answerer=answerer, relay=relay, store=store, clock=clock, observer=observer)
     direct = DirectInference(
         identity.network, DirectLimits(), relay=outside.relay, content=outside.content, store=store, clock=clock
     )
-    lanes = {lane.name: lane.lane for lane in config.lanes}
-    return HostParts(identity=identity, host=host, shelf=shelf, direct=direct, lanes=lanes)
+    named = {lane.name: lane.lane for lane in config.lanes}
+    return HostParts(identity=identity, host=host, shelf=shelf, direct=direct, lanes=named)
 
 
 def main() -> int:

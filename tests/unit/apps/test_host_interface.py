@@ -256,7 +256,13 @@ def _problem(error: CaimiError) -> tuple[int, bytes]:
     return status, problem.model_dump_json().encode()
 
 
-KEYS: dict[str, Any] = {"epoch": 1, "threshold": 1, "group_key": "0x" + "02" * 33, "verification_keys": [], "transcript": "0x"}
+KEYS: dict[str, Any] = {
+    "epoch": 1,
+    "threshold": 1,
+    "group_key": "0x" + "02" * 33,
+    "verification_keys": [],
+    "transcript": "0x",
+}
 
 
 @pytest.mark.parametrize(
