@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from caimi.apps.devnet.status import process_groups
 
 pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -19,13 +22,14 @@ pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(1800)]
 def _demo(folder: Path) -> subprocess.Popen[str]:
     folder.mkdir()
     environment = {**os.environ, "TMPDIR": str(folder)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "caimi.cli", "demo", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=(folder.with_suffix(".err")).open("w"),
-        text=True,
-        env=environment,
-    )
+    with folder.with_suffix(".err").open("w") as told:
+        return subprocess.Popen(
+            [sys.executable, "-m", "caimi.cli", "demo", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+            env=environment,
+        )
 
 
 def _check(report: dict[str, Any]) -> None:
@@ -44,16 +48,18 @@ def _check(report: dict[str, Any]) -> None:
     assert report["attestation"] == "UNATTESTED"
 
 
-def _processes_of(folder: Path) -> list[str]:
-    # Every process of a devnet has its state folder in its arguments or works in it.
-    done = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    return [line for line in done.stdout.splitlines() if str(folder) in line]
+def _is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
-def _wait_for_nothing(folder: Path, *, within_s: float = 60.0) -> None:
+def _wait_for_nothing(groups: Sequence[int], *, within_s: float = 60.0) -> None:
     until = time.monotonic() + within_s
-    while found := _processes_of(folder):
-        assert time.monotonic() < until, found
+    while alive := [group for group in groups if _is_alive(group)]:
+        assert time.monotonic() < until, alive
         time.sleep(0.5)
 
 
@@ -65,7 +71,6 @@ def test_two_demonstrations_at_once_are_two_and_leave_nothing(tmp_path: Path) ->
     for report, folder in zip(reports, folders, strict=True):
         _check(report)
         assert not list(folder.iterdir())
-        assert not _processes_of(folder)
     ids = [{p["id"] for p in report["publications"]} for report in reports]
     assert not ids[0] & ids[1]
 
@@ -73,26 +78,29 @@ def test_two_demonstrations_at_once_are_two_and_leave_nothing(tmp_path: Path) ->
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demonstration_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "demo"
-    process = _demo(folder)
-    _wait_until_ledgers_run(folder)
-    process.send_signal(number)
-    assert process.wait(timeout=120) == 130
+    with _demo(folder) as process:
+        groups = _groups_once_ledgers_run(folder)
+        process.send_signal(number)
+        assert process.wait(timeout=120) == 130
     assert not list(folder.iterdir())
-    _wait_for_nothing(folder)
+    _wait_for_nothing(groups)
 
 
 def test_a_killed_demonstration_leaves_no_process(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    process = _demo(folder)
-    _wait_until_ledgers_run(folder)
-    process.kill()
-    process.wait()
-    _wait_for_nothing(folder)
+    with _demo(folder) as process:
+        groups = _groups_once_ledgers_run(folder)
+        process.kill()
+    _wait_for_nothing(groups)
 
 
-def _wait_until_ledgers_run(folder: Path) -> None:
+def _groups_once_ledgers_run(folder: Path) -> tuple[int, ...]:
     told, until = folder.with_suffix(".err"), time.monotonic() + 300
     while "ledgers" not in told.read_text():
         assert time.monotonic() < until
         time.sleep(0.2)
-    assert _processes_of(folder)
+    (home,) = folder.glob("caimi-demo-*/state")
+    groups = process_groups(home)
+    assert len(groups) >= 9
+    assert all(_is_alive(group) for group in groups)
+    return groups
