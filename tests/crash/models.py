@@ -19,6 +19,7 @@ from caimi.sdk.bundles import read_bundle
 from caimi.sdk.errors import ServiceAnswer, ServiceUnavailable
 from caimi.sdk.publishing import SEED_BYTES, Offer, PublicationSeed, compose, upload
 from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
+from caimi.types.records import Cid
 from tests.crash.devnet_fixture import PATIENCE_S, Devnet
 from tests.crash.publications import settle, submit
 
@@ -33,6 +34,7 @@ class PublishedModel:
     """A committed model, and its secrets."""
 
     id: PublicationId
+    ciphertext: Cid
     plaintext: bytes = dataclasses.field(repr=False)
     key: Bytes32 = dataclasses.field(repr=False)
     weights: NDArray[np.float32] = dataclasses.field(repr=False)
@@ -63,7 +65,9 @@ async def publish_model(devnet: Devnet, folder: Path) -> PublishedModel:
     signed = compose(devnet.network, bundle, seed, ciphertext=ciphertext, offer=offer, account=publisher)
     await submit(devnet, signed)
     await settle(devnet, signed, State.COMMITTED)
-    return PublishedModel(id=signed.id, plaintext=plaintext, key=seed.data_key, weights=weights, bias=bias)
+    return PublishedModel(
+        id=signed.id, ciphertext=ciphertext, plaintext=plaintext, key=seed.data_key, weights=weights, bias=bias
+    )
 
 
 async def infer(devnet: Devnet, model: PublishedModel, lane: str) -> Bytes32:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,8 @@ from caimi.apps.demo.graph import linear, save
 from caimi.bundle.cid import DAG_PB, cid_of
 from caimi.chains.ethereum.jsonrpc import RpcClient
 from caimi.chains.ethereum.registry import EthereumRegistry
+from caimi.chains.fabric.client import FabricGateway
+from caimi.chains.fabric.registry import FabricRegistry
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import ChainPort, Included, Reverted
 from caimi.protocol.audit import Completeness, LaneHistory, audit
@@ -37,6 +40,7 @@ __all__ = [
     "judge",
     "lock_call",
     "other_ethereum",
+    "own_fabric",
     "settle",
     "signed_publication",
     "submit",
@@ -118,6 +122,17 @@ def other_ethereum(devnet: Devnet) -> tuple[EthereumRegistry, RpcClient]:
     """Somebody else who sends to the registry on Ethereum; the client is to be closed."""
     rpc = RpcClient(devnet.ledgers.ethereum_url, chain_id=devnet.ledgers.plan.chain_id)
     return EthereumRegistry(rpc, devnet.ledgers.site, sender=devnet.ledgers.keys.deployer), rpc
+
+
+@asynccontextmanager
+async def own_fabric(devnet: Devnet) -> AsyncGenerator[tuple[FabricGateway, FabricRegistry]]:
+    """A client of a peer of its own, and the registry through it."""
+    chaincode = devnet.ledgers.fabric.plan.chaincode
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(devnet.ledgers.gateway(1))
+        registry = FabricRegistry(gateway, lane=devnet.ledgers.fabric_lane, chaincode=chaincode)
+        stack.push_async_callback(registry.close)
+        yield gateway, registry
 
 
 async def transact(port: ChainPort, call: bytes) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from caimi.bundle.cid import format_cid
 from caimi.ports.attestation_store import ValidatorStep
 from caimi.ports.host_store import HostStep
 from caimi.ports.key_vault import KeyStep
@@ -20,6 +21,7 @@ from caimi.types.primitives import Bytes32
 from caimi.types.records import Kind
 from caimi.wire.functions import decode_body
 from tests.crash.devnet_fixture import Devnet, until
+from tests.crash.holding_store import HoldingStore
 from tests.crash.memory_scan import pieces_of, scan_process
 from tests.crash.models import PublishedModel, infer, publish_model
 from tests.crash.publications import histories
@@ -87,7 +89,7 @@ def model(devnet: Devnet, folder: Path) -> PublishedModel:
 
 @dataclass(slots=True)
 class _Watch:
-    """Scans processes again and again until it is told to stop."""
+    """Scans processes again and again until it is told to stop, and then once more for what stayed behind."""
 
     pids: Sequence[int]
     needles: tuple[bytes, ...] = field(repr=False)
@@ -96,52 +98,71 @@ class _Watch:
     over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        while not self.over.is_set():
-            for pid in (child for root in self.pids for child in (root, *_children(root))):
-                try:
-                    scan = scan_process(pid, self.needles)
-                except (FileNotFoundError, ProcessLookupError):
-                    # A host's runner ends when its model is put away; what is watched for good is checked at the end.
-                    continue
-                self.found.setdefault(pid, set()).update(scan.found)
+        last = False
+        while not last:
+            last = self.over.is_set()
+            for pid in self.pids:
+                self.found.setdefault(pid, set()).update(scan_process(pid, self.needles).found)
             self.rounds += 1
 
 
 def _children(pid: int) -> list[int]:
-    try:
-        direct = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    direct = [int(word) for task in tasks for word in (task / "children").read_text().split()]
     return [found for child in direct for found in (child, *_children(child))]
 
 
-def test_relay_and_validators_never_hold_model_or_key_and_the_host_does(devnet: Devnet, folder: Path) -> None:
+@pytest.fixture
+def store(devnet: Devnet) -> Iterator[HoldingStore]:
+    """Between the host and its content store."""
+    with HoldingStore(devnet.network.content_url) as holding:
+        _host_reads(devnet, holding.url)
+        yield holding
+        holding.release()
+        _host_reads(devnet, devnet.network.content_url)
+
+
+def _host_reads(devnet: Devnet, url: str) -> None:
+    devnet.configure("host", lambda config: config.update(content=url))
+    devnet.run(devnet.restart("host"))
+
+
+def test_relay_and_validators_never_hold_model_or_key_and_the_host_does(
+    devnet: Devnet, folder: Path, store: HoldingStore
+) -> None:
     async def scenario() -> None:
         model = await publish_model(devnet, folder)
         pieces = pieces_of(model.plaintext)
         pids = {name: int(devnet.process(name)["pid"]) for name in _WATCHED}
         watch = _Watch(list(pids.values()), (*pieces, model.key))
-        control = _Watch([int(devnet.process("host")["pid"])], (*pieces[-4:], model.key))
-        watching = [asyncio.create_task(asyncio.to_thread(w.run)) for w in (watch, control)]
+        watching = asyncio.create_task(asyncio.to_thread(watch.run))
         try:
-            for number in range(INFERENCES):
+            await _control(devnet, model, store)
+            for number in range(1, INFERENCES):
                 await infer(devnet, model, ("fabric", "ethereum")[number % 2])
-                if number == 0:
-                    # The host has loaded it by now.
-                    control.over.set()
         finally:
             watch.over.set()
-            control.over.set()
-            await asyncio.gather(*watching)
+            await watching
         assert {name: int(devnet.process(name)["pid"]) for name in _WATCHED} == pids
         assert watch.rounds >= 2
         assert set(watch.found) == set(pids.values())
         assert not any(watch.found.values())
-        seen = {needle for needles in control.found.values() for needle in needles}
-        assert model.key in seen
-        assert seen & set(pieces)
 
     devnet.run(scenario())
+
+
+async def _control(devnet: Devnet, model: PublishedModel, store: HoldingStore) -> None:
+    # The first inference, and a look at the host while it has the key and waits for the ciphertext, then at the model.
+    host, pieces = int(devnet.process("host")["pid"]), pieces_of(model.plaintext)
+    store.held = format_cid(model.ciphertext)
+    asking = asyncio.create_task(infer(devnet, model, "fabric"))
+    await until(store.asked.is_set, what="the host reads the ciphertext")
+    holding = await asyncio.to_thread(scan_process, host, (model.key, *pieces[-4:]))
+    assert holding.found == {model.key}
+    store.release()
+    await asking
+    runners = [await asyncio.to_thread(scan_process, pid, pieces[-4:]) for pid in _children(host)]
+    assert any(runner.found for runner in runners)
 
 
 # --- killed at each step

@@ -8,8 +8,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx2
 import pytest
@@ -37,6 +35,7 @@ from tests.crash.publications import (
     judge,
     lock_call,
     other_ethereum,
+    own_fabric,
     settle,
     signed_publication,
     submit,
@@ -48,16 +47,6 @@ pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]
 PUBLISHERS = 50
 IN_ONE_BLOCK = 20
 _SECOND_NS = 1_000_000_000
-
-
-@asynccontextmanager
-async def _fabric(devnet: Devnet) -> AsyncGenerator[tuple[FabricGateway, FabricRegistry]]:
-    chaincode = devnet.ledgers.fabric.plan.chaincode
-    async with AsyncExitStack() as stack:
-        gateway = await stack.enter_async_context(devnet.ledgers.gateway(1))
-        registry = FabricRegistry(gateway, lane=devnet.ledgers.fabric_lane, chaincode=chaincode)
-        stack.push_async_callback(registry.close)
-        yield gateway, registry
 
 
 async def _funded(devnet: Devnet, count: int, amount: int) -> list[SigningKey]:
@@ -73,7 +62,7 @@ async def _funded(devnet: Devnet, count: int, amount: int) -> list[SigningKey]:
         paid = key.sign(typed_digest(network, fund)).to_bytes()
         calls.append(encode_call("multicall", (encode_call("mint", mint, issued), encode_call("fund", fund, paid))))
         devnet.funds["fabric"][key.address] = amount
-    async with _fabric(devnet) as (gateway, registry):
+    async with own_fabric(devnet) as (gateway, registry):
         board = FabricBoard(gateway, registry, chaincode=devnet.ledgers.fabric.plan.chaincode)
         await asyncio.gather(*(board.post(call) for call in calls))
     return keys
@@ -83,7 +72,7 @@ def test_fifty_publishers_lock_at_once_and_nobody_has_to_try_again(devnet: Devne
     async def scenario() -> None:
         keys = await _funded(devnet, PUBLISHERS, 1_000)
         signed = [await signed_publication(devnet, "fabric", "ethereum", account=key) for key in keys]
-        async with _fabric(devnet) as (_, registry):
+        async with own_fabric(devnet) as (_, registry):
             prepared = await asyncio.gather(*(registry.prepare(lock_call(s), slot=None) for s in signed))
             # Each is sent once. A read of a key that another one writes would make it invalid.
             await asyncio.gather(*(registry.send(p) for p in prepared))
@@ -131,7 +120,7 @@ def test_a_post_dated_abort_and_a_back_dated_commit_are_refused(devnet: Devnet) 
         devnet.signal("relay", signal.SIGSTOP)
         try:
             commit = await _locked_and_certified(devnet, signed)
-            async with _fabric(devnet) as (gateway, _):
+            async with own_fabric(devnet) as (gateway, _):
                 await _post_dated_abort(devnet, gateway, signed.id, deadline)
                 assert await _home_state(devnet, signed.id) is State.LOCKED
                 await until(lambda: time.time() > deadline + window + 2, what="the deadline is long past")
@@ -174,7 +163,7 @@ async def _home_state(devnet: Devnet, identifier: PublicationId) -> State | None
 
 async def _locked_and_certified(devnet: Devnet, signed: SignedPublication) -> bytes:
     """Lock on both ledgers without the relay; returns the call that would commit at home."""
-    async with _fabric(devnet) as (_, registry):
+    async with own_fabric(devnet) as (_, registry):
         await transact(registry, lock_call(signed))
     ethereum, rpc = other_ethereum(devnet)
     async with rpc:

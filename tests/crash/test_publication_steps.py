@@ -37,6 +37,7 @@ from tests.crash.publications import (
     judge,
     lock_call,
     other_ethereum,
+    own_fabric,
     settle,
     signed_publication,
     submit,
@@ -91,8 +92,8 @@ async def _found(devnet: Devnet, record: Path) -> Ended:
     ethereum, rpc = other_ethereum(devnet)
     async with rpc:
         await transact(ethereum, lock_call(signed))
-    fabric = devnet.connections.reader("fabric")
-    await transact(fabric, lock_call(signed))  # pyright: ignore[reportArgumentType] # a registry reads and sends
+    async with own_fabric(devnet) as (_, fabric):
+        await transact(fabric, lock_call(signed))
     return {signed: State.ABORTED}
 
 
