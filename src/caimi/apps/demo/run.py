@@ -60,12 +60,13 @@ async def run_demo(outcome: DemoOutcome, *, keep: bool, tell: Tell) -> None:
 
 
 async def _run(outcome: DemoOutcome, home: Path, thread: ThreadPoolExecutor, *, keep: bool, tell: Tell) -> None:
-    report, begin = outcome.report, time.monotonic()
-    # The models need no ledger, and the ledgers mostly wait.
-    models = asyncio.get_running_loop().run_in_executor(thread, _models, report, home / "models", tell)
+    report = outcome.report
+    # Before the ledgers, not beside them: while a thread computes, the connections of this process would not be served.
+    models = await asyncio.get_running_loop().run_in_executor(thread, _models, report, home / "models", tell)
+    begin = time.monotonic()
     async with _devnet(home, keep=keep, tell=tell) as network, Client(network) as client:
         report.seconds["up"] = time.monotonic() - begin
-        await _scenario(outcome, client, await models, tell)
+        await _scenario(outcome, client, models, tell)
 
 
 async def _scenario(outcome: DemoOutcome, client: Client, models: DemoModels, tell: Tell) -> None:

@@ -22,8 +22,9 @@ from caimi.chains.fabric.board import FabricBoard
 from caimi.chains.fabric.registry import FabricRegistry
 from caimi.crypto.ecdsa import SigningKey
 from caimi.devnet.toolchain import load_toolchain
-from caimi.ports.chain import ChainError, Included, Reverted
+from caimi.ports.chain import ChainError, ChainUnavailable, Included, Reverted
 from caimi.sdk.network import read_network
+from caimi.sdk.patience import PatientReader
 from caimi.types.primitives import Bytes32, UnixSeconds
 from caimi.types.records import Funding, Mint
 from caimi.wire.digests import typed_digest
@@ -32,7 +33,8 @@ from caimi.wire.functions import encode_call
 __all__ = ["fund_account", "fund_ethereum", "fund_fabric"]
 
 _VALID_S: Final = 300
-_WAIT_S: Final = 60.0
+_WAIT_S: Final = 90.0
+_PAUSE_S: Final = 0.5
 
 
 async def fund_account(home: Path, lane: str, account: SigningKey, amount: int) -> int:
@@ -68,11 +70,11 @@ async def fund_fabric(ledgers: Ledgers, account: SigningKey, amount: int) -> int
         at, owner = ledgers.fabric_lane, account.address
         mint = Mint(at=at, account=owner, amount=amount, nonce=Bytes32(os.urandom(32)), deadline=deadline)
         signed = ledgers.keys.deployer.sign(typed_digest(ledgers.network, mint)).to_bytes()
-        await board.post(encode_call("mint", mint, signed))
+        await _post(board, encode_call("mint", mint, signed))
         fund = Funding(at=at, account=owner, amount=amount, nonce=Bytes32(os.urandom(32)), deadline=deadline)
         signed = account.sign(typed_digest(ledgers.network, fund)).to_bytes()
-        await board.post(encode_call("fund", fund, signed))
-        return await registry.balance(owner)
+        await _post(board, encode_call("fund", fund, signed))
+        return await PatientReader(registry).balance(owner)
 
 
 async def fund_ethereum(ledgers: Ledgers, account: SigningKey, amount: int) -> int:
@@ -95,6 +97,19 @@ async def fund_ethereum(ledgers: Ledgers, account: SigningKey, amount: int) -> i
         )
         await _send(registry, call)
         return await registry.balance(account.address)
+
+
+async def _post(board: FabricBoard, call: bytes) -> None:
+    # Its nonce makes a repetition a no-op, so that a peer which is busy may be asked again.
+    until = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            await board.post(call)
+            return
+        except ChainUnavailable:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(_PAUSE_S)
 
 
 async def _send(registry: EthereumRegistry, call: bytes) -> None:

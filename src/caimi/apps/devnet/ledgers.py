@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
 from caimi.chains.fabric.blocks import genesis_block_hash
 from caimi.chains.fabric.bringup import BringUpStep, ChannelPlan, bring_up
 from caimi.chains.fabric.client import FabricGateway
-from caimi.chains.fabric.errors import ChaincodeRefusal
+from caimi.chains.fabric.errors import ChaincodeRefusal, FabricError
 from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.lifecycle import ChaincodeDefinition, PrivateCollection
 from caimi.chains.fabric.registry import FabricRegistry
@@ -38,6 +39,7 @@ from caimi.devnet.fabric.network import CHANNEL, FabricBinaries, FabricNetwork
 from caimi.devnet.fabric.processes import fabric_processes
 from caimi.devnet.process import ProcessSpec
 from caimi.devnet.toolchain import Toolchain
+from caimi.types.errors import Retry
 from caimi.types.primitives import Address, Bytes32
 from caimi.types.records import Attestation, Genesis, Lane
 from caimi.wire.chain_ids import chain_hash, fabric_chain_id, fabric_registry
@@ -176,11 +178,20 @@ class Ledgers:
                 self.fabric_lane.chain,
             ),
         )
-        try:
-            await gateway.submit_transaction(self.fabric.plan.chaincode, "init", (config,))
-        except ChaincodeRefusal as refusal:
-            if refusal.code != "AlreadyInitialised":
+        until = time.monotonic() + _FINAL_S
+        while True:
+            try:
+                await gateway.submit_transaction(self.fabric.plan.chaincode, "init", (config,))
+                return
+            except ChaincodeRefusal as refusal:
+                if refusal.code == "AlreadyInitialised":
+                    return
                 raise
+            except FabricError as error:
+                # Whatever became of it: a registry is created once, so trying again is harmless.
+                if error.retry is Retry.NEVER or time.monotonic() > until:
+                    raise
+            await asyncio.sleep(_POLL_S)
 
     def _check_network(self, found: Bytes32, lane: str) -> None:
         if found != self.network:
