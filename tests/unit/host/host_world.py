@@ -86,6 +86,8 @@ class FlowClock:
 
     def __init__(self, clock: StepClock) -> None:
         self._clock = clock
+        self.stands_still = False
+        """For what waits for a thread: only real time passes."""
 
     def now(self) -> UnixSeconds:
         return self._clock.now()
@@ -94,6 +96,9 @@ class FlowClock:
         return self._clock.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        if self.stands_still:
+            await asyncio.sleep(0.001)
+            return
         self._clock.advance(seconds)
         for _ in range(5):
             await asyncio.sleep(0)

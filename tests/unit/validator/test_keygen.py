@@ -174,6 +174,24 @@ def test_a_message_of_another_session_names_its_sender() -> None:
     run(scenario())
 
 
+def test_a_node_that_shows_later_messages_first_makes_nobody_a_culprit() -> None:
+    async def scenario() -> None:
+        with KeyWorld() as played:
+            await played.generate()
+            posts = dict(played.board.posts)
+        with KeyWorld() as world:
+            world.start_validators()
+            late = posts.pop((EPOCH, Phase.COMMIT, 4))
+            world.board.posts.update(posts)
+            first = world.validators[0].generation
+            assert await first.turn() is None
+            assert (first.status().phase, first.status().waits_for, first.status().fault) == ("commit", (4,), None)
+            world.board.posts[EPOCH, Phase.COMMIT, 4] = late
+            assert await first.turn() is not None
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(
     ("error", "change"),
     [

@@ -65,7 +65,7 @@ _OPTIONS: Final[list[tuple[str, int]]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 120_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # In spite of its name the least time that one attempt to connect gets: on a busy machine TLS takes more than 100 ms.
+    # In spite of its name the least time for one attempt to connect: on a busy machine TLS takes more than 100 ms.
     ("grpc.min_reconnect_backoff_ms", 10_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
