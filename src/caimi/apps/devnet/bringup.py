@@ -85,7 +85,7 @@ async def _start(ledgers: Ledgers, supervisor: Supervisor, progress: Progress) -
     progress.done("content", "content store runs")
     await ledgers.bring_up_ethereum()
     progress.done("ethereum", f"eip155:{ledgers.plan.chain_id} registry 0x{ledgers.site.contract.hex()}")
-    await ledgers.bring_up_fabric()
+    await ledgers.bring_up_fabric(lambda step, node: progress.note(f"{step.value}: {node}"))
     progress.done("fabric", f"{ledgers.fabric_caip2} chaincode {ledgers.fabric.plan.chaincode}")
     network = _describe(ledgers)
     write_json(folder.network, network_to_json(network))

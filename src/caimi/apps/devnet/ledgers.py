@@ -51,6 +51,7 @@ __all__ = ["CLIENT", "Ledgers", "prepare_ledgers"]
 
 CLIENT: Final = 2
 """Number of the ordinary Fabric identity that clients of the state folder use; processes use 1."""
+_CHANNEL_S: Final = 300.0
 _FINAL_S: Final = 120.0
 _POLL_S: Final = 0.2
 _WEI: Final = 10**24
@@ -123,7 +124,11 @@ class Ledgers:
             RegistryMismatch: The chaincode is another network's registry.
         """
         await bring_up(
-            _channel_plan(self.fabric), orderers=self.fabric.orderers, peers=self.fabric.peers, progress=tell
+            _channel_plan(self.fabric),
+            orderers=self.fabric.orderers,
+            peers=self.fabric.peers,
+            progress=tell,
+            timeout_s=_CHANNEL_S,
         )
         async with AsyncExitStack() as stack:
             gateway = await stack.enter_async_context(self.gateway(0))

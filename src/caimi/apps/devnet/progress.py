@@ -58,6 +58,10 @@ class Progress:
         self.is_ready = True
         self.append({"ready": True})
 
+    def note(self, text: str) -> None:
+        """Part of a step is done; for the file only."""
+        self.append({"note": text, "seconds": round(time.monotonic() - self._since, 3)})
+
     def append(self, record: dict[str, Any]) -> None:
         """Write one line to the file."""
         if self.file is not None:
