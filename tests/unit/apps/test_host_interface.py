@@ -142,6 +142,25 @@ def test_shows_why_a_request_waits() -> None:
     asyncio.run(scenario())
 
 
+def test_infer_brings_input_and_request_and_waits_for_the_answer() -> None:
+    async def scenario() -> None:
+        # The world's time passes while the call waits, faster than its ledgers go on: five seconds are not enough.
+        patient = DirectLimits(longest_wait_s=600.0)
+        async with HostWorld() as world, interface(world, patient) as client:
+            publication = await world.publish()
+            asked, sealed = await signed_request(world, publication)
+            world.blocks._blocks.pop(asked.record.input)
+            calling = asyncio.create_task(client.post("/v1/infer", json=body_of(asked, sealed), headers=AUTHORISED))
+            while not calling.done():
+                await world.turns(1)
+                await asyncio.sleep(0)
+            answer = (await calling).json()
+            assert answer["state"] in ("signed", "sent", "answered")
+            assert answer["id"] == hex_of(asked.id)
+
+    asyncio.run(scenario())
+
+
 def test_infer_says_that_it_is_not_answered_yet() -> None:
     async def scenario() -> None:
         async with HostWorld() as world, interface(world) as client:
