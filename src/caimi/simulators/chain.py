@@ -19,8 +19,8 @@ from caimi.ports.chain import (
     StatusUnknown,
     ValidatorSetView,
 )
+from caimi.protocol.calls import after_call
 from caimi.protocol.registry_state import RegistryState
-from caimi.simulators.execution import execute
 from caimi.simulators.ledger import SimulatedBlock, SimulatedLedger, SimulatedTransaction, Slots
 from caimi.types.errors import OutOfRange, WrongChain
 from caimi.types.primitives import ZERO32, Address, Bytes32, Generation, PublicationId, Sequence
@@ -160,7 +160,7 @@ class SimulatedChain:
     async def prepare(self, call: bytes, *, slot: int | None) -> PreparedCall:
         """See `ChainPort.prepare`."""
         node = self._asked()
-        execute(node.tip.registry, call, now=node.ledger.time())
+        after_call(node.tip.registry, call, now=node.ledger.time())
         number: int | None = None
         salt = b""
         if node.ledger.slots is Slots.NUMBERED:

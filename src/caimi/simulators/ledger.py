@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from caimi.protocol.calls import after_call
 from caimi.protocol.registry import Registry
 from caimi.protocol.registry_state import RegistryConfig
-from caimi.simulators.execution import execute
 from caimi.types.errors import Refusal
 from caimi.types.primitives import Address, Bytes32, UnixSeconds
 from caimi.types.records import Item, Lane
@@ -158,7 +158,7 @@ class SimulatedLedger:
             before = len(registry.state.events)
             refusal: Refusal | None = None
             try:
-                registry = execute(registry, transaction.call, now=time)
+                registry = after_call(registry, transaction.call, now=time)
             except Refusal as error:
                 refusal = error
             slots[transaction.sender] = slots.get(transaction.sender, 0) + 1

@@ -11,14 +11,11 @@ from caimi.ports.agreement import AgreeingReader
 from caimi.ports.chain import Included, NotIncluded, SourcesDisagree
 from caimi.protocol.registry_state import RegistryConfig
 from caimi.simulators.chain import SimulatedChain, SimulatedNode
-from caimi.simulators.execution import copy_registry, execute
 from caimi.simulators.ledger import SimulatedLedger, Slots
-from caimi.types.errors import BadEncoding, RunTooLong, UnknownFunction
 from caimi.types.primitives import Sequence, UnixSeconds
 from caimi.types.records import Lane
 from caimi.wire.chain_ids import chain_hash
 from caimi.wire.digests import network_id
-from caimi.wire.functions import encode_call
 from tests.conformance.scenario import CLOCK_WINDOW, ELSEWHERE, MIN_DEPOSIT, Signer, genesis, key, word
 
 _LANE = Lane(chain=chain_hash("caimi:simulated"), registry=word("registry"))
@@ -160,34 +157,3 @@ def _rival(ledger: SimulatedLedger) -> SimulatedChain:
     return SimulatedChain(
         SimulatedNode(ledger=ledger), sender=key("rival").address, entropy=lambda length: bytes(length)
     )
-
-
-def test_call_leaves_the_registry_that_it_is_tried_on_alone() -> None:
-    registry = _ledger().tip.registry
-    before = copy_registry(registry)
-    changed = execute(registry, _lock("-1"), now=_NOW)
-    assert registry == before
-    assert changed != before
-    again = copy_registry(changed)
-    execute(changed, _lock("-2"), now=_NOW)
-    assert changed == again
-
-
-@pytest.mark.parametrize(
-    "call",
-    [encode_call("multicall", (encode_call("multicall", ()),)), b"\x00\x00\x00\x00", b""],
-    ids=["nested", "unknown", "empty"],
-)
-def test_rejects_what_no_registry_does(call: bytes) -> None:
-    with pytest.raises(UnknownFunction):
-        execute(_ledger().tip.registry, call, now=_NOW)
-
-
-def test_rejects_bytes_after_the_arguments() -> None:
-    with pytest.raises(BadEncoding):
-        execute(_ledger().tip.registry, _lock("-1") + b"\0", now=_NOW)
-
-
-def test_rejects_more_calls_than_a_registry_takes() -> None:
-    with pytest.raises(RunTooLong):
-        execute(_ledger().tip.registry, encode_call("multicall", (b"",) * 1_001), now=_NOW)
