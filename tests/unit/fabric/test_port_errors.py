@@ -134,6 +134,7 @@ class _Gateway:
         self.identity: Any = None
         self.outcomes = list(outcomes) or [None]
         self.sent: list[tuple[bytes, dict[str, bytes], tuple[str, ...]]] = []
+        self.read: list[int] = []
 
     def _end(self) -> Any:
         # The last one stays.
@@ -179,7 +180,11 @@ def _registry(gateway: _Gateway) -> FabricRegistry:
     async def is_right() -> None:
         return None
 
+    async def is_read(height: int) -> None:
+        gateway.read.append(height)
+
     made.index.verify_chain = is_right  # type: ignore[method-assign]
+    made.index.reach = is_read  # type: ignore[method-assign]
     return made
 
 
@@ -248,6 +253,12 @@ def test_status_is_what_the_peer_found(outcome: object, expected: object) -> Non
 )
 def test_status_is_unknown_when_the_peer_cannot_say(outcome: object) -> None:
     assert isinstance(_run(outcome, lambda port: port.status(_PREPARED)), StatusUnknown)
+
+
+def test_what_is_included_was_also_read() -> None:
+    gateway = _Gateway(Committed(tx_id="x", block_number=7))
+    asyncio.run(_registry(gateway).status(_PREPARED))
+    assert gateway.read == [7]
 
 
 def test_rejects_a_lane_of_another_chaincode() -> None:

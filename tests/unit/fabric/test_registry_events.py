@@ -88,14 +88,21 @@ def _block(number: int, *transactions: FabricTransaction, branch: int = 0) -> Fa
     )
 
 
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  what is waited for has no event of its own
+        await asyncio.sleep(0)
+
+
 class _Peer:
     def __init__(self, *blocks: FabricBlock) -> None:
         self.blocks_known = list(blocks)
         self.seeks: list[int] = []
         self.failure: FabricError | None = None
         self.stalls_at: int | None = None
+        self.asked = 0
 
     async def chain_info(self) -> ChainInfo:
+        self.asked += 1
         if isinstance(self.failure, EvaluateUnavailable):
             raise self.failure
         newest = self.blocks_known[-1]
@@ -106,17 +113,33 @@ class _Peer:
         assert (previous_hash is None) == (start == 0)
         number = start
         while True:
-            if number == self.stalls_at or number >= len(self.blocks_known):
-                await asyncio.Event().wait()
+            await _until(lambda: number != self.stalls_at and number < len(self.blocks_known))  # noqa: B023
             if self.failure is not None:
                 raise self.failure
             yield self.blocks_known[number]
             number += 1
 
 
-def _follow(peer: _Peer, scene: Callable[[BlockIndex], Awaitable[None]], *, chain: Bytes32 = _CHAIN) -> None:
+def _follow(
+    peer: _Peer,
+    scene: Callable[[BlockIndex], Awaitable[None]],
+    *,
+    chain: Bytes32 = _CHAIN,
+    tip_seconds: float = 0.0,
+    time: list[float] | None = None,
+) -> None:
+    seconds = time or [0.0]
+
     async def act() -> None:
-        index = BlockIndex(peer, peer, chaincode="caimi", chain=chain, block_seconds=0.05)
+        index = BlockIndex(
+            peer,
+            peer,
+            chaincode="caimi",
+            chain=chain,
+            block_seconds=0.05,
+            tip_seconds=tip_seconds,
+            monotonic=lambda: seconds[0],
+        )
         await scene(index)
         await index.close()
 
@@ -193,8 +216,82 @@ def test_stream_stays_open_between_readings() -> None:
         assert (len(index.events(1, 9)), index.height) == (1, 2)
 
     _follow(peer, scene)
-    # The stream waited for block 2 only when the peer had named it.
     assert peer.seeks == [0]
+
+
+def test_open_stream_brings_blocks_without_a_question() -> None:
+    peer, time = _Peer(_block(0), _block(1)), [0.0]
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.blocks_known.append(_block(2, _transaction(0, _json(_event(1)))))
+        await index.reach(2)
+        await index.advance()
+        assert (len(index.events(1, 9)), index.height, peer.asked) == (1, 2, 1)
+        # A stream that stands still is no proof that the peer does.
+        peer.stalls_at, time[0] = 3, 2.0
+        peer.blocks_known.append(_block(3))
+        with pytest.raises(ChainUnavailable):
+            await index.advance()
+        assert peer.asked == 2
+
+    _follow(peer, scene, tip_seconds=2.0, time=time)
+
+
+def test_peer_is_asked_after_a_break_also_while_it_is_read() -> None:
+    peer = _Peer(_block(0), _block(1))
+
+    async def scene(index: BlockIndex) -> None:
+        peer.stalls_at = 1
+        reading = asyncio.ensure_future(index.advance())
+        await _until(lambda: index.height == 0)
+        index.distrust()
+        peer.stalls_at = None
+        await reading
+        assert peer.asked == 1
+        await index.advance()
+        await index.advance()
+        assert peer.asked == 2
+        index.distrust()
+        await index.advance()
+        assert peer.asked == 3
+
+    _follow(peer, scene, tip_seconds=2.0)
+
+
+def test_a_second_reader_waits_for_the_tip_too() -> None:
+    peer = _Peer(_block(0), _block(1), _block(2))
+    peer.stalls_at = 2
+
+    async def scene(index: BlockIndex) -> None:
+        async def read() -> int:
+            await index.advance()
+            return index.height
+
+        readings = [asyncio.ensure_future(read()) for _ in range(2)]
+        await _until(lambda: index.height == 1)
+        late = asyncio.ensure_future(read())
+        await asyncio.sleep(0)
+        peer.stalls_at = None
+        assert await asyncio.gather(*readings, late) == [2, 2, 2]
+
+    _follow(peer, scene, tip_seconds=2.0)
+
+
+def test_what_ends_an_open_stream_is_told_by_the_next_reading() -> None:
+    peer = _Peer(_block(0))
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.blocks_known.append(_block(1, _transaction(0, b"{}")))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for _ in range(2):
+            with pytest.raises(BrokenLedger):
+                await index.advance()
+        assert index.height == 0
+
+    _follow(peer, scene, tip_seconds=2.0)
 
 
 def test_leases_by_height() -> None:

@@ -1,14 +1,18 @@
 """Follows the channel's blocks and derives from them what the registry did: events by number, leases by height.
 
-Blocks are pulled when something is asked, up to the tip that the peer names, over a stream that stays open in between.
+One stream brings the blocks as they come. It cannot tell a quiet channel from a peer that stands still, so the peer is
+asked for its tip too: at first, after every break of the stream, and now and then. Asking is a transaction proposal,
+which costs the peer a hundred times what a block on an open stream does.
 Nothing is stored: after a restart the channel is read again from block 0, whose hash is the channel's identity.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_right
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -26,6 +30,7 @@ from caimi.wire.chain_ids import chain_hash, fabric_chain_id
 __all__ = ["BlockIndex", "Blocks", "Peer"]
 
 _NANOSECONDS: Final = 1_000_000_000
+_FIRST: Final = asyncio.FIRST_COMPLETED
 
 
 class Peer(Protocol):
@@ -61,6 +66,8 @@ class BlockIndex:
         chaincode: str,
         chain: Bytes32,
         block_seconds: float = 5.0,
+        tip_seconds: float = 2.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with nothing known.
 
@@ -68,14 +75,19 @@ class BlockIndex:
             chaincode: name of the registry's chaincode.
             chain: keccak256 of the channel's CAIP-2 id, which block 0 has to confirm.
             block_seconds: how long the peer may take to deliver a block that it says it has.
+            tip_seconds: how long an open stream is relied on before the peer is asked for its tip again.
         """
         self._peer = peer
         self._chaincode = chaincode
         self._chain = chain
         self._seconds = block_seconds
+        self._tip_seconds = tip_seconds
+        self._monotonic = monotonic
         self._stream = stream
-        self._open: AsyncGenerator[FabricBlock, None] | None = None
-        self._lock = asyncio.Lock()
+        self._follower: asyncio.Task[None] | None = None
+        self._grown = asyncio.Event()
+        self._asked: float | None = None
+        self._breaks = 0
         self._hashes: list[Bytes32] = []
         self._events: list[FinalEvent] = []
         self._leases: list[_Leases] = []
@@ -114,63 +126,90 @@ class BlockIndex:
         if not self._hashes:
             # The stream waits for a peer that is down; a question does not.
             await self._ask()
-            await self._read(0)
+            await self.reach(0)
 
     async def advance(self) -> None:
-        """Read up to the tip that the peer names.
+        """Have what the stream brought, and everything up to the peer's tip if it has to be asked.
 
         Raises:
             ChainUnavailable: It does not answer, or not in time; what was read is kept.
             BrokenLedger: Its blocks or events are not what they must be, or not those that it showed before.
             WrongChain: It is of another channel.
         """
+        if self._is_followed():
+            return
         info = await self._ask()
-        tip = info.height - 1
-        await self._read(tip)
+        asked, breaks, tip = self._monotonic(), self._breaks, info.height - 1
+        self._running()
+        await self.reach(tip)
         # A peer that lags behind what it (or the peer before it at this address) has shown is waited for.
         if self.hash_at(tip) != info.head_hash:
             raise BrokenLedger(f"block {tip} is not the one that the peer showed before")
+        if breaks == self._breaks:
+            self._asked = asked
+
+    async def reach(self, height: int) -> None:
+        """Wait until block `height`, which the peer has, was read. Raises as `advance`."""
+        while self.height < height:
+            follower, grown = self._running(), self._grown
+            waiting = asyncio.ensure_future(grown.wait())
+            try:
+                done, _ = await asyncio.wait({follower, waiting}, timeout=self._seconds, return_when=_FIRST)
+            finally:
+                waiting.cancel()
+            if not done:
+                await self.close()
+                raise ChainUnavailable(f"no block {self.height + 1} within {self._seconds} s")
+
+    def distrust(self) -> None:
+        """The stream broke: what it brings may be late until the peer was asked again."""
+        self._asked = None
+        self._breaks += 1
 
     async def close(self) -> None:
         """End the stream."""
-        if self._open is not None:
-            stream, self._open = self._open, None
-            await stream.aclose()
+        self._asked = None
+        if self._follower is not None:
+            follower, self._follower = self._follower, None
+            follower.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await follower
+
+    def _is_followed(self) -> bool:
+        if self._follower is None or self._follower.done() or self._asked is None:
+            return False
+        return self._monotonic() - self._asked < self._tip_seconds
 
     async def _ask(self) -> ChainInfo:
         try:
             return await self._peer.chain_info()
         except FabricError as error:
+            self._asked = None
             raise port_error(error) from error
 
-    async def _read(self, upto: int) -> None:
-        async with self._lock:
-            while self.height < upto:
-                block = await self._next()
-                try:
-                    self._take(block)
-                except Exception:
-                    # The stream stands behind a block that was not taken: the next reading asks for it again.
-                    await self.close()
-                    raise
+    def _running(self) -> asyncio.Task[None]:
+        # What ended the last stream is told once; the next call begins a new one at the block that was not taken.
+        if self._follower is not None and self._follower.done():
+            ended, self._follower, self._asked = self._follower, None, None
+            if ended.cancelled():
+                raise ChainUnavailable("the stream of blocks was closed")
+            error = ended.exception()
+            if isinstance(error, FabricError):
+                raise port_error(error) from error
+            if error is not None:
+                raise error
+        if self._follower is None:
+            self._follower = asyncio.ensure_future(self._follow())
+            self._follower.add_done_callback(_noticed)
+        return self._follower
 
-    async def _next(self) -> FabricBlock:
-        if self._open is None:
-            before = self._hashes[-1] if self._hashes else None
-            self._open = self._stream.blocks(self.height + 1, previous_hash=before)
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await anext(self._open)
-        except TimeoutError as error:
-            # The generator ended with the timeout; the next reading begins a new one.
-            self._open = None
-            raise ChainUnavailable(f"no block {self.height + 1} within {self._seconds} s") from error
-        except FabricError as error:
-            self._open = None
-            raise port_error(error) from error
-        except asyncio.CancelledError:
-            self._open = None
-            raise
+    async def _follow(self) -> None:
+        before = self._hashes[-1] if self._hashes else None
+        async with aclosing(self._stream.blocks(self.height + 1, previous_hash=before)) as blocks:
+            async for block in blocks:
+                self._take(block)
+                grown, self._grown = self._grown, asyncio.Event()
+                grown.set()
 
     def _take(self, block: FabricBlock) -> None:
         if block.number == 0:
@@ -217,3 +256,9 @@ class BlockIndex:
             error = WrongChain(self._chain, actual)
             error.add_note(f"the peer is of {caip2}")
             raise error
+
+
+def _noticed(follower: asyncio.Task[None]) -> None:
+    # The next reading raises it; until then nobody has to look at the task.
+    if not follower.cancelled():
+        follower.exception()

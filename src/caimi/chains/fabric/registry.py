@@ -75,7 +75,12 @@ class FabricRegistry:
         self._chaincode = chaincode
         self._status_seconds = status_seconds
         self._clock_ns = clock_ns
-        stream = BlockStream(gateway.transport, identity=gateway.identity, channel=gateway.channel)
+        stream = BlockStream(
+            gateway.transport,
+            identity=gateway.identity,
+            channel=gateway.channel,
+            on_break=lambda _: self.index.distrust(),
+        )
         self.index = BlockIndex(gateway, stream, chaincode=chaincode, chain=lane.chain)
 
     @property
@@ -204,10 +209,15 @@ class FabricRegistry:
             raise port_error(error) from error
 
     async def status(self, prepared: PreparedCall) -> CallStatus:
-        """See `ChainPort.status`. A peer that does not answer gives `StatusUnknown`; nothing is ever `Lost`."""
+        """See `ChainPort.status`. A peer that does not answer gives `StatusUnknown`; nothing is ever `Lost`.
+
+        What is included is also read: the next question for events answers with those of this call.
+        """
         try:
             await self.index.verify_chain()
             found = await self._gateway.commit_status(prepared.transaction, timeout_s=self._status_seconds)
+            if isinstance(found, Committed):
+                await self.index.reach(found.block_number)
         except ChainUnavailable as error:
             return StatusUnknown(because=str(error))
         except CommitStatusError as error:
