@@ -28,6 +28,7 @@ from caimi.chains.fabric.errors import (
     CommitError,
     DeliverRefused,
     EndorseError,
+    EndorseUnavailable,
     FabricError,
     LifecycleError,
     ProposalTimeRefused,
@@ -268,11 +269,13 @@ def test_changes_of_one_key_in_one_block_conflict_and_blind_ones_do_not(devnet: 
             conflicting = await asyncio.gather(
                 *(gateway.submit_transaction("caimi", "add", ["n"]) for _ in range(8)), return_exceptions=True
             )
+            # Endorsers at different heights read different values: then there is nothing to order.
+            apart = [outcome for outcome in conflicting if isinstance(outcome, EndorseUnavailable)]
             lost = [outcome for outcome in conflicting if isinstance(outcome, CommitConflict)]
             won = [outcome for outcome in conflicting if isinstance(outcome, Committed)]
-            assert len(lost) + len(won) == 8
+            assert len(apart) + len(lost) + len(won) == 8, conflicting
             assert lost
-            assert lost[0].retry is Retry.SAFE
+            assert {outcome.retry for outcome in (*apart, *lost)} == {Retry.SAFE}
             assert int(await gateway.evaluate("caimi", "get", ["n"])) == len(won)
             blind = await asyncio.gather(
                 *(gateway.submit_transaction("caimi", "put", [f"b{n}", "x"]) for n in range(50))

@@ -56,6 +56,7 @@ _EXPECTED: dict[type[f.FabricError], type[CaimiError]] = {
     f.EvaluateUnavailable: ChainUnavailable,
     f.EndorseError: CallRejected,
     f.EndorseUnavailable: ChainUnavailable,
+    f.PeersApart: ChainUnavailable,
     f.SubmitError: CallRejected,
     f.SubmitUnavailable: ChainUnavailable,
     f.OutcomeUnknown: ChainUnavailable,
@@ -174,8 +175,8 @@ class _Transport:
         return None
 
 
-def _registry(gateway: _Gateway) -> FabricRegistry:
-    made = FabricRegistry(cast("FabricGateway", gateway), lane=_LANE, chaincode="caimi")
+def _registry(gateway: _Gateway, *, apart_seconds: float = 0.25) -> FabricRegistry:
+    made = FabricRegistry(cast("FabricGateway", gateway), lane=_LANE, chaincode="caimi", apart_seconds=apart_seconds)
 
     async def is_right() -> None:
         return None
@@ -217,6 +218,23 @@ def test_failures_are_typed(
 ) -> None:
     with pytest.raises(expected):
         _run(error, act)
+
+
+def _prepare(gateway: _Gateway) -> Any:
+    async def whole() -> Any:
+        return await _registry(gateway, apart_seconds=0.0).prepare(b"call", slot=None)
+
+    return asyncio.run(whole())
+
+
+def test_peers_that_lag_behind_ours_are_waited_for() -> None:
+    apart = f.PeersApart("ABORTED", "LowBalance")
+    assert _prepare(_Gateway(apart, apart, None)).raw == b"envelope"
+
+
+def test_peers_that_stay_apart_make_the_ledger_unavailable() -> None:
+    with pytest.raises(ChainUnavailable, match="LowBalance"):
+        _prepare(_Gateway(f.PeersApart("ABORTED", "LowBalance")))
 
 
 @pytest.mark.parametrize("answer", [b"", bytes(31), bytes(33), b"\xff" * 32])

@@ -17,6 +17,8 @@ from caimi.chains.fabric.errors import (
     EndorseUnavailable,
     EvaluateError,
     EvaluateUnavailable,
+    FabricError,
+    PeersApart,
     ProposalTimeRefused,
     SubmitError,
     SubmitOutcomeUnknown,
@@ -95,6 +97,26 @@ def test_other_messages_are_no_refusal(message: str) -> None:
 def test_peers_that_disagree_about_the_code_do_not_make_a_refusal() -> None:
     error = failure(_Status.ABORTED, "", "chaincode response 500, A1: x", "chaincode response 500, B1: x")
     assert type(endorse_error(error, "tx")) is EndorseUnavailable
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("failed to endorse transaction, see attached details for more info", ChaincodeRefusal),
+        ("failed to collect enough transaction endorsements, see attached details for more info", PeersApart),
+    ],
+    ids=["the own peer", "the others"],
+)
+def test_what_only_the_other_peers_refuse_is_no_refusal_yet(text: str, expected: type[FabricError]) -> None:
+    error = failure(_Status.ABORTED, text, *["chaincode response 500, LowBalance: 20, 0"] * 3)
+    typed = endorse_error(error, "tx")
+    assert type(typed) is expected
+    assert type(evaluate_error(error)) is ChaincodeRefusal
+
+
+def test_other_peers_that_are_down_are_not_apart() -> None:
+    text = "failed to collect enough transaction endorsements, see attached details for more info"
+    assert type(endorse_error(failure(_Status.ABORTED, text, "connection refused"), "tx")) is EndorseUnavailable
 
 
 def test_a_timestamp_outside_the_window_is_named_although_the_status_is_aborted() -> None:

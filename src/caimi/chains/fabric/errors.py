@@ -6,7 +6,7 @@
     - ChaincodeRefusal: the chaincode said no, with a code (never)
     - ProposalTimeRefused: timestamp outside the endorsers' window (safe: prepare again with a right clock)
     - EvaluateError (never) > EvaluateUnavailable (safe)
-    - EndorseError (never) > EndorseUnavailable (safe); nothing was ordered
+    - EndorseError (never) > EndorseUnavailable (safe) > PeersApart; nothing was ordered
     - SubmitError (never) > SubmitUnavailable (safe); nothing was ordered
     - OutcomeUnknown (after asking `status_of`) > SubmitOutcomeUnknown, CommitStatusError
     - CommitError: ordered and found invalid (never) > CommitConflict (safe, as a new transaction)
@@ -44,6 +44,7 @@ __all__ = [
     "MalformedBlock",
     "OutcomeUnknown",
     "ParticipationError",
+    "PeersApart",
     "ProposalTimeRefused",
     "SubmitError",
     "SubmitOutcomeUnknown",
@@ -166,6 +167,12 @@ class EndorseUnavailable(EndorseError):
     blame = Blame.NODE
     retry = Retry.SAFE
     hint = "too few peers are up or they are at different heights: prepare and send again"
+
+
+class PeersApart(EndorseUnavailable):
+    """The Gateway's own peer endorses what the others refuse: they are at different heights. Nothing was ordered."""
+
+    hint = "one of the peers lags: prepare and send again"
 
 
 class SubmitError(_CallError):

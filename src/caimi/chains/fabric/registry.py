@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, Final, TypeVar
 from caimi.chains.fabric.block_index import BlockIndex
 from caimi.chains.fabric.client import FabricGateway
 from caimi.chains.fabric.deliver import BlockStream
-from caimi.chains.fabric.errors import CommitStatusError, FabricError, ValidationCode
+from caimi.chains.fabric.errors import CommitStatusError, FabricError, PeersApart, ValidationCode
 from caimi.chains.fabric.port_errors import BrokenLedger, port_error
 from caimi.chains.fabric.transaction import Committed, EndorsedTransaction
 from caimi.ports.chain import (
@@ -43,6 +44,7 @@ T = TypeVar("T")
 
 _NANOSECONDS: Final = 1_000_000_000
 _STATUS_SECONDS: Final = 0.5
+_APART_ATTEMPTS: Final = 20
 _WAITED_IN_VAIN: Final = "DEADLINE_EXCEEDED"
 
 
@@ -56,12 +58,14 @@ class FabricRegistry:
         lane: Lane,
         chaincode: str,
         status_seconds: float = _STATUS_SECONDS,
+        apart_seconds: float = 0.25,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Use the peer behind `gateway`, which the caller closes.
 
         Arguments:
             status_seconds: how long `status` waits for a transaction that the peer has not seen in a block.
+            apart_seconds: pause before peers that refuse what this one accepts are asked again, 20 times.
             clock_ns: the clock from which the gateway takes the timestamps of its transactions.
 
         Raises:
@@ -74,6 +78,7 @@ class FabricRegistry:
         self._lane = lane
         self._chaincode = chaincode
         self._status_seconds = status_seconds
+        self._apart_seconds = apart_seconds
         self._clock_ns = clock_ns
         stream = BlockStream(
             gateway.transport,
@@ -190,12 +195,20 @@ class FabricRegistry:
         """
         del slot
         await self.index.verify_chain()
-        prepared = self._gateway.prepare(self._chaincode, "call", (call,))
-        try:
-            endorsed = await self._gateway.endorse(prepared)
-        except FabricError as error:
-            raise port_error(error) from error
+        endorsed = await self._endorsed(call)
         return PreparedCall(transaction=endorsed.tx_id, raw=endorsed.envelope, slot=None)
+
+    async def _endorsed(self, call: bytes) -> EndorsedTransaction:
+        # What our peer accepts and the others refuse is decided by the state that all of them will have in a moment.
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                return await self._gateway.endorse(self._gateway.prepare(self._chaincode, "call", (call,)))
+            except FabricError as error:
+                if not isinstance(error, PeersApart) or attempts == _APART_ATTEMPTS:
+                    raise port_error(error) from error
+            await asyncio.sleep(self._apart_seconds)
 
     async def send(self, prepared: PreparedCall) -> None:
         """See `ChainPort.send`. Raises also `CallRejected`, if the peer does not take the bytes."""

@@ -16,6 +16,7 @@ from caimi.chains.fabric.errors import (
     EvaluateError,
     EvaluateUnavailable,
     FabricError,
+    PeersApart,
     ProposalTimeRefused,
     SubmitError,
     SubmitOutcomeUnknown,
@@ -61,6 +62,8 @@ _PASSING: Final = frozenset(
         grpc.StatusCode.INTERNAL,
     }
 )
+# The Gateway asks its own peer first, and the others only if that one endorses.
+_OTHERS_FAILED: Final = "failed to collect enough transaction endorsements"
 # Statuses with which the Gateway answers Submit before it has contacted any orderer.
 _SUBMIT_REFUSED: Final = frozenset(
     {
@@ -89,6 +92,9 @@ def evaluate_error(error: grpc.aio.AioRpcError) -> FabricError:
 
 def endorse_error(error: grpc.aio.AioRpcError, tx_id: str) -> FabricError:
     """Type the failure of an endorsement: in every case nothing was ordered."""
+    status, message, details = _read(error)
+    if _OTHERS_FAILED in message and any(chaincode_refusal(detail.message) for detail in details):
+        return PeersApart(status, message, tx_id=tx_id, details=details)
     return _proposal_error(error, tx_id, EndorseError, EndorseUnavailable)
 
 
