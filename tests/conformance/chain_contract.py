@@ -11,6 +11,7 @@ from caimi.ports.chain import (
     CallStatus,
     ChainPort,
     ChainUnavailable,
+    Forgetful,
     Included,
     Lost,
     NotIncluded,
@@ -30,6 +31,9 @@ __all__ = ["ChainPortContract", "SlottedChainContract"]
 
 class ChainPortContract(RegistryContract):
     """Subclasses say where the world comes from."""
+
+    keeps_answers = True
+    """Whether the adapter keeps what its node said, and so has to be able to forget it."""
 
     # --- reading
 
@@ -84,6 +88,24 @@ class ChainPortContract(RegistryContract):
             assert [await fresh.events(Sequence(first + n), 1) for n in range(6)] == [(event,) for event in events]
             assert await world.reader().events(Sequence(first + 2), 3) == events[2:5]
             assert await all_events(world.reader()) == await all_events(world.port)
+
+        self.play(scene)
+
+    def test_forgets_what_its_node_said_and_asks_again(self) -> None:
+        async def scene(world: World) -> None:
+            assert isinstance(world.port, Forgetful) == self.keeps_answers
+            if not isinstance(world.port, Forgetful):
+                return
+            publisher = await world.publisher()
+            first = await world.next_number()
+            for n in range(3):
+                await world.do(publisher.lock(await world.mirrored(publisher, f"-{n}")))
+            events = await all_events(world.port, first)
+            assert len(events) == 3
+            for number in (first + 3, first + 1, 1):
+                await world.port.forget(Sequence(number))
+                assert await world.port.events(Sequence(first), 100) == events
+            assert await world.port.block_hash(events[1].height) == events[1].block_hash
 
         self.play(scene)
 

@@ -83,6 +83,8 @@ async def _world(label: str, slots: Slots, depth: int) -> AsyncGenerator[World]:
 class TestSimulatedEthereum(SlottedChainContract):
     """Numbered transactions, final two blocks below the tip."""
 
+    keeps_answers = False
+
     @asynccontextmanager
     async def open_world(self, label: str) -> AsyncGenerator[World]:
         """A ledger of its own for each test."""
@@ -92,6 +94,8 @@ class TestSimulatedEthereum(SlottedChainContract):
 
 class TestSimulatedFabric(ChainPortContract):
     """No slots, everything final at once."""
+
+    keeps_answers = False
 
     @asynccontextmanager
     async def open_world(self, label: str) -> AsyncGenerator[World]:

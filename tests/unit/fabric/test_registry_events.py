@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,8 +117,11 @@ class _Peer:
             await _until(lambda: number != self.stalls_at and number < len(self.blocks_known))  # noqa: B023
             if self.failure is not None:
                 raise self.failure
-            yield self.blocks_known[number]
-            number += 1
+            block = self.blocks_known[number]
+            if previous_hash is not None and block.previous_hash != previous_hash:
+                raise BrokenBlockChain(f"block {number} does not follow")
+            yield block
+            number, previous_hash = number + 1, block.hash
 
 
 def _follow(
@@ -292,6 +296,76 @@ def test_what_ends_an_open_stream_is_told_by_the_next_reading() -> None:
         assert index.height == 0
 
     _follow(peer, scene, tip_seconds=2.0)
+
+
+def _branch(number: int, branch: int, *transactions: FabricTransaction, parent: int) -> FabricBlock:
+    # A block of one branch upon a block of another.
+    return replace(_block(number, *transactions, branch=branch), previous_hash=_hash(number - 1, parent))
+
+
+def test_what_is_forgotten_is_asked_for_again() -> None:
+    lease = "0x" + _hash(7).hex()
+    honest = _transaction(0, _json(_event(3)), seconds=130)
+    peer = _Peer(
+        _block(0),
+        _block(1, _transaction(0, _json(_event(1)), seconds=110)),
+        _block(2, _transaction(0, _json(_event(2)), seconds=120)),
+        _branch(3, 9, _transaction(0, _json(_event(4), _event(5), leases=[lease]), seconds=900), parent=0),
+    )
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        assert (len(index.events(1, 9)), index.time, index.leases_above(0)) == (4, 900, (_hash(7),))
+        peer.blocks_known[3] = _branch(3, 0, honest, parent=0)
+        await index.forget(5)  # nothing is known of it: the lie is still believed
+        with pytest.raises(BrokenLedger):
+            await index.advance()
+        await index.forget(3)
+        assert (index.height, index.time, index.leases_above(0)) == (2, 120, ())
+        await index.advance()
+        assert [e.item.event for e in index.events(1, 9)] == [_event(1), _event(2), _event(3)]
+        assert (index.hash_at(3), index.time) == (_hash(3), 130)
+
+    _follow(peer, scene)
+    assert peer.seeks[-1] == 3
+
+
+def test_what_was_wrong_before_the_events_that_showed_it_is_forgotten_too() -> None:
+    event = _transaction(0, _json(_event(1)))
+    peer = _Peer(_block(0), _branch(1, 9, parent=0), _branch(2, 9, event, parent=9))
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.blocks_known[1:] = [_block(1), _block(2, event)]
+        await index.forget(1)
+        with pytest.raises(BrokenLedger):
+            await index.advance()
+        assert index.height == -1
+        await index.advance()
+        assert (index.hash_at(1), index.hash_at(2)) == (_hash(1), _hash(2))
+        # Without such a request a peer that changes its mind stays refused.
+        peer.blocks_known[1:] = [_branch(1, 9, parent=0), _branch(2, 9, event, parent=9)]
+        await index.close()
+        for _ in range(2):
+            with pytest.raises(BrokenLedger):
+                await index.advance()
+        assert index.hash_at(2) == _hash(2)
+
+    _follow(peer, scene)
+
+
+def test_forgetting_while_others_read_keeps_the_order() -> None:
+    blocks = [_block(0), *(_block(n, _transaction(0, _json(_event(n)))) for n in range(1, 9))]
+    peer = _Peer(*blocks)
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        await asyncio.gather(*(index.forget(n) if n % 2 else index.advance() for n in range(1, 9)))
+        await index.advance()
+        assert [index.hash_at(n) for n in range(9)] == [block.hash for block in blocks]
+        assert [e.item.sequence for e in index.events(1, 99)] == list(range(1, 9))
+
+    _follow(peer, scene)
 
 
 def test_leases_by_height() -> None:

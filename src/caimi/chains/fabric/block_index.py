@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from caimi.chains.fabric.blocks import FabricBlock
-from caimi.chains.fabric.errors import FabricError
+from caimi.chains.fabric.errors import BrokenBlockChain, FabricError
 from caimi.chains.fabric.notes import EVENT_NAME, Notes, read_notes
 from caimi.chains.fabric.port_errors import BrokenLedger, port_error
 from caimi.chains.fabric.transaction import ChainInfo
@@ -91,7 +92,10 @@ class BlockIndex:
         self._hashes: list[Bytes32] = []
         self._events: list[FinalEvent] = []
         self._leases: list[_Leases] = []
-        self._time = 0
+        # Of each block: the latest timestamp up to it.
+        self._times = array("Q")
+        # Something was forgotten and nothing read since.
+        self._is_doubted = False
 
     @property
     def height(self) -> int:
@@ -101,7 +105,7 @@ class BlockIndex:
     @property
     def time(self) -> UnixSeconds:
         """Latest timestamp of a valid transaction: the channel's clock."""
-        return UnixSeconds(self._time)
+        return UnixSeconds(self._times[-1] if self._times else 0)
 
     def hash_at(self, height: int) -> Bytes32 | None:
         """Header hash of a block that was read."""
@@ -166,6 +170,15 @@ class BlockIndex:
         self._asked = None
         self._breaks += 1
 
+    async def forget(self, first: int) -> None:
+        """Keep nothing of the events numbered `first` (at least 1) and on: their blocks are read again."""
+        await self.close()
+        while self._follower is not None:
+            await self.close()  # another reading began meanwhile
+        if first <= len(self._events):
+            self._cut(self._events[first - 1].height)
+            self._is_doubted = True
+
     async def close(self) -> None:
         """End the stream."""
         self._asked = None
@@ -194,6 +207,9 @@ class BlockIndex:
             if ended.cancelled():
                 raise ChainUnavailable("the stream of blocks was closed")
             error = ended.exception()
+            if isinstance(error, BrokenBlockChain) and self._is_doubted:
+                # What was wrong began before the events in which it showed: nothing of it can be kept.
+                self._cut(0)
             if isinstance(error, FabricError):
                 raise port_error(error) from error
             if error is not None:
@@ -216,7 +232,7 @@ class BlockIndex:
             self._check_channel(block)
         events: list[FinalEvent] = []
         leases: list[Bytes32] = []
-        time = self._time
+        time = int(self.time)
         for transaction in block.transactions:
             if not transaction.is_valid:
                 continue
@@ -233,9 +249,16 @@ class BlockIndex:
         # All or nothing: a block that cannot be read leaves no half of it behind.
         self._hashes.append(bytes32(block.hash))
         self._events += events
-        self._time = time
+        self._times.append(time)
+        self._is_doubted = False
         if leases:
             self._leases.append(_Leases(height=block.number, identifiers=tuple(leases)))
+
+    def _cut(self, height: int) -> None:
+        # As if blocks from `height` on were never read.
+        del self._hashes[height:], self._times[height:]
+        del self._events[bisect_left(self._events, height, key=lambda event: event.height) :]
+        del self._leases[bisect_left(self._leases, height, key=lambda leases: leases.height) :]
 
     def _numbered(self, notes: Notes, known: int, block: FabricBlock, tx_id: str, at: int) -> list[FinalEvent]:
         return [

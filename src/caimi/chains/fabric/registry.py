@@ -130,6 +130,10 @@ class FabricRegistry:
         await self.index.advance()
         return self.index.events(first, limit)
 
+    async def forget(self, first: Sequence) -> None:
+        """See `Forgetful.forget`."""
+        await self.index.forget(first)
+
     async def block_hash(self, height: int) -> Bytes32 | None:
         """See `ChainReader.block_hash`."""
         if height > self.index.height:
