@@ -7,6 +7,7 @@
     - NotAModel: the publication is something else
     - WrongPublication: the relay gives other bytes than the id names
     - NoGroupKey: no quorum of validators reports one public key
+    - LeaseNotPosted: the board did not take a lease within the time that it allows for it
     - KeyNotReleased: fewer than t partials came in time
     - KeyRefused: so many validators refuse that t partials cannot come
     - HostKeysEnded: the keys of this start have run out
@@ -24,6 +25,7 @@ __all__ = [
     "InputMismatch",
     "KeyNotReleased",
     "KeyRefused",
+    "LeaseNotPosted",
     "NoGroupKey",
     "NotAModel",
     "NotForThisHost",
@@ -73,6 +75,14 @@ class NoGroupKey(HostError):
     blame = Blame.VALIDATOR
     retry = Retry.SAFE
     hint = "wait for the key generation: see /v1/status of the validators"
+
+
+class LeaseNotPosted(HostError):
+    """The board did not take a lease within the time that the lease allows for it."""
+
+    blame = Blame.NODE
+    retry = Retry.SAFE
+    hint = "another lease is asked for by itself; see whether the board answers, and compare the host's clock with its"
 
 
 class _ByValidator(HostError):

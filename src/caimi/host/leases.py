@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from caimi.host.errors import LeaseNotPosted
 from caimi.host.identity import HostIdentity
 from caimi.ports.chain import BoardPort, ChainUnavailable
 from caimi.ports.clock import Clock, Entropy
 from caimi.ports.observer import Observer
-from caimi.types.errors import ClockSkew
+from caimi.types.errors import ClockSkew, Expired
 from caimi.types.primitives import Bytes32, UnixSeconds
 from caimi.types.records import Lane, LeaseRequest
 from caimi.wire.digests import typed_digest
@@ -77,6 +78,7 @@ class LeaseDesk:
         Raises:
             UnknownOperator, WrongEpoch, HostKeyExpired, BadLease, ...: The board refuses it (spec 30 §3).
             ChainUnavailable: The board does not answer.
+            LeaseNotPosted: It did not in time; another lease may go through.
         """
         identity, now = self._identity, self._clock.now()
         record = LeaseRequest(
@@ -107,4 +109,7 @@ class LeaseDesk:
             except (ChainUnavailable, ClockSkew):
                 if not left:
                     raise
+            except Expired as error:
+                # Final for this lease, and for nothing that waits for one.
+                raise LeaseNotPosted(str(error)) from error
             await self._clock.sleep(_PAUSE_S)

@@ -9,12 +9,13 @@ import pytest
 
 from caimi.crypto.key_share import ThresholdKey
 from caimi.crypto.partial import make_partial, seal_partial
-from caimi.host.errors import KeyNotReleased, KeyRefused, NoGroupKey
+from caimi.host.errors import KeyNotReleased, KeyRefused, LeaseNotPosted, NoGroupKey
 from caimi.host.leases import LeaseTerms
 from caimi.host.publications import KnownPublication, Publications
 from caimi.host.shelf import ShelfLimits
 from caimi.ports.chain import ChainUnavailable
 from caimi.ports.host_store import RequestState
+from caimi.simulators.board import SimulatedBoardNode
 from caimi.types.errors import BadLease, CaimiError, HostKeyExpired, UnknownOperator
 from caimi.types.primitives import ZERO32, Bytes32, Epoch
 from caimi.wire.digests import capsule_label
@@ -53,6 +54,38 @@ def test_fewer_than_t_partials_open_nothing_and_t_do() -> None:
             assert row.state is RequestState.ANSWERED
             # The lease that waited is the one that is used.
             assert len(world.keys.board.leases) == 1
+
+    asyncio.run(scenario())
+
+
+class SlowBoard(SimulatedBoardNode):
+    """Silent to the first post until the time for posting the lease has passed."""
+
+    def __init__(self, world: HostWorld) -> None:
+        super().__init__(board=world.keys.board)
+        self._clock = world.keys.chains.clock
+        self._is_slow = True
+
+    async def post(self, call: bytes) -> None:
+        if self._is_slow:
+            self._is_slow = False
+            self._clock.advance(61)
+            raise ChainUnavailable("slow")
+        await super().post(call)
+
+
+def test_a_lease_that_came_too_late_ends_no_request() -> None:
+    async def scenario() -> None:
+        async with HostWorld() as world:
+            world.board = SlowBoard(world)
+            await world.restart()
+            request, error = await trouble(world, await world.publish())
+            assert type(error) is LeaseNotPosted
+            assert world.keys.board.leases == {}
+            await world.turns(5)
+            row = world.store.request(request)
+            assert row is not None
+            assert row.state is RequestState.ANSWERED
 
     asyncio.run(scenario())
 
