@@ -6,6 +6,9 @@ The rules, by the name that a finding carries:
 
 * gap: a registry's events are numbered 1, 2, 3 ...
 * answered-twice: a mirror answers a publication once, a registry answers a request once
+* answered-unasked: a registry answers only what was asked there before, of the same publication
+* asked-twice: a registry takes a request once
+* asked-uncommitted: a registry takes requests only of what is committed there
 * decided-twice: home decides once
 * foreign-decision: only home decides
 * split: nowhere COMMITTED (or SUPERSEDED) while elsewhere ABORTED or REFUSED
@@ -93,6 +96,7 @@ def audit(histories: Sequence[LaneHistory], *, finished: Completeness | None = N
     for history in histories:
         findings += _gaps(history)
         findings += _twice(history)
+        findings += _inference(history)
         findings += _money(history)
     for identifier in sorted({i for h in histories for i in h.records}):
         records = {h.lane: (h, h.records[identifier]) for h in histories if identifier in h.records}
@@ -116,7 +120,6 @@ def _gaps(history: LaneHistory) -> Iterable[Finding]:
 def _twice(history: LaneHistory) -> Iterable[Finding]:
     answers: Counter[Bytes32] = Counter()
     outcomes: Counter[Bytes32] = Counter()
-    receipts: Counter[Bytes32] = Counter()
     for item in history.items:
         event = item.event
         record = history.records.get(PublicationId(event.subject))
@@ -128,12 +131,37 @@ def _twice(history: LaneHistory) -> Iterable[Finding]:
                 yield Finding(
                     "foreign-decision", history.name, _shown(event.subject), "OUTCOME at a registry not its home"
                 )
+    yield from _more_than_once("answered-twice", history, answers)
+    yield from _more_than_once("decided-twice", history, outcomes)
+
+
+def _inference(history: LaneHistory) -> Iterable[Finding]:
+    asked: Counter[Bytes32] = Counter()
+    receipts: Counter[Bytes32] = Counter()
+    subjects: dict[Bytes32, Bytes32] = {}
+    for item in history.items:
+        event = item.event
+        if event.kind == Kind.REQUESTED:
+            request = decode_body(Kind.REQUESTED, event.body)[0]
+            asked[request] += 1
+            subjects[request] = event.subject
+            record = history.records.get(PublicationId(event.subject))
+            if record is None or record.state not in _GOOD:
+                state = "unknown" if record is None else record.state.name
+                yield Finding("asked-uncommitted", history.name, _shown(request), f"of a publication that is {state}")
         elif event.kind == Kind.ANSWERED:
-            receipts[decode_body(Kind.ANSWERED, event.body)[0]] += 1
-    for rule, counted in (("answered-twice", answers), ("decided-twice", outcomes), ("answered-twice", receipts)):
-        for subject, times in counted.items():
-            if times > 1:
-                yield Finding(rule, history.name, _shown(subject), f"{times} times")
+            request = decode_body(Kind.ANSWERED, event.body)[0]
+            receipts[request] += 1
+            if subjects.get(request) != event.subject:
+                yield Finding("answered-unasked", history.name, _shown(request), "no such request before it")
+    yield from _more_than_once("asked-twice", history, asked)
+    yield from _more_than_once("answered-twice", history, receipts)
+
+
+def _more_than_once(rule: str, history: LaneHistory, counted: Counter[Bytes32]) -> Iterable[Finding]:
+    for subject, times in counted.items():
+        if times > 1:
+            yield Finding(rule, history.name, _shown(subject), f"{times} times")
 
 
 def _money(history: LaneHistory) -> Iterable[Finding]:

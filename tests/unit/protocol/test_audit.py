@@ -123,12 +123,60 @@ def test_finds_second_answer_of_a_mirror() -> None:
     assert rules(home, dataclasses.replace(mirror, items=both)) == {"answered-twice"}
 
 
+REQUEST = Bytes32(b"\x01" * 32)
+CID = Cid(codec=0x55, digest=Bytes32(b"\x05" * 32))
+ASKED = event(
+    Kind.REQUESTED,
+    encode_body(Kind.REQUESTED, REQUEST, PUBLISHER, CID, Bytes32(b"\x02" * 32), Bytes32(b"\x03" * 32), 1_800_000_000),
+)
+ANSWERED = event(Kind.ANSWERED, encode_body(Kind.ANSWERED, REQUEST, Bytes32(b"\x04" * 32), CID))
+
+
+def with_inference(*events: Event, state: State = State.COMMITTED) -> set[str]:
+    """Rules that these events of the mirror break, behind its lock."""
+    home, mirror = histories(state)
+    return rules(home, dataclasses.replace(mirror, items=numbered(mirror.items[0].event, *events)))
+
+
+def test_one_request_and_one_answer_are_sound() -> None:
+    assert with_inference(ASKED) == set()
+    assert with_inference(ASKED, ANSWERED) == set()
+    assert with_inference(ASKED, ANSWERED, state=State.SUPERSEDED) == set()
+
+
 def test_finds_request_answered_twice() -> None:
+    assert with_inference(ASKED, ANSWERED, ANSWERED) == {"answered-twice"}
+
+
+def test_finds_answer_that_nobody_asked_for() -> None:
+    assert with_inference(ANSWERED) == {"answered-unasked"}
+    assert with_inference(ANSWERED, ASKED) == {"answered-unasked"}
+
+
+def test_finds_answer_at_another_registry_than_the_one_that_was_asked() -> None:
     home, mirror = histories()
-    cid = Cid(codec=0x55, digest=Bytes32(b"\x05" * 32))
-    answer = event(Kind.ANSWERED, encode_body(Kind.ANSWERED, b"\x01" * 32, b"\x02" * 32, cid))
-    both = numbered(mirror.items[0].event, answer, answer)
-    assert rules(home, dataclasses.replace(mirror, items=both)) == {"answered-twice"}
+    asked = numbered(*(i.event for i in home.items), ASKED)
+    answered = numbered(mirror.items[0].event, ANSWERED)
+    found = rules(dataclasses.replace(home, items=asked), dataclasses.replace(mirror, items=answered))
+    assert found == {"answered-unasked"}
+
+
+def test_finds_answer_about_another_publication() -> None:
+    other = dataclasses.replace(ANSWERED, subject=Bytes32(b"\x09" * 32))
+    assert with_inference(ASKED, other) == {"answered-unasked"}
+
+
+def test_finds_request_taken_twice() -> None:
+    assert with_inference(ASKED, ASKED) == {"asked-twice"}
+
+
+@pytest.mark.parametrize("state", [State.LOCKED, State.ABORTED])
+def test_finds_request_of_what_is_not_committed(state: State) -> None:
+    assert with_inference(ASKED, state=state) == {"asked-uncommitted"}
+
+
+def test_finds_request_of_what_the_registry_does_not_know() -> None:
+    assert with_inference(dataclasses.replace(ASKED, subject=Bytes32(b"\x09" * 32))) == {"asked-uncommitted"}
 
 
 def test_finds_gap() -> None:
