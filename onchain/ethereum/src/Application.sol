@@ -127,9 +127,8 @@ abstract contract Application is Decisions {
         PublicationRecord storage record = _publications[e.subject];
         if (record.role == Role.NONE) return _refused(Refusals.UNKNOWN_PUBLICATION);
         if (_mirrorBit(record, source) == 0) return _refused(Refusals.WRONG_AUTHORITY);
-        if (_carriedReceipts[request] != 0 || _carriedZeroReceipts[request]) return (Disposition.IGNORED, 0);
-        if (receiptHash == 0) _carriedZeroReceipts[request] = true;
-        else _carriedReceipts[request] = receiptHash;
+        if (_carriedReceipts[request] != 0) return (Disposition.IGNORED, 0);
+        _carriedReceipts[request] = receiptHash;
         return (Disposition.APPLIED, 0);
     }
 

@@ -89,9 +89,9 @@ abstract contract Locks is Decisions {
         // CHECKS
         Publications.check(p);
         require(_now() <= p.deadline, PastDeadline(p.deadline, _now()));
-        uint64 earliest = _now() + 2 * clockWindow;
+        uint64 earliest = _now() + 2 * _clockWindow;
         require(p.deadline >= earliest, NearDeadline(p.deadline, earliest));
-        require(p.deposit >= minDeposit, SmallDeposit(minDeposit, p.deposit));
+        require(p.deposit >= _minDeposit, SmallDeposit(_minDeposit, p.deposit));
         require(_nonces[p.publisher][p.nonce] == 0, NonceUsed(p.nonce));
         mapping(uint64 => bool) storage taken = _takenNames[p.publisher][keccak256(bytes(p.name))];
         require(!taken[p.version], NameTaken());

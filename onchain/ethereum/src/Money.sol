@@ -37,7 +37,7 @@ abstract contract Money is RegistryStorage, ReentrancyGuardTransient {
         nonReentrant
     {
         // AUTHORITY
-        uint256 next = IERC20Permit(token).nonces(account);
+        uint256 next = IERC20Permit(_token).nonces(account);
         address signer = Signatures.recover(_permitDigest(account, amount, next, deadline), v, r, s);
         bool fresh = signer == account;
         bytes32 digest = _permitDigest(account, amount, fresh ? next : next - (next == 0 ? 0 : 1), deadline);
@@ -51,10 +51,10 @@ abstract contract Money is RegistryStorage, ReentrancyGuardTransient {
         require(have >= amount, LowBalance(amount, have));
         // EFFECTS – EVENT
         _nonces[account][digest] = digest;
-        uint256 before = IERC20(token).balanceOf(address(this));
-        if (fresh) IERC20Permit(token).permit(account, address(this), amount, deadline, v, r, s);
-        IERC20(token).safeTransferFrom(account, address(this), amount);
-        uint256 afterwards = IERC20(token).balanceOf(address(this));
+        uint256 before = IERC20(_token).balanceOf(address(this));
+        if (fresh) IERC20Permit(_token).permit(account, address(this), amount, deadline, v, r, s);
+        IERC20(_token).safeTransferFrom(account, address(this), amount);
+        uint256 afterwards = IERC20(_token).balanceOf(address(this));
         // What really came counts, and all of it together has to fit a balance.
         require(afterwards <= type(uint128).max, OutOfRange(128, afterwards));
         uint128 received = uint128(afterwards - before);
@@ -79,12 +79,12 @@ abstract contract Money is RegistryStorage, ReentrancyGuardTransient {
         _nonces[withdrawal.account][withdrawal.nonce] = digest;
         // EVENT
         emit Withdrawn(withdrawal.account, withdrawal.recipient, withdrawal.amount);
-        IERC20(token).safeTransfer(withdrawal.recipient, withdrawal.amount);
+        IERC20(_token).safeTransfer(withdrawal.recipient, withdrawal.amount);
     }
 
     /// @notice Tokens of an account outside the registry, in the smallest unit; at most 2^128 - 1 are shown.
     function tokens(address account) public view returns (uint128) {
-        uint256 held = IERC20(token).balanceOf(account);
+        uint256 held = IERC20(_token).balanceOf(account);
         return held > type(uint128).max ? type(uint128).max : uint128(held);
     }
 
@@ -94,6 +94,6 @@ abstract contract Money is RegistryStorage, ReentrancyGuardTransient {
         returns (bytes32)
     {
         bytes32 structHash = keccak256(abi.encode(PERMIT_TYPE, account, address(this), amount, nonce, deadline));
-        return CaimiWire.typedDigest(IERC20Permit(token).DOMAIN_SEPARATOR(), structHash);
+        return CaimiWire.typedDigest(IERC20Permit(_token).DOMAIN_SEPARATOR(), structHash);
     }
 }

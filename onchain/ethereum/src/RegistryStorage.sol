@@ -2,24 +2,15 @@
 pragma solidity ^0.8.30;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
-import {AbortReason, Genesis, Lane, Role, State} from "./libs/Records.sol";
-import {
-    BadQuorum,
-    BadValidatorSet,
-    LowBalance,
-    NonceUsed,
-    OutOfRange,
-    WrongChain,
-    WrongRegistry,
-    WrongSigner,
-    ZeroAmount
-} from "./libs/Errors.sol";
+import {Creation, Site} from "./libs/Creation.sol";
+import {AbortReason, Lane, Role, State} from "./libs/Records.sol";
+import {ForbiddenCaller, LowBalance, NonceUsed, WrongChain, WrongRegistry, WrongSigner} from "./libs/Errors.sol";
 import {Signatures} from "./libs/Signatures.sol";
 
 /// @title What a registry stores, and what every entry point needs of it
-/// @notice The same state as `RegistryState` of the reference model.
+/// @notice The same state as `RegistryState` of the reference model. Both contracts of a registry have this layout and no
+/// storage besides it: the extension's code runs on the registry's storage (tools/gen_abi.py compares the layouts).
 abstract contract RegistryStorage {
     /// @notice An event of this registry (spec 30 §6).
     /// @param sequence gapless, the first is 1
@@ -68,25 +59,20 @@ abstract contract RegistryStorage {
         uint64 deadline;
     }
 
-    uint256 private constant MAX_VALIDATORS = 64;
     // Of `_lanes`: this registry.
     uint32 internal constant HERE = 1;
 
-    /// @notice Network id: hash of the genesis descriptor.
-    bytes32 public immutable network;
-    /// @notice Smallest deposit of a publication whose home is here, in the token's smallest unit; at least 1.
-    uint128 public immutable minDeposit;
-    /// @notice Seconds by which this chain's clock may be off.
-    uint64 public immutable clockWindow;
-    /// @notice The ERC-20 with EIP-2612 in which deposits are made.
-    address public immutable token;
+    bytes32 internal immutable _network;
+    uint128 internal immutable _minDeposit;
+    uint64 internal immutable _clockWindow;
+    address internal immutable _token;
     bytes32 internal immutable _chain;
     bytes32 internal immutable _registry;
     bytes32 internal immutable _domain;
-    uint256 private immutable _chainId;
+    uint256 internal immutable _chainId;
 
     // One slot: read by every certificate and written by every event.
-    uint64 internal _epoch = 1;
+    uint64 internal _epoch;
     uint64 internal _eventCount;
     uint8 internal _quorum;
     uint8 internal _f;
@@ -94,7 +80,7 @@ abstract contract RegistryStorage {
 
     address[] internal _validators;
     mapping(address operator => bool) internal _isOperator;
-    Lane[] private _lanes;
+    Lane[] internal _lanes;
     mapping(bytes32 laneKey => uint32 number) internal _laneNumbers;
 
     mapping(bytes32 id => PublicationRecord) internal _publications;
@@ -107,36 +93,31 @@ abstract contract RegistryStorage {
     mapping(address publisher => mapping(bytes32 nameHash => bytes32 id)) internal _latest;
 
     mapping(bytes32 request => RequestRecord) internal _requests;
-    // At home: what mirrors answered. A receipt hash of zero is legal in a carried body, hence the second mapping.
+    // At home: what mirrors answered.
     mapping(bytes32 request => bytes32 receiptHash) internal _carriedReceipts;
-    mapping(bytes32 request => bool) internal _carriedZeroReceipts;
+    // No longer used; the slots below stay where they are.
+    bytes32 private _reserved;
 
     // Digest of the action that used the nonce.
     mapping(address account => mapping(bytes32 nonce => bytes32 digest)) internal _nonces;
-    /// @notice Registry balance of an account, in the token's smallest unit.
-    mapping(address account => uint128) public balance;
+    mapping(address account => uint128) internal _balances;
 
-    /// @notice Every call that changes state refuses to run on a fork with another chain id.
+    /// @notice Every call that changes state refuses to run on a fork with another chain id, and on other storage than the
+    /// registry's.
     modifier onOwnChain() {
-        _checkChain();
+        _checkPlace();
         _;
     }
 
-    constructor(Genesis memory genesis, uint128 minDeposit_, uint64 clockWindow_, address token_) {
-        require(minDeposit_ > 0, ZeroAmount());
-        // Twice the window is added to the clock, which has to stay inside 64 bits.
-        require(clockWindow_ <= type(uint32).max, OutOfRange(32, clockWindow_));
-        _adoptValidators(genesis);
-        network = CaimiWire.networkId(genesis);
-        _domain = CaimiWire.domainSeparator(network);
-        minDeposit = minDeposit_;
-        clockWindow = clockWindow_;
-        token = token_;
-        _chainId = block.chainid;
-        _chain = _presentChain();
-        _registry = bytes32(uint256(uint160(address(this))));
-        _lanes.push(Lane({chain: _chain, registry: _registry}));
-        _laneNumbers[CaimiWire.laneKey(_chain, _registry)] = HERE;
+    constructor(Site memory site) {
+        _network = site.network;
+        _domain = CaimiWire.domainSeparator(site.network);
+        _minDeposit = site.minDeposit;
+        _clockWindow = site.clockWindow;
+        _token = site.token;
+        _chainId = site.chainId;
+        _chain = site.chain;
+        _registry = site.registry;
     }
 
     // --- authority
@@ -181,13 +162,13 @@ abstract contract RegistryStorage {
     // --- balances: sums stay inside 128 bits because the tokens held here do (see `fundWithPermit`)
 
     function _credit(address account, uint128 amount) internal {
-        balance[account] += amount;
+        _balances[account] += amount;
     }
 
     function _debit(address account, uint128 amount) internal {
-        uint128 have = balance[account];
+        uint128 have = _balances[account];
         require(have >= amount, LowBalance(amount, have));
-        balance[account] = have - amount;
+        _balances[account] = have - amount;
     }
 
     // --- events
@@ -239,38 +220,9 @@ abstract contract RegistryStorage {
         }
     }
 
-    // --- creation
-
-    function _adoptValidators(Genesis memory genesis) private {
-        address[] memory validators = genesis.validators;
-        uint256 n = validators.length;
-        uint256 f = genesis.f;
-        uint256 t = genesis.t;
-        bool lawful = n <= MAX_VALIDATORS && f >= 1 && n >= 3 * f + 1 && t >= f + 1 && t <= n - f;
-        require(lawful, BadQuorum(n, f, t));
-        for (uint256 i = 0; i < n; i++) {
-            require(validators[i] != address(0), BadValidatorSet());
-            for (uint256 j = 0; j < i; j++) {
-                require(validators[i] != validators[j], BadValidatorSet());
-            }
-        }
-        require(genesis.operators.length >= 1, BadValidatorSet());
-        for (uint256 i = 0; i < genesis.operators.length; i++) {
-            address operator = genesis.operators[i];
-            require(operator != address(0) && !_isOperator[operator], BadValidatorSet());
-            _isOperator[operator] = true;
-        }
-        _validators = validators;
-        _f = genesis.f;
-        _t = genesis.t;
-        _quorum = uint8((n + f) / 2 + 1);
-    }
-
-    function _checkChain() private view {
-        if (block.chainid != _chainId) revert WrongChain(_chain, _presentChain());
-    }
-
-    function _presentChain() private view returns (bytes32) {
-        return keccak256(bytes(string.concat("eip155:", Strings.toString(block.chainid))));
+    function _checkPlace() private view {
+        if (block.chainid != _chainId) revert WrongChain(_chain, Creation.presentChain());
+        // Somebody calls the extension itself.
+        if (uint160(address(this)) != uint256(_registry)) revert ForbiddenCaller();
     }
 }

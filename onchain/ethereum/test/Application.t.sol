@@ -164,8 +164,11 @@ contract ApplicationTest is Carrier {
         vm.assertEq(registry.receiptOf("request"), RECEIPT, "receipt");
         ignored(other, _answered(id, "request", "another"));
         vm.assertEq(registry.receiptOf("request"), RECEIPT, "the first stays");
-        applied(other, _answered(id, "zero", 0));
-        ignored(other, _answered(id, "zero", RECEIPT));
+        // Zero stands for "not answered": no registry emits it, and it does not stand in a real receipt's way.
+        refused(other, _answered(id, "zero", 0), Refusals.BAD_BODY);
+        refused(other, _answered("nothing", "zero", 0), Refusals.BAD_BODY);
+        applied(other, _answered(id, "zero", RECEIPT));
+        vm.assertEq(registry.receiptOf("zero"), RECEIPT, "receipt after a zero");
     }
 
     function test_rejects_receipts_of_others() public {

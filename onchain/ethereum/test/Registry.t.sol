@@ -201,6 +201,84 @@ contract RegistryTest is Fixture {
         lock(p);
     }
 
+    // --- the registry's two contracts
+
+    // The decoder of solc fails without a word; wherever the call was passed on, the registry gives it its name.
+    function test_malformed_calls_have_their_name_where_the_decoder_is_within() public {
+        Publication memory p = homePublication();
+        Withdrawal memory w;
+        InferenceRequest memory r;
+        bytes[4] memory good = [
+            abi.encodeCall(IRegistry.withdraw, (w, "")),
+            abi.encodeCall(IRegistry.requestInference, (r, "")),
+            abi.encodeCall(IRegistry.publication, ("")),
+            abi.encodeCall(IRegistry.lockModel, (p, sign(PUBLISHER, wire.hash(p))))
+        ];
+        bytes memory refusal = abi.encodeWithSelector(BadEncoding.selector);
+        for (uint256 i = 0; i < good.length; i++) {
+            bytes memory short = bytes.concat(good[i]);
+            assembly ("memory-safe") {
+                mstore(short, 20)
+            }
+            if (i < 3) expectRefusal(short, refusal);
+            bytes[] memory calls = new bytes[](1);
+            calls[0] = short;
+            expectRefusal(abi.encodeCall(IRegistry.multicall, (calls)), refusal);
+        }
+        (bool ok, bytes memory answer) = address(registry).call(hex"bd1ccd20");
+        vm.assertTrue(!ok && answer.length == 0, "of its own functions the registry cannot name it");
+    }
+
+    // Nobody may take what ran out of gas for a malformed call: it would never be sent again.
+    function test_running_out_of_gas_within_is_no_bad_encoding() public {
+        Withdrawal memory w = Withdrawal(own, vm.addr(PUBLISHER), vm.addr(STRANGER), 1, freshNonce(), DEADLINE);
+        bytes[] memory calls = new bytes[](1);
+        calls[0] = abi.encodeCall(IRegistry.withdraw, (w, sign(PUBLISHER, wire.hash(w))));
+        bytes[2] memory ways = [calls[0], abi.encodeCall(IRegistry.multicall, (calls))];
+        for (uint256 way = 0; way < 2; way++) {
+            uint256 failures = 0;
+            bool ok = false;
+            for (uint256 limit = 2000; !ok; limit += 487) {
+                uint256 before = vm.snapshotState();
+                bytes memory answer;
+                (ok, answer) = address(registry).call{gas: limit}(ways[way]);
+                vm.assertTrue(ok || bytes4(answer) != BadEncoding.selector, vm.toString(limit));
+                if (!ok) failures++;
+                vm.revertToState(before);
+            }
+            vm.assertTrue(failures > 100, "the limits begin too high to show anything");
+        }
+    }
+
+    function _extension() private view returns (address) {
+        // The first contract that the registry creates: keccak256(rlp([registry, 1])).
+        return address(uint160(uint256(keccak256(abi.encodePacked(hex"d694", address(registry), hex"01")))));
+    }
+
+    function test_the_extension_itself_takes_no_calls() public {
+        Withdrawal memory w;
+        InferenceRequest memory r;
+        Answer memory a;
+        HostKey memory k;
+        bytes[4] memory calls = [
+            abi.encodeCall(IRegistry.withdraw, (w, "")),
+            abi.encodeCall(IRegistry.fundWithPermit, (vm.addr(PUBLISHER), 1, NOW, 27, 0, 0)),
+            abi.encodeCall(IRegistry.requestInference, (r, "")),
+            abi.encodeCall(IRegistry.answerInference, (a, "", k, ""))
+        ];
+        address extension = _extension();
+        vm.assertTrue(extension.code.length > 0, "no extension");
+        for (uint256 i = 0; i < calls.length; i++) {
+            (bool ok, bytes memory answer) = extension.call(calls[i]);
+            vm.assertTrue(!ok && bytes4(answer) == ForbiddenCaller.selector, vm.toString(i));
+        }
+    }
+
+    function test_code_has_room() public view {
+        vm.assertTrue(address(registry).code.length <= 24_576 - 8192, "the registry has less than 8 KiB of room");
+        vm.assertTrue(_extension().code.length <= 24_576 - 8192, "the extension has less than 8 KiB of room");
+    }
+
     // --- views
 
     function test_views() public view {

@@ -31,6 +31,27 @@ contract RegistryVectorsTest is Suite {
         }
     }
 
+    function test_creations() public {
+        string[] memory cases = cut(load("registry/creation.json"), "cases");
+        vm.assertTrue(cases.length >= 12, "cases");
+        IToken token = deployToken(address(this));
+        for (uint256 i = 0; i < cases.length; i++) {
+            string memory json = cases[i];
+            bytes memory creation = _creation(json, token);
+            if (!vm.keyExistsJson(json, ".error")) {
+                vm.assertEq(this.made(creation), vm.parseJsonBytes32(json, ".network"), title(json));
+                continue;
+            }
+            string memory wanted = vm.parseJsonString(json, ".error");
+            vm.expectRevert(bytes.concat(_selector(wanted), vm.parseJsonBytes(json, ".arguments")));
+            this.made(creation);
+        }
+    }
+
+    function made(bytes calldata creation) external returns (bytes32 network) {
+        return IRegistry(create(creation)).network();
+    }
+
     function play(string calldata json, bytes32 network) external {
         Lane memory own = abi.decode(vm.parseJsonBytes(json, ".config.lane"), (Lane));
         (IRegistry registry, IToken token) = _deploy(json, own);
@@ -59,6 +80,8 @@ contract RegistryVectorsTest is Suite {
             vm.assertTrue(!ok, string.concat(name, " was not refused"));
             bytes memory arguments = vm.parseJsonBytes(json, ".arguments");
             string memory wanted = vm.parseJsonString(json, ".error");
+            // The decoder of solc refuses without a word (spec 10 §2).
+            if (answer.length == 0 && keccak256(bytes(wanted)) == keccak256("BadEncoding")) return false;
             vm.assertEq(answer, bytes.concat(_selector(wanted), arguments), string.concat(name, " ", wanted));
         } else {
             vm.assertTrue(ok, string.concat(name, " was refused"));
@@ -68,15 +91,19 @@ contract RegistryVectorsTest is Suite {
 
     function _deploy(string memory json, Lane memory own) private returns (IRegistry, IToken) {
         IToken token = deployToken(address(this));
+        address where = address(uint160(uint256(own.registry)));
+        deployAt(where, _creation(json, token));
+        return (IRegistry(where), token);
+    }
+
+    function _creation(string memory json, IToken token) private view returns (bytes memory) {
         bytes memory arguments = abi.encode(
             abi.decode(vm.parseJsonBytes(json, ".config.genesis"), (Genesis)),
             uint128(vm.parseJsonUint(json, ".config.minDeposit")),
             uint64(vm.parseJsonUint(json, ".config.clockWindow")),
             address(token)
         );
-        address where = address(uint160(uint256(own.registry)));
-        deployAt(where, bytes.concat(vm.getCode("CaimiRegistry.sol:CaimiRegistry"), arguments));
-        return (IRegistry(where), token);
+        return bytes.concat(vm.getCode("CaimiRegistry.sol:CaimiRegistry"), arguments);
     }
 
     function _fund(string memory json, IRegistry registry, IToken token) private {
@@ -157,7 +184,9 @@ contract RegistryVectorsTest is Suite {
 
     // Only these have arguments; the artefact's errors are the same table (tools/gen_errors.py).
     function _selector(string memory name) private pure returns (bytes4) {
-        string[2][22] memory table = [
+        string[2][24] memory table = [
+            ["OutOfRange", "uint256,uint256"],
+            ["BadQuorum", "uint256,uint256,uint256"],
             ["WrongSigner", "address,address"],
             ["WrongRegistry", "bytes32,bytes32"],
             ["NonceUsed", "bytes32"],

@@ -30,7 +30,7 @@ contract TotalityTest is Carrier {
 
     function test_malformed_bodies_are_refused() public {
         bytes32 id = lock(homePublication());
-        bytes[14] memory bodies = [
+        bytes[15] memory bodies = [
             bytes(""),
             hex"00",
             abi.encode(uint256(256), own),
@@ -44,9 +44,10 @@ contract TotalityTest is Carrier {
             abi.encode(uint256(1 << 64)),
             new bytes(1024),
             abi.encode(id, RECEIPT, uint256(256), RECEIPT),
-            abi.encode(id, RECEIPT, uint256(1))
+            abi.encode(id, RECEIPT, uint256(1)),
+            abi.encode(id, uint256(0), uint256(0x55), RECEIPT)
         ];
-        uint16[14] memory kinds = [uint16(1), 2, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 6, 6];
+        uint16[15] memory kinds = [uint16(1), 2, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 6, 6, 6];
         for (uint256 i = 0; i < bodies.length; i++) {
             refused(other, Event(1, kinds[i], lanes(own), id, bodies[i]), Refusals.BAD_BODY);
         }

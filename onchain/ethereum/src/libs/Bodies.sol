@@ -29,10 +29,11 @@ library Bodies {
         return body.length == 32 && _number(body, 0) <= type(uint64).max;
     }
 
-    /// @notice ANSWERED (request, receipt hash, output CID).
+    /// @notice ANSWERED (request, receipt hash, output CID). No registry emits a receipt hash of zero.
     function readAnswered(bytes calldata body) internal pure returns (bool ok, bytes32 request, bytes32 receiptHash) {
         if (body.length != 128) return (false, 0, 0);
-        return (_number(body, 2) <= type(uint8).max, _word(body, 0), _word(body, 1));
+        (request, receiptHash) = (_word(body, 0), _word(body, 1));
+        ok = receiptHash != 0 && _number(body, 2) <= type(uint8).max;
     }
 
     function _number(bytes calldata body, uint256 index) private pure returns (uint256) {

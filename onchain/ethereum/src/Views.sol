@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.30;
+
+import {RegistryStorage} from "./RegistryStorage.sol";
+import {CaimiWire} from "./libs/CaimiWire.sol";
+import {Lane} from "./libs/Records.sol";
+
+/// @title What a registry shows (spec 30 §6)
+abstract contract Views is RegistryStorage {
+    /// @notice Version of the registry's rules.
+    function version() external pure returns (uint16) {
+        return 1;
+    }
+
+    /// @notice Network id: hash of the genesis descriptor.
+    function network() external view returns (bytes32) {
+        return _network;
+    }
+
+    /// @notice Smallest deposit of a publication whose home is here, in the token's smallest unit; at least 1.
+    function minDeposit() external view returns (uint128) {
+        return _minDeposit;
+    }
+
+    /// @notice Seconds by which this chain's clock may be off.
+    function clockWindow() external view returns (uint64) {
+        return _clockWindow;
+    }
+
+    /// @notice The ERC-20 with EIP-2612 in which deposits are made.
+    function token() external view returns (address) {
+        return _token;
+    }
+
+    /// @notice Registry balance of an account, in the token's smallest unit.
+    function balance(address account) external view returns (uint128) {
+        return _balances[account];
+    }
+
+    /// @notice This registry as a source of events.
+    function lane() external view returns (Lane memory) {
+        return _laneAt(HERE);
+    }
+
+    /// @notice The present validators in signer order, with their epoch, f and t.
+    function validatorSet() external view returns (uint64 epoch, uint8 f, uint8 t, address[] memory validators) {
+        return (_epoch, _f, _t, _validators);
+    }
+
+    /// @notice Number of events emitted so far: the last one's sequence number.
+    function eventCount() external view returns (uint64) {
+        return _eventCount;
+    }
+
+    /// @notice Whether an event of another registry was applied here.
+    /// @param source registry that emitted it
+    /// @param generation of that lane
+    /// @param sequence the event's number there
+    function isMarked(Lane calldata source, uint64 generation, uint64 sequence) external view returns (bool) {
+        return _marks[CaimiWire.laneKey(source)][generation][sequence >> 8] >> (sequence & 0xff) & 1 == 1;
+    }
+
+    /// @notice One publication here; all zero if it is unknown.
+    /// @param id digest of the publication
+    /// @return role 1 home, 2 mirror
+    /// @return state spec 30 §2
+    /// @return publisher who signed it
+    /// @return name as signed; of a REFUSED publication it may be any bytes
+    /// @return version_ as signed
+    /// @return home registry that decides
+    /// @return mirrors registries that follow
+    /// @return deposit escrowed here now
+    /// @return deadline last second at which home may commit
+    /// @return awaited mirrors that home still waits for
+    /// @return reason why home aborted
+    function publication(bytes32 id)
+        external
+        view
+        returns (
+            uint8 role,
+            uint8 state,
+            address publisher,
+            string memory name,
+            uint64 version_,
+            Lane memory home,
+            Lane[] memory mirrors,
+            uint128 deposit,
+            uint64 deadline,
+            uint8 awaited,
+            uint8 reason
+        )
+    {
+        PublicationRecord storage record = _publications[id];
+        role = uint8(record.role);
+        state = uint8(record.state);
+        publisher = record.publisher;
+        name = record.name;
+        version_ = record.version;
+        if (role != 0) home = _laneAt(record.home);
+        mirrors = _mirrorsOf(record);
+        deposit = record.deposit;
+        deadline = record.deadline;
+        awaited = record.awaited;
+        reason = uint8(record.reason);
+    }
+}
