@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from vectorgen import fixtures as fx  # noqa: E402 - the path is set above
 from vectorgen.certificate_suite import certificate_suite  # noqa: E402
+from vectorgen.edge_scenarios import creation_suite  # noqa: E402
 from vectorgen.registry_suite import registry_suite  # noqa: E402
 from vectorgen.wire_suite import board_suite, events_suite, receipt_suite, wire_suite  # noqa: E402
 
@@ -24,6 +25,7 @@ def suites() -> dict[str, dict[str, Any]]:
         "wire/receipt.json": receipt_suite(),
         "events/run.json": events_suite(),
         "certificate/quorum.json": certificate_suite(),
+        "registry/creation.json": creation_suite(),
         "registry/ethereum.json": registry_suite(fx.ETHEREUM, fx.FABRIC),
         "registry/fabric.json": registry_suite(fx.FABRIC, fx.ETHEREUM),
     }

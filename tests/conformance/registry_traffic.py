@@ -51,6 +51,8 @@ __all__ = ["Traffic"]
 
 
 _ORDER = 2 * HALF_ORDER + 1
+_NO_TEXT = tuple(name.decode("utf-8", "surrogateescape") for name in (b"\xff", b"a\xc3", b"\xed\xa0\x80"))
+"""Names that are bytes, and no text."""
 
 Call = tuple[str, tuple[Any, ...]]
 
@@ -184,7 +186,7 @@ class Traffic:
         wrong: dict[str, Any] = self.either(
             {"format": 2},
             {"kind": self.either(0, 3)},
-            {"name": self.either("", "-a", "a.", "A", "é", "a" * 65, "a b")},
+            {"name": self.either("", "-a", "a.", "A", "é", "a" * 65, "a b", *_NO_TEXT)},
             {"version": 0},
             {"ciphertext": Cid(codec=self.either(0x55, 0x71), digest=self.either(ZERO32, word("c")))},
             {"policy_hash": word("closed")},
@@ -312,7 +314,8 @@ class Traffic:
         outcomes = [(Kind.OUTCOME, (State.COMMITTED, 0))] * 4 + [(Kind.OUTCOME, (State.ABORTED, 1))] * 2
         outcomes += [(Kind.OUTCOME, (State.LOCKED, 0)), (Kind.SUPERSEDED, (7,))]
         request = word(f"request {self.rng.randrange(4)}")
-        answered = (Kind.ANSWERED, (request, word("receipt"), Cid(codec=0, digest=ZERO32)))
+        receipt = self.either(word("receipt"), word("receipt"), word("receipt 2"), ZERO32)
+        answered = (Kind.ANSWERED, (request, receipt, Cid(codec=0, digest=ZERO32)))
         likely = outcomes if source == p.home else answers
         kind, values = self.rng.choice(likely) if self.chance(85) else self.either(answered, *outcomes, *answers)
         here = self.either((OWN,), (OWN,), (OWN,), (), (source, OWN), (source,))

@@ -1,21 +1,22 @@
-"""Reads vectors/registry: the reference model plays every scenario."""
+"""Reads vectors/registry: the reference model plays every scenario, and is created as each creation says."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from suites import suite, unhex
+from suites import named, suite, unhex
 
 from caimi.protocol.calls import run_call
 from caimi.protocol.registry import Registry
 from caimi.protocol.registry_state import RegistryConfig
-from caimi.types.errors import BY_NAME
+from caimi.types.errors import BY_NAME, Refusal
 from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Genesis, Lane
 from caimi.wire.codec import decode, encode_values
 from caimi.wire.digests import leaf_hash
 
+CREATIONS = suite("registry/creation.json")["cases"]
 SUITES = {n: suite(f"registry/{n}.json") for n in ("ethereum", "fabric")}
 
 
@@ -42,11 +43,30 @@ def run_step(registry: Registry, step: dict[str, Any]) -> None:
     if "error" not in step:
         run_call(registry, call, now=now)
         return
-    expected = BY_NAME[step["error"]]
-    with pytest.raises(expected) as caught:
+    with pytest.raises(BY_NAME[step["error"]]) as caught:
         run_call(registry, call, now=now)
-    kinds = tuple(a.split(" ")[0] for a in expected.arguments)
-    assert encode_values(kinds, caught.value.values) == unhex(step["arguments"])
+    assert arguments(caught.value) == unhex(step["arguments"])
+
+
+def arguments(refusal: Refusal) -> bytes:
+    kinds = tuple(a.split(" ")[0] for a in refusal.arguments)
+    return encode_values(kinds, refusal.values)
+
+
+@pytest.mark.parametrize("case", **named(CREATIONS))
+def test_creation(case: dict[str, Any]) -> None:
+    config = RegistryConfig(
+        lane=decode(Lane, unhex(SUITES["fabric"]["cases"][0]["config"]["lane"])),
+        genesis=decode(Genesis, unhex(case["config"]["genesis"])),
+        min_deposit=int(case["config"]["minDeposit"]),
+        clock_window=int(case["config"]["clockWindow"]),
+    )
+    if "error" not in case:
+        assert Registry.create(config).network == unhex(case["network"])
+        return
+    with pytest.raises(BY_NAME[case["error"]]) as caught:
+        Registry.create(config)
+    assert arguments(caught.value) == unhex(case["arguments"])
 
 
 @pytest.mark.parametrize("ledger", list(SUITES))

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from caimi.protocol.calls import run_call
-from caimi.protocol.registry import Registry
-from caimi.protocol.registry_state import RegistryConfig
-from caimi.types.errors import Refusal
 from caimi.types.primitives import ZERO32, Bytes32, Epoch, Generation, PublicationId, Sequence, UnixSeconds
 from caimi.types.records import (
     Answer,
@@ -26,121 +21,14 @@ from caimi.types.records import (
     Terms,
     Withdrawal,
 )
-from caimi.wire.codec import encode, encode_values
-from caimi.wire.digests import leaf_hash, publication_id, typed_digest
+from caimi.wire.digests import publication_id, typed_digest
 from caimi.wire.functions import encode_body, encode_call
-from caimi.wire.merkle import merkle_multiproof
 from vectorgen import fixtures as fx
+from vectorgen.edge_scenarios import EDGE_SCENARIOS
 from vectorgen.fixtures import Key, certify, hexed, seeded
+from vectorgen.script import DEADLINE, NOW, Script
 
 __all__ = ["registry_suite"]
-
-_NOW = 1_800_000_000
-_DEADLINE = UnixSeconds(_NOW + 600)
-
-
-@dataclass
-class Script:
-    """One scenario being written."""
-
-    case: int
-    comment: str
-    own: Lane
-    other: Lane
-    window: int = 30
-    now: int = _NOW
-    steps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-
-    def __post_init__(self) -> None:
-        config = RegistryConfig(lane=self.own, genesis=fx.GENESIS, min_deposit=100, clock_window=self.window)
-        self.registry = Registry.create(config)
-        self.registry.state.balances[fx.PUBLISHER.address] = 1_000
-
-    def do(self, name: str, *arguments: Any) -> None:
-        """One call; what the model answers is what every ledger must answer."""
-        data = encode_call(name, *arguments)
-        step: dict[str, Any] = {"now": self.now, "function": name, "call": hexed(data)}
-        try:
-            run_call(self.registry, data, now=UnixSeconds(self.now))
-        except Refusal as refusal:
-            kinds = tuple(a.split(" ")[0] for a in refusal.arguments)
-            step |= {
-                "error": type(refusal).__name__,
-                "place": "call",
-                "arguments": hexed(encode_values(kinds, refusal.values)),
-            }
-        self.steps.append(step | {"events": len(self.registry.state.events)})
-
-    def home(self, **changes: Any) -> Publication:
-        """A publication whose home is this registry."""
-        return fx.publication(self.own, (self.other,), deadline=_DEADLINE, **changes)
-
-    def mirror(self, **changes: Any) -> Publication:
-        """A publication that this registry mirrors."""
-        return fx.publication(self.other, (self.own,), deadline=_DEADLINE, **changes)
-
-    def lock(self, publication: Publication, key: Key = fx.PUBLISHER) -> PublicationId:
-        """lockModel, signed."""
-        identifier = publication_id(fx.NETWORK, publication)
-        self.do("lockModel", publication, key.sign(identifier))
-        return identifier
-
-    def carry(self, *events: Event, first: int = 1, pick: tuple[int, ...] | None = None) -> None:
-        """applyRun of events of the other lane, all of them or those at `pick`."""
-        items = tuple(fx.item(first + i, e) for i, e in enumerate(events))
-        chosen = range(len(items)) if pick is None else pick
-        proof = merkle_multiproof([leaf_hash(self.other, i) for i in items], list(chosen))
-        self.do("applyRun", certify(fx.checkpoint(self.other, items)), tuple(items[i] for i in chosen), proof)
-
-    def answer(self, identifier: Bytes32, kind: Kind = Kind.LOCKED, home: Lane | None = None) -> Event:
-        """The other lane's LOCKED or REFUSED of a publication."""
-        body = encode_body(kind, 2 if kind is Kind.LOCKED else 404, home or self.own)
-        return Event(schema=1, kind=kind, destinations=(self.own,), subject=identifier, body=body)
-
-    def outcome(self, identifier: Bytes32, state: int, reason: int = 0) -> Event:
-        """The other lane's OUTCOME as a home."""
-        body = encode_body(Kind.OUTCOME, state, reason)
-        return Event(schema=1, kind=Kind.OUTCOME, destinations=(self.own,), subject=identifier, body=body)
-
-    def superseded(self, identifier: Bytes32, version: int) -> Event:
-        """The other lane's SUPERSEDED as a home."""
-        body = encode_body(Kind.SUPERSEDED, version)
-        return Event(schema=1, kind=Kind.SUPERSEDED, destinations=(self.own,), subject=identifier, body=body)
-
-    def written(self) -> dict[str, Any]:
-        """The scenario with its final state."""
-        state = self.registry.state
-        return {
-            "tcId": self.case,
-            "comment": self.comment,
-            "config": {
-                "genesis": hexed(encode(fx.GENESIS)),
-                "lane": hexed(encode(self.own)),
-                "minDeposit": "100",
-                "clockWindow": self.window,
-            },
-            "accounts": [
-                {"secret": hexed(fx.PUBLISHER.secret), "address": hexed(fx.PUBLISHER.address), "balance": "1000"}
-            ],
-            "steps": self.steps,
-            "publications": [
-                {
-                    "id": hexed(i),
-                    "role": int(p.role),
-                    "state": int(p.state),
-                    "deposit": str(p.deposit),
-                    "awaited": p.awaited,
-                    "reason": int(p.reason),
-                }
-                for i, p in state.publications.items()
-            ],
-            "leaves": [hexed(leaf_hash(self.own, i)) for i in state.events],
-            "applied": [[int(a.sequence), int(a.disposition), a.code] for a in state.applied],
-            "balances": [
-                {"address": hexed(k.address), "balance": str(state.balances.get(k.address, 0))}
-                for k in (fx.PUBLISHER, fx.CONSUMER)
-            ],
-        }
 
 
 def _commit(s: Script) -> None:
@@ -171,7 +59,7 @@ def _mirror_refused(s: Script) -> None:
 
 
 def _two_mirrors(s: Script) -> None:
-    p = fx.publication(s.own, (s.other, fx.ELSEWHERE), deadline=_DEADLINE)
+    p = fx.publication(s.own, (s.other, fx.ELSEWHERE), deadline=DEADLINE)
     i = s.lock(p)
     s.carry(s.answer(i))
     s.carry(s.answer(i), first=2)
@@ -181,9 +69,9 @@ def _two_mirrors(s: Script) -> None:
 
 def _deadline(s: Script) -> None:
     i = s.lock(s.home())
-    s.now = _DEADLINE
+    s.now = DEADLINE
     s.do("abort", i)
-    s.now = _DEADLINE + 1
+    s.now = DEADLINE + 1
     s.carry(s.answer(i))
     s.do("abort", i)
     s.do("abort", i)
@@ -192,7 +80,7 @@ def _deadline(s: Script) -> None:
 
 def _last_second(s: Script) -> None:
     i = s.lock(s.home())
-    s.now = _DEADLINE
+    s.now = DEADLINE
     s.carry(s.answer(i))
 
 
@@ -200,7 +88,7 @@ def _never_locked(s: Script) -> None:
     p = s.home()
     signature = fx.PUBLISHER.sign(publication_id(fx.NETWORK, p))
     s.do("abortUnlocked", p, signature)
-    s.now = _DEADLINE + 1
+    s.now = DEADLINE + 1
     s.do("abortUnlocked", p, fx.STRANGER.sign(publication_id(fx.NETWORK, p)))
     s.do("abortUnlocked", p, signature)
     s.do("abortUnlocked", p, signature)
@@ -219,8 +107,8 @@ def _lock_refusals(s: Script) -> None:
     s.do("lockModel", s.home(), b"\x00" * 64)
     s.do("lockModel", s.home(), b"\x01" * 64 + b"\x02")
     s.lock(fx.publication(s.other, (fx.ELSEWHERE,)))
-    s.lock(dataclasses.replace(s.home(), deadline=UnixSeconds(_NOW - 1)))
-    s.lock(dataclasses.replace(s.home(), deadline=UnixSeconds(_NOW + 2 * s.window - 1)))
+    s.lock(dataclasses.replace(s.home(), deadline=UnixSeconds(NOW - 1)))
+    s.lock(dataclasses.replace(s.home(), deadline=UnixSeconds(NOW + 2 * s.window - 1)))
     s.lock(s.home(deposit=99))
     s.lock(s.home(deposit=1001))
     s.lock(s.home())
@@ -275,7 +163,7 @@ def _mirror_commit(s: Script) -> None:
 
 def _mirror_abort(s: Script) -> None:
     i = s.lock(s.mirror())
-    s.now = _DEADLINE + 10_000
+    s.now = DEADLINE + 10_000
     s.carry(s.outcome(i, 3, 1))
     s.carry(s.outcome(i, 2), first=2)
 
@@ -372,14 +260,14 @@ def _withdraw(s: Script) -> None:
         recipient=fx.STRANGER.address,
         amount=400,
         nonce=seeded("w"),
-        deadline=_DEADLINE,
+        deadline=DEADLINE,
     )
     edit = dataclasses.replace
     wrong = [
         (base, fx.STRANGER),
         (edit(base, at=s.other), fx.PUBLISHER),
         (edit(base, amount=0), fx.PUBLISHER),
-        (edit(base, deadline=UnixSeconds(_NOW - 1)), fx.PUBLISHER),
+        (edit(base, deadline=UnixSeconds(NOW - 1)), fx.PUBLISHER),
         (edit(base, amount=1001), fx.PUBLISHER),
         (base, fx.PUBLISHER),
         (base, fx.PUBLISHER),
@@ -402,7 +290,7 @@ def _inference(s: Script) -> None:
         input_commitment=seeded("in"),
         client_key=seeded("client"),
         nonce=seeded("r"),
-        deadline=_DEADLINE,
+        deadline=DEADLINE,
     )
 
     def ask(r: InferenceRequest, key: Key = fx.CONSUMER) -> Bytes32:
@@ -414,7 +302,7 @@ def _inference(s: Script) -> None:
     for bad, key in [
         (request, fx.STRANGER),
         (edit(request, at=s.other), fx.CONSUMER),
-        (edit(request, deadline=UnixSeconds(_NOW - 1)), fx.CONSUMER),
+        (edit(request, deadline=UnixSeconds(NOW - 1)), fx.CONSUMER),
         (edit(request, publication=seeded("none")), fx.CONSUMER),
         (edit(request, input=Cid(codec=1, digest=seeded("input"))), fx.CONSUMER),
     ]:
@@ -428,7 +316,7 @@ def _inference(s: Script) -> None:
 def _answers(s: Script, i: Bytes32, asked: Bytes32) -> None:
     edit = dataclasses.replace
     host = HostKey(
-        sealing_key=seeded("sealing"), signing_key=fx.HOST.address, epoch=Epoch(1), until=UnixSeconds(_DEADLINE + 500)
+        sealing_key=seeded("sealing"), signing_key=fx.HOST.address, epoch=Epoch(1), until=UnixSeconds(DEADLINE + 500)
     )
     answer = Answer(
         at=s.own,
@@ -439,7 +327,7 @@ def _answers(s: Script, i: Bytes32, asked: Bytes32) -> None:
         input_commitment=seeded("in"),
         output_commitment=seeded("out"),
         receipt_hash=seeded("receipt"),
-        answered_at=UnixSeconds(_NOW),
+        answered_at=UnixSeconds(NOW),
     )
 
     def give(a: Answer, h: HostKey = host, by: Key = fx.HOST, operator: Key = fx.OPERATOR) -> None:
@@ -456,14 +344,14 @@ def _answers(s: Script, i: Bytes32, asked: Bytes32) -> None:
     give(edit(answer, at=s.other))
     give(edit(answer, request=seeded("none")))
     give(answer, edit(host, epoch=Epoch(2)))
-    give(answer, edit(host, until=UnixSeconds(_NOW - 1)))
+    give(answer, edit(host, until=UnixSeconds(NOW - 1)))
     give(edit(answer, publication=seeded("other")))
     give(edit(answer, input_commitment=seeded("other")))
     give(edit(answer, receipt_hash=ZERO32))
     give(edit(answer, output=Cid(codec=0x55, digest=ZERO32)))
-    s.now = _DEADLINE + 1
+    s.now = DEADLINE + 1
     give(answer)
-    s.now = _DEADLINE
+    s.now = DEADLINE
     give(answer)
     give(edit(answer, receipt_hash=seeded("second")))
 
@@ -485,7 +373,7 @@ def _multicall(s: Script) -> None:
     s.do("multicall", tuple(calls))
 
 
-SCENARIOS: list[tuple[str, Callable[[Script], None]]] = [
+_SCENARIOS: list[tuple[str, Callable[[Script], None]]] = [
     ("lock at home, the mirror's LOCKED commits, repeats do nothing", _commit),
     ("the mirror's LOCKED comes before home's lock", _early_answer),
     ("the mirror's REFUSED comes before home's lock", _early_refusal),
@@ -516,7 +404,7 @@ SCENARIOS: list[tuple[str, Callable[[Script], None]]] = [
 def registry_suite(own: Lane, other: Lane) -> dict[str, Any]:
     """All scenarios for one registry."""
     cases: list[dict[str, Any]] = []
-    for number, (comment, play) in enumerate(SCENARIOS):
+    for number, (comment, play) in enumerate((*_SCENARIOS, *EDGE_SCENARIOS)):
         script = Script(number + 1, comment, own, other)
         play(script)
         cases.append(script.written())

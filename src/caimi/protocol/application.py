@@ -8,6 +8,7 @@ from caimi.protocol.publication import Disposition, Role, State
 from caimi.protocol.registry_state import Applied, RegistryState
 from caimi.types.errors import (
     AlreadyDecided,
+    BadBody,
     EmptyRun,
     ItemOutOfRun,
     OwnEvents,
@@ -164,6 +165,8 @@ def _apply_outcome(state: RegistryState, source: Lane, item: Item, outcome: Stat
 def _apply_receipt(state: RegistryState, source: Lane, item: Item) -> Disposition:
     # A mirror's ANSWERED, at home.
     request, receipt_hash, _ = decode_body(Kind.ANSWERED, item.event.body)
+    if receipt_hash == ZERO32:
+        raise BadBody  # no registry emits it: zero is what stands for "not answered"
     identifier = PublicationId(item.event.subject)
     record = state.publications.get(identifier)
     if record is None:

@@ -67,7 +67,12 @@ class Registry:
 
     @classmethod
     def create(cls, config: RegistryConfig) -> Registry:
-        """A new registry of epoch 1."""
+        """A new registry of epoch 1.
+
+        Raises:
+            Refusal: Of `RegistryConfig.check`.
+        """
+        config.check()
         return cls(RegistryState(config=config, epoch=Epoch(1)), network_id(config.genesis))
 
     @property

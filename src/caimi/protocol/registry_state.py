@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from caimi.crypto.quorum import ValidatorSet
 from caimi.protocol.publication import AbortReason, Disposition, Role, State
-from caimi.types.errors import LowBalance
+from caimi.types.errors import BadValidatorSet, LowBalance, OutOfRange, ZeroAmount
 from caimi.types.primitives import Address, Bytes32, Epoch, Generation, PublicationId, Sequence, UnixSeconds
 from caimi.types.records import Genesis, InferenceRequest, Item, Lane
 
@@ -21,9 +22,27 @@ class RegistryConfig:
     min_deposit: int
     """u128, at least 1."""
     clock_window: int
-    """Seconds by which this chain's clock may be off; home wants a deadline two of them away."""
+    """Seconds below 2^32 by which this chain's clock may be off; home wants a deadline two of them away."""
     max_run: int = 1024
     """Longest range a certificate may cover."""
+
+    def check(self) -> None:
+        """Refuse what no registry is created with, in this order on every ledger (spec 30 §3).
+
+        Raises:
+            ZeroAmount: The smallest deposit is 0.
+            OutOfRange: It has more than 128 bits, or the clock window more than 32.
+            BadQuorum, BadValidatorSet: The genesis descriptor is outside the bounds of spec 00 §4.
+        """
+        if self.min_deposit < 1:
+            raise ZeroAmount
+        for bits, number in ((128, self.min_deposit), (32, self.clock_window)):
+            if number < 0 or number >> bits:
+                raise OutOfRange(bits, number)
+        ValidatorSet.from_genesis(self.genesis)
+        operators = self.genesis.operators
+        if not operators or len(set(operators)) != len(operators) or bytes(20) in operators:
+            raise BadValidatorSet
 
 
 @dataclass(slots=True, kw_only=True)

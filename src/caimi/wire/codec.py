@@ -17,11 +17,25 @@ from caimi.types.errors import BadEncoding
 from caimi.types.primitives import Bytes32
 from caimi.wire.keccak import keccak256
 
-__all__ = ["SHAPES", "abi_type", "decode", "decode_values", "encode", "encode_type", "encode_values", "struct_hash"]
+__all__ = [
+    "LIST_LIMIT",
+    "SHAPES",
+    "abi_type",
+    "decode",
+    "decode_values",
+    "encode",
+    "encode_type",
+    "encode_values",
+    "struct_hash",
+]
 
 T = TypeVar("T")
 Record = Any
 
+LIST_LIMIT: Final = 4_096
+"""Most elements of one list."""
+# A string on a ledger is any bytes: those that are no UTF-8 become lone surrogates.
+_ANY_BYTES: Final = "surrogateescape"
 _UINT: Final = re.compile(r"uint(\d+)")
 
 SHAPES: Final[Mapping[type[Record], tuple[tuple[str, str], ...]]] = {
@@ -172,6 +186,12 @@ def abi_type(kind: str) -> str:
     return base + ("[]" if is_list else "")
 
 
+@cache
+def _carried(kind: str) -> str:
+    # What the ABI library is told: it would refuse a string that is no UTF-8, and bytes have the same encoding.
+    return abi_type(kind).replace("string", "bytes")
+
+
 def _to_abi(kind: str, value: Any) -> Any:
     base, is_list = _split(kind)
     if is_list:
@@ -179,17 +199,27 @@ def _to_abi(kind: str, value: Any) -> Any:
     if base in _BY_NAME:
         shape, fields = SHAPES[_BY_NAME[base]], dataclasses.fields(_BY_NAME[base])
         return tuple(_to_abi(k, getattr(value, f.name)) for (_, k), f in zip(shape, fields, strict=True))
+    if base == "string":
+        return _text_bytes(value)
     return "0x" + value.hex() if base == "address" else value
+
+
+def _text_bytes(value: str) -> bytes:
+    return value.encode("utf-8", _ANY_BYTES)
 
 
 def _from_abi(kind: str, value: Any) -> Any:
     base, is_list = _split(kind)
     if is_list:
+        if len(value) > LIST_LIMIT:
+            raise BadEncoding
         return tuple(_from_abi(base, v) for v in value)
     if base in _BY_NAME:
         cls = _BY_NAME[base]
         shape, fields = SHAPES[cls], dataclasses.fields(cls)
         return cls(**{f.name: _from_abi(k, v) for (_, k), f, v in zip(shape, fields, value, strict=True)})
+    if base == "string":
+        return value.decode("utf-8", _ANY_BYTES)
     return bytes.fromhex(value[2:]) if base == "address" else value
 
 
@@ -200,7 +230,7 @@ def encode_values(kinds: tuple[str, ...], values: tuple[Any, ...]) -> bytes:
         BadEncoding: A value does not fit its type.
     """
     try:
-        return _abi_encode([abi_type(k) for k in kinds], [_to_abi(k, v) for k, v in zip(kinds, values, strict=True)])
+        return _abi_encode([_carried(k) for k in kinds], [_to_abi(k, v) for k, v in zip(kinds, values, strict=True)])
     except (EncodingError, ValueError, TypeError, AttributeError) as error:
         raise BadEncoding from error
 
@@ -209,12 +239,13 @@ def decode_values(kinds: tuple[str, ...], data: bytes, *, limit: int = 1 << 20) 
     """Decode function arguments; only the canonical encoding is accepted.
 
     Raises:
-        BadEncoding: Longer than `limit` bytes, malformed, or not what `encode_values` gives.
+        BadEncoding: Longer than `limit` bytes, a list of more than `LIST_LIMIT`, malformed, or not what `encode_values`
+            gives.
     """
     if len(data) > limit:
         raise BadEncoding
     try:
-        raw = _abi_decode([abi_type(k) for k in kinds], data)
+        raw = _abi_decode([_carried(k) for k in kinds], data)
         values = tuple(_from_abi(k, v) for k, v in zip(kinds, raw, strict=True))
     except (DecodingError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise BadEncoding from error
@@ -266,7 +297,10 @@ def _word(kind: str, value: Any) -> bytes:
     if base in _BY_NAME:
         return struct_hash(value)
     if base == "string":
-        return keccak256(cast(str, value).encode())
+        try:
+            return keccak256(_text_bytes(value))
+        except UnicodeEncodeError as error:
+            raise BadEncoding from error
     if base == "bytes":
         return keccak256(value)
     if base == "address" and len(value) == 20:

@@ -24,13 +24,14 @@ from caimi.ports.chain import (
     Reverted,
     StatusUnknown,
 )
-from caimi.types.errors import SmallDeposit, WrongRegistry
+from caimi.types.errors import BadEncoding, SmallDeposit, UnknownFunction, WrongRegistry
 from caimi.wire.codec import encode_values
+from caimi.wire.functions import encode_call, selector
 from caimi.wire.keccak import keccak256
 from tests.unit.ethereum.fake_node import CHAIN_ID, CONTRACT, FakeNode, Method, RpcRefusal, site
 
 _KEY = SigningKey.from_entropy(keccak256(b"sender"))
-_CALL = b"\x12\x34\x56\x78" + bytes(32)
+_CALL = encode_call("abort", bytes(32))
 _SMALL = keccak256(b"SmallDeposit(uint128,uint128)")[:4] + encode_values(("uint128", "uint128"), (10, 9))
 _WORD = keccak256(b"word")
 
@@ -150,6 +151,29 @@ def test_rejects_a_call_by_what_its_trial_says(method: str, trial: Method, expec
 
     _act(node, scene)
     assert "eth_sendRawTransaction" not in node.asked
+
+
+_MALFORMED: dict[str, tuple[bytes, type[Exception]]] = {
+    "cut": (encode_call("abort", _WORD)[:-1], BadEncoding),
+    "no arguments": (selector("withdraw"), BadEncoding),
+    "unknown": (b"\x12\x34\x56\x78" + bytes(32), UnknownFunction),
+    "whole": (encode_call("abort", _WORD), CallRejected),
+}
+
+
+@pytest.mark.parametrize("data", ["0x", None])
+@pytest.mark.parametrize(("call", "expected"), _MALFORMED.values(), ids=_MALFORMED)
+def test_rejects_a_malformed_call_that_reverts_without_a_word(
+    call: bytes, expected: type[Exception], data: str | None
+) -> None:
+    node = _node()
+    node.methods["eth_call"] = _fail(3, "execution reverted", data)
+
+    async def scene(port: EthereumRegistry) -> None:
+        with pytest.raises(expected):
+            await port.prepare(call, slot=0)
+
+    _act(node, scene)
 
 
 def test_rejects_a_call_that_needs_too_much_gas() -> None:

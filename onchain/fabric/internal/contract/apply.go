@@ -107,6 +107,9 @@ func (r *registry) applyItem(source wire.Lane, event wire.Event) (uint8, error) 
 		if err := wire.DecodeBody(event.Body, &body); err != nil {
 			return refused, err
 		}
+		if body.ReceiptHash.IsZero() {
+			return refused, wire.BadBody.With() // no registry emits it: zero is what stands for "not answered"
+		}
 		return r.applyReceipt(source, event.Subject, body)
 	}
 	return ignored, nil

@@ -90,20 +90,25 @@ func (c *Chaincode) create(stub shim.ChaincodeStubInterface, ledger *state.Overl
 	if actual := wire.RegistryID(stub.GetChannelID(), invoked); actual != expected || invoked != config.Chaincode {
 		return wire.WrongRegistry.With(expected, actual)
 	}
-	if config.ClockWindow>>windowBits != 0 {
-		return wire.OutOfRange.With(windowBits, config.ClockWindow)
+	if err := checkCreation(config); err != nil {
+		return err
 	}
 	if _, err := c.checkClock(stub, config.ClockWindow); err != nil {
 		return err
 	}
-	if err := certificate.CheckGenesis(config.Genesis); err != nil {
-		return err
-	}
+	ledger.PutConfig(config)
+	return nil
+}
+
+// checkCreation refuses what no registry is created with, in this order on every ledger (spec 30 §3).
+func checkCreation(config state.Config) error {
 	if config.MinDeposit.IsZero() {
 		return wire.ZeroAmount.With()
 	}
-	ledger.PutConfig(config)
-	return nil
+	if config.ClockWindow>>windowBits != 0 {
+		return wire.OutOfRange.With(windowBits, config.ClockWindow)
+	}
+	return certificate.CheckGenesis(config.Genesis)
 }
 
 func (c *Chaincode) call(

@@ -161,6 +161,9 @@ func TestReceiptsComeFromMirrors(t *testing.T) {
 		body := wire.AnsweredBody{Request: word("request"), ReceiptHash: word(receipt)}
 		return eventTo(own, wire.KindAnswered, subject, body)
 	}
+	unanswered := func(subject wire.Bytes32) wire.Event {
+		return eventTo(own, wire.KindAnswered, subject, wire.AnsweredBody{Request: word("request")})
+	}
 	mirrored := w.lock(mirrorPublication())
 	for _, c := range []struct {
 		source  wire.Lane
@@ -171,6 +174,8 @@ func TestReceiptsComeFromMirrors(t *testing.T) {
 		{other, answered(word("nothing"), "a"), refused, wire.UnknownPublication.Number},
 		{elsewhere, answered(id, "a"), refused, wire.WrongAuthority.Number},
 		{other, answered(mirrored, "a"), refused, wire.WrongAuthority.Number},
+		{other, unanswered(id), refused, wire.BadBody.Number},
+		{other, unanswered(word("nothing")), refused, wire.BadBody.Number},
 		{other, answered(id, "b"), applied, 0},
 		{other, answered(id, "c"), ignored, 0},
 	} {

@@ -53,6 +53,45 @@ func TestRegistryVectors(t *testing.T) {
 	}
 }
 
+func TestCreationVectors(t *testing.T) {
+	var suite struct{ Cases []creation }
+	vectortest.Read(t, "registry/creation.json", &suite)
+	for _, c := range suite.Cases {
+		t.Run(fmt.Sprintf("%d: %s", c.TcID, c.Comment), c.play)
+	}
+}
+
+type creation struct {
+	TcID           int
+	Comment, Error string
+	Arguments      vectortest.Hex
+	Network        vectortest.Hex
+	Config         struct {
+		Genesis     vectortest.Hex
+		MinDeposit  string
+		ClockWindow uint64 `json:",string"`
+	}
+}
+
+func (c creation) play(t *testing.T) {
+	made := config
+	if err := wire.Decode(c.Config.Genesis, wire.CallLimit, &made.Genesis); err != nil {
+		t.Fatal(err)
+	}
+	made.MinDeposit = wire.Uint128(decimal(t, c.Config.MinDeposit).FillBytes(make([]byte, 16)))
+	made.ClockWindow = c.Config.ClockWindow
+	w := emptyWorld(t)
+	if c.Error != "" {
+		w.refuse(refusalMessage(t, c.Error, c.Arguments), "init", wire.EncodeFields(made))
+		return
+	}
+	w.accept("init", wire.EncodeFields(made))
+	var network wire.Bytes32
+	if w.view("network", &network); network != c.Network.Word(t) {
+		t.Errorf("network %s", network.Hex())
+	}
+}
+
 func (s scenario) play(t *testing.T, network wire.Bytes32) {
 	w := s.world(t)
 	var actual wire.Bytes32
@@ -175,7 +214,7 @@ func refusalMessage(t *testing.T, name string, arguments []byte) string {
 }
 
 // Types of the values of spec/errors.toml, where they are no numbers.
-var argumentKinds = map[string][2]string{
+var argumentKinds = map[string][3]string{
 	"WrongSigner": {"address", "address"}, "UnknownOperator": {"address"},
 	"WrongRegistry": {"bytes32", "bytes32"}, "WrongRoot": {"bytes32", "bytes32"}, "NonceUsed": {"bytes32"},
 	"UnknownPublication": {"bytes32"}, "UnknownRequest": {"bytes32"}, "UnsupportedPolicy": {"bytes32"},

@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"reflect"
-	"unicode/utf8"
 )
 
 // Limits of the decoder. Depth is bounded by the record types themselves.
@@ -224,11 +223,7 @@ func (r reader) content(at, count int, v reflect.Value) (int, bool) {
 	}
 	content := r.data[at : at+count]
 	if v.Kind() == reflect.String {
-		// Python's and the client libraries' strings are Unicode: other bytes would have no record there.
-		if !utf8.Valid(content) {
-			return 0, false
-		}
-		v.SetString(string(content))
+		v.SetString(string(content)) // any bytes: what text is lawful is a rule of the record, not of its encoding
 	} else {
 		v.SetBytes(append([]byte{}, content...))
 	}

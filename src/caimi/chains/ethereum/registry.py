@@ -28,6 +28,7 @@ from caimi.ports.chain import (
 )
 from caimi.types.errors import BadEncoding, Refusal
 from caimi.types.primitives import Bytes32
+from caimi.wire.functions import decode_call
 
 __all__ = ["EthereumRegistry"]
 
@@ -80,7 +81,7 @@ class EthereumRegistry(EthereumReader):
         """See `ChainPort.prepare`; None takes `next_slot`.
 
         Raises:
-            Refusal: The registry would refuse it.
+            Refusal: The registry would refuse it; `BadEncoding` also where the contract reverts without a word.
             CallTooLarge: It needs more gas than one transaction may use: split it.
             CallRejected: It would revert with another reason.
             SenderUnfunded: The sender cannot pay.
@@ -101,8 +102,8 @@ class EthereumRegistry(EthereumReader):
                 ("eth_getBalance", (sender, "latest")),
             ]
         )
-        _check_trial(dry_run)
-        _check_estimate(estimate)
+        _check_trial(dry_run, call)
+        _check_estimate(estimate, call)
         block = read_block(latest, "the latest block")
         if block is None:
             raise ChainMoved(f"{self.rpc.node} has no latest block")
@@ -218,7 +219,7 @@ class EthereumRegistry(EthereumReader):
         return "reverted, and would not now"
 
 
-def _check_trial(answer: Answer) -> None:
+def _check_trial(answer: Answer, call: bytes) -> None:
     # A dry run or an estimate that did not go through.
     if not isinstance(answer, RpcFailure):
         return
@@ -233,15 +234,24 @@ def _check_trial(answer: Answer) -> None:
     if _UNFUNDED in message:
         raise SenderUnfunded(answer.message) from answer
     if "revert" in message:
+        _check_encoding(call, answer)
         raise CallRejected(answer.message) from answer
     raise answer
 
 
-def _check_estimate(answer: Answer) -> None:
+def _check_encoding(call: bytes, answer: RpcFailure) -> None:
+    # The contract's decoder reverts without a word (spec 10 §2), so the call itself has to say what is wrong in it.
+    try:
+        decode_call(call)
+    except Refusal as refusal:
+        raise refusal from answer
+
+
+def _check_estimate(answer: Answer, call: bytes) -> None:
     # The dry run, which may use more gas than a transaction, went through. What fails within a transaction's gas fails
     # for want of it: a call inside that runs out of gas looks like an unknown revert.
     try:
-        _check_trial(answer)
+        _check_trial(answer, call)
     except CallRejected as error:
         raise CallTooLarge(f"more than {TX_GAS_CAP} gas: {error}") from error
 
