@@ -112,6 +112,8 @@ def test_what_only_the_other_peers_refuse_is_no_refusal_yet(text: str, expected:
     typed = endorse_error(error, "tx")
     assert type(typed) is expected
     assert type(evaluate_error(error)) is ChaincodeRefusal
+    # Organisations that the caller names are asked all at once.
+    assert type(endorse_error(error, "tx", organisations=["Org1MSP"])) is ChaincodeRefusal
 
 
 def test_other_peers_that_are_down_are_not_apart() -> None:

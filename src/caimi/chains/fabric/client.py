@@ -231,7 +231,7 @@ class FabricGateway:
         try:
             envelope = (await self._stub.Endorse(request, timeout=timeout_s)).prepared_transaction
         except grpc.aio.AioRpcError as error:
-            raise endorse_error(error, prepared.tx_id) from error
+            raise endorse_error(error, prepared.tx_id, organisations=organisations) from error
         try:
             result = response_payload(envelope.payload)
         except (DecodeError, IndexError) as error:

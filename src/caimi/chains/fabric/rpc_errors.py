@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import grpc
@@ -62,7 +63,7 @@ _PASSING: Final = frozenset(
         grpc.StatusCode.INTERNAL,
     }
 )
-# The Gateway asks its own peer first, and the others only if that one endorses.
+# Left the choice, the Gateway asks its own peer first, and the others only if that one endorses.
 _OTHERS_FAILED: Final = "failed to collect enough transaction endorsements"
 # Statuses with which the Gateway answers Submit before it has contacted any orderer.
 _SUBMIT_REFUSED: Final = frozenset(
@@ -90,10 +91,10 @@ def evaluate_error(error: grpc.aio.AioRpcError) -> FabricError:
     return _proposal_error(error, "", EvaluateError, EvaluateUnavailable)
 
 
-def endorse_error(error: grpc.aio.AioRpcError, tx_id: str) -> FabricError:
-    """Type the failure of an endorsement: in every case nothing was ordered."""
+def endorse_error(error: grpc.aio.AioRpcError, tx_id: str, *, organisations: Sequence[str] = ()) -> FabricError:
+    """Type the failure of an endorsement by `organisations`, empty for the Gateway's choice; nothing was ordered."""
     status, message, details = _read(error)
-    if _OTHERS_FAILED in message and any(chaincode_refusal(detail.message) for detail in details):
+    if not organisations and _OTHERS_FAILED in message and any(chaincode_refusal(detail.message) for detail in details):
         return PeersApart(status, message, tx_id=tx_id, details=details)
     return _proposal_error(error, tx_id, EndorseError, EndorseUnavailable)
 
