@@ -144,6 +144,46 @@ class RegistryContract(Scenes):
 
         self.play(scene)
 
+    def test_rejects_calls_that_are_none(self) -> None:
+        async def scene(world: World) -> None:
+            person = world.person("publisher")
+            lock = person.lock(await world.mirrored(person))
+            withdraw = person.withdraw(person.withdrawal(at=world.lane, amount=1, deadline=await world.now() + HOUR))
+            nested = encode_call("multicall", ())
+            cases: list[tuple[bytes, type[e.Refusal]]] = [
+                (b"", e.UnknownFunction),
+                (lock[:3], e.UnknownFunction),
+                (b"\x01\x02\x03\x04" + lock[4:], e.UnknownFunction),
+                (lock[:4], e.BadEncoding),
+                (lock[:400], e.BadEncoding),
+                (lock[:4] + b"\xff" * 32 + lock[36:], e.BadEncoding),
+                (withdraw[:-96], e.BadEncoding),
+                (encode_call("multicall", (lock, lock[:400])), e.BadEncoding),
+                (encode_call("multicall", (lock, lock[:3])), e.UnknownFunction),
+                (encode_call("multicall", (lock, nested)), e.BadEncoding),
+                (encode_call("multicall", (b"",) * 1_001), e.BadEncoding),
+            ]
+            await check_refusals(world, cases)
+            await world.do(encode_call("multicall", (lock, lock)))
+
+        self.play(scene)
+
+    def test_name_that_is_no_text_is_refused_as_a_name(self) -> None:
+        async def scene(world: World) -> None:
+            publisher = await world.publisher()
+            name = b"digits\xff".decode("utf-8", "surrogateescape")
+            at_home = await world.at_home(publisher, "-h", name=name)
+            await check_refusals(world, [(publisher.lock(at_home), e.BadName)])
+            mirrored, first = await world.mirrored(publisher, "-m", name=name), await world.next_number()
+            await world.do(publisher.lock(mirrored))
+            (event,) = await all_events(world.port, first)
+            assert event.item.event.body == encode_body(Kind.REFUSED, e.BadName.code, ELSEWHERE)
+            record = await world.port.publication(publisher.identifier(mirrored))
+            assert record is not None
+            assert record.state is State.REFUSED
+
+        self.play(scene)
+
     # --- decisions
 
     def test_certified_run_commits_at_home_once(self) -> None:

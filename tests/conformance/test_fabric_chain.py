@@ -6,8 +6,9 @@ import asyncio
 import dataclasses
 import hashlib
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.lifecycle import ChaincodeDefinition, PrivateCollection
 from caimi.chains.fabric.registry import FabricRegistry
 from caimi.devnet.fabric.generate import generate_network
-from caimi.devnet.fabric.network import CHANNEL, FabricBinaries, FabricNetwork, FabricPlan, FabricPorts
+from caimi.devnet.fabric.network import CHANNEL, CollectionPlan, FabricBinaries, FabricNetwork, FabricPlan, FabricPorts
 from caimi.devnet.fabric.processes import fabric_processes
 from caimi.devnet.ports import choose_ports
 from caimi.devnet.supervisor import Supervisor
@@ -93,9 +94,17 @@ class FabricSite:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FabricSite]:
     """One network for all tests: they share its registry and tell their things apart by labels."""
-    home, tools = tmp_path_factory.mktemp("fabric"), load_toolchain()
+    with running_site(tmp_path_factory.mktemp("fabric"), CollectionPlan()) as made:
+        yield made
+
+
+@contextmanager
+def running_site(home: Path, collection: CollectionPlan) -> Generator[FabricSite]:
+    """A network of its own with a created registry, gone at the end."""
+    tools = load_toolchain()
     binaries = FabricBinaries.in_folder(tools.fabric_bin)
-    plan = FabricPlan(ports=FabricPorts.from_list(choose_ports(FabricPorts.COUNT, order=random.Random())))
+    ports = FabricPorts.from_list(choose_ports(FabricPorts.COUNT, order=random.Random()))
+    plan = FabricPlan(ports=ports, collection=collection)
     network = generate_network(home / "network", plan, binaries=binaries, chaincode=tools.chaincode)
     root = bytes32(genesis_block_hash(network.genesis_block.read_bytes()))
     with asyncio.Runner() as runner:
@@ -189,13 +198,15 @@ class TestFabric(ChainPortContract):
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
-class _Board:
-    # The board as validators and a host use it.
+class Desk:
+    """The board as validators and a host use it."""
+
     world: World
     board: FabricBoard
     host: Signer
 
     async def lease(self, **changes: object) -> tuple[LeaseRequest, bytes]:
+        """A lease and the call that opens it."""
         end = UnixSeconds(await self.world.now() + HOUR)
         host_key = HostKey(sealing_key=word("sealing"), signing_key=self.host.address, epoch=Epoch(1), until=end)
         lease = LeaseRequest(
@@ -216,30 +227,34 @@ class _Board:
         return lease, encode_call("openLease", lease, self.host.sign(lease), host_key, operator)
 
     def partial(self, lease: Bytes32, index: int, sealed: bytes, signer: int | None = None) -> bytes:
+        """The call that posts a sealed partial."""
         digest = bytes32(hashlib.sha256(sealed).digest())
         post = PartialPost(at=self.world.lane, lease=lease, index=index, sealed_hash=digest)
         validator = VALIDATORS[index - 1 if signer is None else signer]
         return encode_call("postPartial", post, validator.sign(typed_digest(self.world.network, post)).to_bytes())
 
     def message(self, phase: int, index: int, body: bytes) -> bytes:
+        """The call that posts a message of a key generation."""
         post = BoardPost(at=self.world.lane, epoch=Epoch(1), phase=phase, index=index, body_hash=keccak256(body))
         signature = VALIDATORS[index - 1].sign(typed_digest(self.world.network, post)).to_bytes()
         return encode_call("postBoard", post, signature, body)
 
 
-def _play_board(site: FabricSite, label: str, scene: Callable[[_Board], Awaitable[None]]) -> None:
+def play_board(site: FabricSite, label: str, scene: Callable[[Desk], Awaitable[None]]) -> None:
+    """Run one scene on the shared board."""
+
     async def run() -> None:
         async with fabric_world(site, label) as world, site.gateway(2) as gateway:
             registry = FabricRegistry(gateway, lane=site.lane, chaincode=site.chaincode)
             board = FabricBoard(gateway, registry, chaincode=site.chaincode)
-            await scene(_Board(world=world, board=board, host=world.person("host")))
+            await scene(Desk(world=world, board=board, host=world.person("host")))
             await registry.close()
 
     site.runner.run(run())
 
 
 def test_board_shows_a_lease_once_it_is_opened(site: FabricSite) -> None:
-    async def scene(desk: _Board) -> None:
+    async def scene(desk: Desk) -> None:
         lease, call = await desk.lease()
         identifier = typed_digest(desk.world.network, lease)
         assert await desk.board.lease(identifier) is None
@@ -251,11 +266,11 @@ def test_board_shows_a_lease_once_it_is_opened(site: FabricSite) -> None:
         assert (after > before, opened) == (True, (identifier,))
         assert (await desk.board.leases_since(after))[1] == ()
 
-    _play_board(site, "board lease", scene)
+    play_board(site, "board lease", scene)
 
 
 def test_board_rejects_unlawful_leases(site: FabricSite) -> None:
-    async def scene(desk: _Board) -> None:
+    async def scene(desk: Desk) -> None:
         cases: list[tuple[dict[str, object], type[e.Refusal]]] = [
             ({"calls": 0}, e.BadLease),
             ({"purpose": 2}, e.BadLease),
@@ -268,11 +283,11 @@ def test_board_rejects_unlawful_leases(site: FabricSite) -> None:
             with pytest.raises(expected):
                 await desk.board.post(call)
 
-    _play_board(site, "board unlawful lease", scene)
+    play_board(site, "board unlawful lease", scene)
 
 
 def test_board_keeps_sealed_partials_of_all_validators(site: FabricSite) -> None:
-    async def scene(desk: _Board) -> None:
+    async def scene(desk: Desk) -> None:
         lease, call = await desk.lease()
         identifier = typed_digest(desk.world.network, lease)
         sealed = [f"sealed partial {n}".encode() for n in range(4)]
@@ -294,11 +309,11 @@ def test_board_keeps_sealed_partials_of_all_validators(site: FabricSite) -> None
                 await desk.board.post_partial(call, value)
         assert (await desk.board.partials(identifier))[3] == b""
 
-    _play_board(site, "board partials", scene)
+    play_board(site, "board partials", scene)
 
 
 def test_board_keeps_messages_of_a_key_generation(site: FabricSite) -> None:
-    async def scene(desk: _Board) -> None:
+    async def scene(desk: Desk) -> None:
         long = b"m" * 65_536
         await asyncio.gather(*(desk.board.post(desk.message(1, n, b"message %d" % n)) for n in (1, 2, 3)))
         await desk.board.post(desk.message(2, 4, long))
@@ -313,7 +328,7 @@ def test_board_keeps_messages_of_a_key_generation(site: FabricSite) -> None:
             with pytest.raises(expected):
                 await desk.board.post(call)
 
-    _play_board(site, "board messages", scene)
+    play_board(site, "board messages", scene)
 
 
 def test_registry_is_created_once_and_for_one_network(site: FabricSite) -> None:

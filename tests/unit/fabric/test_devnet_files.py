@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from caimi.devnet.fabric.crypto_material import cryptogen_config
 from caimi.devnet.fabric.errors import BadFabricPlan, FabricStateUnusable, FabricToolFailed
 from caimi.devnet.fabric.generate import generate_network, load_network, network_exists
 from caimi.devnet.fabric.network import (
+    CollectionPlan,
     FabricBinaries,
     FabricNetwork,
     FabricPlan,
@@ -30,6 +32,14 @@ from caimi.devnet.fabric.processes import fabric_processes
 
 _PORTS = FabricPorts.from_list(range(20_000, 20_000 + FabricPorts.COUNT))
 _BINARIES = FabricBinaries.in_folder(Path("/nowhere"))
+
+
+def test_partials_live_as_long_as_the_spec_says() -> None:
+    text = (Path(__file__).parents[3] / "spec" / "30-publication.md").read_text(encoding="utf-8")
+    found = re.search(r"purge it (\d+) blocks after it was written \(`blockToLive`\)", text)
+    assert found is not None
+    made = CollectionPlan()
+    assert (made.name, made.block_to_live, made.required_peers) == ("partials", int(found[1]), 1)
 
 
 def _orderer_section() -> dict[str, Any]:
