@@ -1,0 +1,36 @@
+"""What a registry is never created with; what ledgers have to agree on is in vectors/registry/creation.json."""
+
+from __future__ import annotations
+
+import pytest
+
+from caimi.protocol.registry import Registry
+from caimi.protocol.registry_state import RegistryConfig
+from caimi.types.errors import OutOfRange
+from caimi.types.primitives import Address, Bytes32
+from caimi.types.records import Attestation, Genesis, Lane
+
+_WORD = Bytes32(b"\x01" * 32)
+_GENESIS = Genesis(
+    root_genesis=_WORD,
+    validators=tuple(Address(bytes([n]) * 20) for n in range(1, 5)),
+    f=1,
+    t=2,
+    operators=(Address(b"\x09" * 20),),
+    attestation=Attestation.NONE,
+    nonce=_WORD,
+)
+
+
+@pytest.mark.parametrize(
+    ("deposit", "window", "values"),
+    [(1 << 128, 30, (128, 1 << 128)), (1, -1, (32, -1)), (1, 1 << 32, (32, 1 << 32))],
+    ids=["a deposit of 129 bits", "a negative window", "a window of 33 bits"],
+)
+def test_rejects_numbers_that_no_call_could_hold(deposit: int, window: int, values: tuple[int, int]) -> None:
+    lane = Lane(chain=_WORD, registry=_WORD)
+    lawful = RegistryConfig(lane=lane, genesis=_GENESIS, min_deposit=1, clock_window=0)
+    assert Registry.create(lawful).state.epoch == 1
+    with pytest.raises(OutOfRange) as caught:
+        Registry.create(RegistryConfig(lane=lane, genesis=_GENESIS, min_deposit=deposit, clock_window=window))
+    assert caught.value.values == values
