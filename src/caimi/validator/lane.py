@@ -14,7 +14,7 @@ from caimi.ports.chain import ChainReader, ChainUnavailable, FinalEvent, Head
 from caimi.ports.observer import Observer
 from caimi.ports.validators import Abstains, NotYet
 from caimi.types.errors import CaimiError
-from caimi.types.primitives import Generation, Sequence
+from caimi.types.primitives import Bytes32, Generation, Sequence
 from caimi.types.records import Lane
 from caimi.wire.digests import leaf_hash
 
@@ -81,6 +81,7 @@ class AttestedLane:
         self._store = store
         self._observer = observer
         self._head: Head | None = None
+        self._checked_below: Bytes32 | None = None
         self._condition, self._cause = LaneCondition.STARTING, ""
         cause = store.halt_cause(self.life)
         if cause is not None:
@@ -109,8 +110,11 @@ class AttestedLane:
             # The reason is kept as the lane's condition and shown by `status`.
             with suppress(Abstains, NotYet):
                 self._refuse_if_halted()
-                await self._catch_up()
-                await self._check_branch()
+                head = await self._catch_up()
+                # The same final block has the same blocks below it.
+                if head.final_hash != self._checked_below:
+                    await self._check_branch()
+                    self._checked_below = head.final_hash
                 self._set(LaneCondition.FOLLOWING, "")
         status = self.status()
         self._observer.gauge("lane_final_height", status.final_height, lane=status.name)
@@ -145,13 +149,14 @@ class AttestedLane:
 
     # --- index
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self) -> Head:
         head = await self._asked(self.source.reader.head())
         # A tip may move without a final block; only a new final block can bring final events.
         if self._head is None or head.final_hash != self._head.final_hash:
             while await self._read_page():
                 pass
         self._head = head
+        return head
 
     async def _read_page(self) -> bool:
         # Each page begins with the event that the index ends with, so that one answer shows both: an index whose
@@ -183,7 +188,7 @@ class AttestedLane:
         # The chain took back what was final. Unless it was signed, reading it again is enough.
         self._observer.step("validator.rewinds", lane=self.source.name, because=because)
         self._store.rewind(ValidatorStep.REWOUND, self.life)
-        self._head = None
+        self._head = self._checked_below = None
 
     # --- what was signed
 

@@ -10,7 +10,10 @@ from caimi.devnet.fabric.network import HOST, OrdererNode, PeerNode
 __all__ = ["orderer_config", "peer_config"]
 
 _BCCSP = {"Default": "SW", "SW": {"Hash": "SHA2", "Security": 256}}
-_GOSSIP_INTERVAL = "200ms"
+# Peers find each other at the first interval, which decides how long the network takes to start. The second is what
+# they tell each other for ever: at 200 ms it would cost each of four idle peers 7 % of a core.
+_GOSSIP_FINDING = "200ms"
+_GOSSIP_TELLING = "1s"
 
 
 def orderer_config(orderer: OrdererNode, *, tls_authorities: Sequence[Path], data: Path) -> dict[str, object]:
@@ -153,12 +156,12 @@ def _gossip(endpoint: str) -> dict[str, object]:
         "externalEndpoint": endpoint,
         "useLeaderElection": False,
         "orgLeader": True,
-        "aliveTimeInterval": _GOSSIP_INTERVAL,
-        "reconnectInterval": _GOSSIP_INTERVAL,
-        "publishCertPeriod": _GOSSIP_INTERVAL,
+        "aliveTimeInterval": _GOSSIP_TELLING,
+        "reconnectInterval": _GOSSIP_FINDING,
+        "publishCertPeriod": _GOSSIP_FINDING,
         "pullInterval": "1s",
-        "requestStateInfoInterval": _GOSSIP_INTERVAL,
-        "publishStateInfoInterval": _GOSSIP_INTERVAL,
+        "requestStateInfoInterval": _GOSSIP_TELLING,
+        "publishStateInfoInterval": _GOSSIP_TELLING,
         "membershipTrackerInterval": "1s",
         "aliveExpirationTimeout": "5s",
         "maxConnectionAttempts": 1000,
