@@ -24,7 +24,7 @@ from tests.crash.devnet_fixture import Devnet, until
 from tests.crash.holding_store import HoldingStore
 from tests.crash.memory_scan import pieces_of, scan_process
 from tests.crash.models import PublishedModel, infer, publish_model
-from tests.crash.publications import histories
+from tests.crash.publications import histories, own_fabric
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]
 
@@ -42,13 +42,16 @@ _STEPS: tuple[Step, ...] = (
     RelayStep.PASSED,
     ValidatorStep.INDEXED,
     KeyStep.RELEASE_RECORDED,
+    RelayStep.CARRIED,
+    ValidatorStep.ATTESTED,
 )
+# Asked at the mirror, whose answer is certified and carried home; only there a transaction waits to be final.
+_AT_MIRROR = (RelayStep.INCLUDED, RelayStep.CARRIED, ValidatorStep.ATTESTED)
 _QUICK = (RelayStep.PREPARED, RelayStep.SENT, KeyStep.RELEASE_RECORDED)
 _NO_OWN_PART = "of publications: test_publication_steps.py"
 NO_INFERENCE: dict[Step | HostStep, str] = {
     **dict.fromkeys(
         (
-            RelayStep.CARRIED,
             RelayStep.REWOUND,
             RelayStep.RECERTIFIED,
             RelayStep.SPLIT,
@@ -58,7 +61,6 @@ NO_INFERENCE: dict[Step | HostStep, str] = {
             RelayStep.POSTPONED,
             RelayStep.REFUSED,
             RelayStep.ELSEWHERE,
-            ValidatorStep.ATTESTED,
             ValidatorStep.REWOUND,
             ValidatorStep.HALTED,
         ),
@@ -181,18 +183,28 @@ def test_killed_there_a_request_is_answered_once(
     devnet: Devnet, model: PublishedModel, folder: Path, step: Step
 ) -> None:
     process = "relay" if isinstance(step, RelayStep) else "validator-3"
-    lane = ("fabric", "ethereum")[_STEPS.index(step) % 2] if step is not RelayStep.INCLUDED else "ethereum"
+    lane = "ethereum" if step in _AT_MIRROR else ("fabric", "ethereum")[_STEPS.index(step) % 2]
 
     async def scenario() -> None:
         # A lease is opened, and key parts are released, for a model that the host has not loaded yet.
         asked = await publish_model(devnet, folder) if step is KeyStep.RELEASE_RECORDED else model
-        await infer(devnet, model, lane)
+        await _until_home_knows(devnet, await infer(devnet, model, lane))
         record = await devnet.arm(process, step.value)
         request = await infer(devnet, asked, lane)
         await until(record.exists, what=f"{step.value} was reached")
+        await _until_home_knows(devnet, request)
         await _judge(devnet, request)
 
     devnet.run(scenario())
+
+
+async def _until_home_knows(devnet: Devnet, request: Bytes32) -> None:
+    async with own_fabric(devnet) as (_, home):
+
+        async def is_there() -> bool:
+            return await home.receipt_of(request) is not None
+
+        await until(is_there, what="the receipt at home")
 
 
 async def _judge(devnet: Devnet, request: Bytes32) -> None:

@@ -87,7 +87,7 @@ class CollectionPlan:
     """A private data collection of which all organisations are members."""
 
     name: str = "partials"
-    block_to_live: int = 100
+    block_to_live: int = 1_000
     """Blocks after which peers purge a value; 0 keeps it for ever."""
     required_peers: int = 1
     """Other peers that must hold the value before an endorser signs."""
