@@ -7,10 +7,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point of the `caimi` program."""
-    from caimi.cli.app import app
-    from caimi.cli.output import Terminal
-
     try:
-        app()
-    except Exception as error:  # not even a defect shows a traceback without saying what it is
-        Terminal(as_json=False).end_by_defect(error)
+        from caimi.cli.app import app
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+    app()

@@ -41,8 +41,8 @@ def new(
 @account_app.command("list")
 def list_accounts(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the accounts of the state folder and their balances at both registries."""
+    from caimi.cli.opening import open_client
     from caimi.sdk.accounts import account_files, find_account
-    from caimi.sdk.client import Client
     from caimi.sdk.json_fields import hex_text
     from caimi.sdk.network import default_home
 
@@ -50,7 +50,7 @@ def list_accounts(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     async def act() -> None:
         rows: list[dict[str, object]] = []
-        async with Client.open(folder) as client:
+        async with open_client(folder, terminal) as client:
             for name in account_files(folder):
                 address = find_account(folder, name).address
                 balances = {lane: str(await client.balance(lane, address)) for lane in client.network.lanes}

@@ -13,13 +13,16 @@ from caimi.cli.devnet_commands import down, fund, status, up
 from caimi.cli.inference_commands import infer, verify
 from caimi.cli.model_commands import models, publish, trace
 from caimi.cli.output import HomeOption
+from caimi.cli.words import CommandGroup
 
 __all__ = ["app"]
 
 app = typer.Typer(
     name="caimi",
+    cls=CommandGroup,
     help="Publish an AI model on several ledgers at once, and get signed answers from it.",
-    epilog="Exit codes: 0 done; 2 never repeat it; 3 repeat it after something else has changed; 4 safe to repeat.",
+    epilog="Exit codes: 0 done; 2 never repeat it; 3 repeat it after something else has changed; 4 safe to repeat; 130 "
+    "interrupted; 1 a defect of CAIMI.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -18,7 +18,7 @@ __all__ = ["down", "fund", "status", "up"]
 def up(
     home: HomeOption = None,
     foreground: Annotated[bool, typer.Option(help="Stay in the foreground and stop with Ctrl-C.")] = False,
-    timeout: Annotated[int, typer.Option(help="Seconds to wait until everything works.")] = 600,
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait until everything works.")] = 600,
     as_json: JsonOption = False,
 ) -> None:
     """Start a network on this machine, or start it again.
@@ -26,12 +26,13 @@ def up(
     Real Hyperledger Fabric (4 orderers, 4 peers), an Ethereum development node, a content store, 4 validators, a relay
     and a host, each its own process, listening on the loopback only. All state is in one folder and is kept.
     """
-    from caimi.apps.devnet.background import run_foreground, start_background
+    from caimi.apps.devnet.background import follow_background, run_foreground, start_background
     from caimi.apps.devnet.running import is_running
     from caimi.apps.devnet.status import read_status
     from caimi.sdk.network import default_home
 
-    terminal, folder = Terminal(as_json=as_json), home or default_home()
+    resume = "it goes on in the background: `caimi up` waits for it again, `caimi down` stops it"
+    terminal, folder = Terminal(as_json=as_json, resume=resume), home or default_home()
 
     def tell(step: Step) -> None:
         terminal.say(f"{step.name:<11} {step.detail}")
@@ -41,13 +42,15 @@ def up(
             await run_foreground(folder, tell=tell)
             return
         if is_running(folder):
-            terminal.say("it runs already")
+            terminal.say("it was started already")
+            await follow_background(folder, tell=tell, timeout_s=timeout)
         else:
             await start_background(folder, tell=tell, timeout_s=timeout)
         found = await read_status(folder)
         terminal.result(
             found.to_json(),
             f"The network of {folder} is up: lanes {', '.join(found.lanes)}; hosts are UNATTESTED.",
+            *(f"PROBLEM     {problem}" for problem in found.problems),
         )
         terminal.hint("Next: `caimi publish MODEL.onnx --name NAME --home fabric --mirror ethereum`, or `caimi status`")
 
@@ -62,19 +65,29 @@ def down(
 ) -> None:
     """Stop the network on this machine; its state stays for the next `caimi up` unless it is wiped."""
     from caimi.apps.devnet.background import stop_background
+    from caimi.apps.devnet.errors import NotConfirmed
     from caimi.apps.devnet.folder import StateFolder
     from caimi.apps.devnet.running import is_running
+    from caimi.sdk.errors import NoNetwork
     from caimi.sdk.network import default_home
 
-    terminal, folder = Terminal(as_json=as_json), home or default_home()
+    resume = "it goes on stopping: `caimi down` waits for it again"
+    terminal, folder = Terminal(as_json=as_json, resume=resume), home or default_home()
+    state = StateFolder(folder)
 
     async def act() -> None:
+        state.check_own()
         was_running = is_running(folder)
-        if was_running or not wipe:
+        if not was_running and not wipe and not state.exists():
+            raise NoNetwork(f"there is no network in {folder}")
+        # Asked before anything is stopped: whoever says no keeps all of it.
+        wiped = wipe and folder.exists()
+        if wiped and not yes and not _confirmed(f"Remove {folder} with all keys and ledgers?"):
+            raise NotConfirmed(f"{folder} is left as it is")
+        if was_running:
             await stop_background(folder)
-        wiped = wipe and (yes or typer.confirm(f"Remove {folder} with all keys and ledgers?", err=True))
         if wiped:
-            StateFolder(folder).wipe()
+            state.wipe()
         told = "stopped" if was_running else "was not running"
         terminal.result(
             {"home": str(folder), "stopped": was_running, "wiped": wiped},
@@ -82,6 +95,13 @@ def down(
         )
 
     run_command(terminal, act)
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # nobody is there who could be asked
+        return False
 
 
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -103,7 +123,9 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def fund(
     account: Annotated[str, typer.Argument(help="Name of an account of the state folder, or its key file.")],
     lane: Annotated[str, typer.Option(help="Lane on which to fund it.")],
-    amount: Annotated[int, typer.Option(min=1, help="In the smallest unit of the lane's test token.")] = 1_000_000,
+    amount: Annotated[
+        int, typer.Option(min=1, max=2**127, help="In the smallest unit of the lane's test token.")
+    ] = 1_000_000,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -11,7 +11,9 @@ from caimi.cli.output import HomeOption, JsonOption, Terminal, run_command
 
 if TYPE_CHECKING:
     from caimi.sdk.inference import Inference
-    from caimi.sdk.verification import Verification
+    from caimi.sdk.network import Network
+    from caimi.sdk.receipts import ReceiptFile
+    from caimi.sdk.verification import RegistryAnswer, Verification
 
 __all__ = ["infer", "verify"]
 
@@ -27,7 +29,9 @@ def infer(
     output: Annotated[Path, typer.Option(help="Where the answer goes: .safetensors or .npz.")] = Path("answer.npz"),
     receipt: Annotated[Path, typer.Option(help="Where the receipt goes.")] = Path("receipt.json"),
     account: Annotated[str, typer.Option(help="Account of the state folder, or a key file.")] = "consumer",
-    deadline: Annotated[int, typer.Option(min=1, help="Seconds until the registry takes no answer any more.")] = 600,
+    deadline: Annotated[
+        int, typer.Option(min=1, max=86_400, help="Seconds until the registry takes no answer any more.")
+    ] = 600,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,18 +39,24 @@ def infer(
 
     The input is sealed to the host and stored, the request is recorded on the lane, the host answers sealed to this
     command alone, and the registry accepts the signed answer. Nothing is written if a link of the receipt is broken.
+    An interrupted request goes on when the command is repeated with the same input.
     """
-    terminal = Terminal(as_json=as_json)
+    terminal = Terminal(as_json=as_json, resume="repeat the same command: its request goes on, none is made twice")
 
     async def act() -> None:
-        from caimi.sdk.accounts import find_account
-        from caimi.sdk.client import Client
+        from caimi.cli.opening import open_client
+        from caimi.sdk.accounts import find_account, password_of
+        from caimi.sdk.drafts import DraftFolder
         from caimi.sdk.network import default_home
-        from caimi.sdk.tensor_files import read_arrays
+        from caimi.sdk.tensor_files import check_writable, read_arrays
 
         folder = home or default_home()
         key, arrays = find_account(folder, account), read_arrays(tensors)
-        async with Client.open(folder) as client:
+        # An answer that could not be stored would have been asked for in vain.
+        check_writable(output, tensors=True)
+        check_writable(receipt, tensors=False)
+        drafts = DraftFolder(folder / "drafts", password_of(folder))
+        async with open_client(folder, terminal) as client:
             found = await client.find_model(model)
             lane = on or found.home
             terminal.say(f"{found.name}@{found.version} on {lane}: seal the input, record the request")
@@ -56,9 +66,11 @@ def infer(
                 lane=lane,
                 account=key,
                 deadline_s=deadline,
-                progress=lambda text: terminal.say(f"waits for {text}"),
+                drafts=drafts,
+                progress=terminal.say,
             )
         _write(answered, output, receipt)
+        drafts.drop(answered.draft or "")
         _show(terminal, answered, output, receipt)
 
     run_command(terminal, act)
@@ -100,10 +112,7 @@ def verify(
         if known is not None:
             trusted = known.id
             if not offline and known.id == file.network:
-                from caimi.sdk.client import Client
-
-                async with Client(known) as client:
-                    answer = await client.ask_registry(file)
+                answer = await _registry_answer(terminal, known, file)
         verification = verify_receipt(
             file,
             trusted_network=trusted,
@@ -116,6 +125,20 @@ def verify(
             raise typer.Exit(2)
 
     run_command(terminal, act)
+
+
+async def _registry_answer(terminal: Terminal, known: Network, file: ReceiptFile) -> RegistryAnswer:
+    from caimi.apps.devnet.errors import NotRunning
+    from caimi.apps.devnet.running import check_running
+    from caimi.sdk.client import Client
+    from caimi.sdk.verification import RegistryAnswer
+
+    try:
+        check_running(known.home)
+    except NotRunning as error:
+        return RegistryAnswer(receipt_hash=None, failure=error)
+    async with Client(known, waiting=terminal.say) as client:
+        return await client.ask_registry(file)
 
 
 def _write(answered: Inference, output: Path, receipt: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -19,7 +20,9 @@ __all__ = ["models", "publish", "trace"]
 
 _PATIENCE_S: Final = 300
 """How long the outcome may take after the deadline."""
+_YEAR_S: Final = 365 * 86_400
 _STEPS: Final = {
+    "again": "takes up the publication of before: it is signed already",
     "inspect": "hash the files, inspect the model",
     "sign": "seal the key to the validators, sign",
     "relay": "hand it to the relay",
@@ -31,12 +34,15 @@ def publish(
     name: Annotated[str, typer.Option(help="1 to 64 of a-z 0-9 . _ -")],
     home: Annotated[str, typer.Option(metavar="LANE", help="Lane that decides and holds the deposit.")],
     mirror: Annotated[list[str], typer.Option(metavar="LANE", help="Lane on which it shall also be; repeatable.")],
-    version: Annotated[int, typer.Option(min=1, help="A higher one supersedes a lower one.")] = 1,
+    version: Annotated[int, typer.Option(min=1, max=2**64 - 1, help="A higher one supersedes a lower one.")] = 1,
     account: Annotated[str, typer.Option(help="Account of the state folder, or a key file.")] = "publisher",
     deposit: Annotated[
-        int | None, typer.Option(min=1, help="Default: the least that the home lane takes.", show_default=False)
+        int | None,
+        typer.Option(min=1, max=2**128 - 1, help="Default: the least that the home lane takes.", show_default=False),
     ] = None,
-    deadline: Annotated[int, typer.Option(min=1, help="Seconds until home aborts what is not committed.")] = 600,
+    deadline: Annotated[
+        int, typer.Option(min=1, max=_YEAR_S, help="Seconds until home aborts what is not committed.")
+    ] = 600,
     wait: Annotated[bool, typer.Option(help="Wait until every ledger has the outcome.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything; upload and send nothing.")] = False,
     as_json: JsonOption = False,
@@ -46,18 +52,21 @@ def publish(
     An interrupted publication goes on where it stopped when the command is repeated. The state folder is named before
     the command here: `caimi --home FOLDER publish ...`, or with CAIMI_HOME. Exit code 3 if home aborted it.
     """
-    terminal = Terminal(as_json=as_json)
+    _check_lane(home)
+    terminal = Terminal(
+        as_json=as_json, resume="repeat the same command: it goes on where it stopped, nothing is published twice"
+    )
     terms: dict[str, Any] = {"name": name, "version": version, "home": home, "mirrors": mirror, "deadline_s": deadline}
     terms["deposit"] = deposit
 
     async def act() -> None:
+        from caimi.cli.opening import open_client
         from caimi.sdk.accounts import find_account
-        from caimi.sdk.client import Client
         from caimi.sdk.network import default_home
 
         folder = default_home()
         key = find_account(folder, account)
-        async with Client.open(folder) as client:
+        async with open_client(folder, terminal) as client:
             if dry_run:
                 bundle = await client.check_publication(path, account=key, **terms)
                 size = bundle.manifest.content_bytes
@@ -69,6 +78,14 @@ def publish(
             await _publish(terminal, client, path, key, folder, terms, wait=wait)
 
     run_command(terminal, act)
+
+
+def _check_lane(home: str) -> None:
+    if os.sep in home:
+        raise typer.BadParameter(
+            "names a lane here, such as fabric; the state folder comes before the command, or from CAIMI_HOME",
+            param_hint="'--home'",
+        )
 
 
 async def _publish(
@@ -106,7 +123,10 @@ async def _publish(
     committed = trace.outcome == "COMMITTED"
     terminal.result(result | {"ok": committed, "settled": True, "trace": trace.to_json()}, identifier)
     if not committed:
-        terminal.hint(f"{trace.outcome}: the deposit is back in the balance. See `caimi trace {identifier}`")
+        terminal.hint(
+            f"{trace.outcome}: the deposit is back in the balance. See `caimi trace {identifier}`; the name is used "
+            "up with this version, so publish it with a higher --version"
+        )
         raise typer.Exit(3)
     terminal.hint(f"Next: `caimi infer {identifier} --input FILE.npz`, or `caimi trace {identifier}`")
 
@@ -117,14 +137,14 @@ def models(
     as_json: JsonOption = False,
 ) -> None:
     """List publications with their state on every ledger, asked of the ledgers themselves."""
+    from caimi.cli.opening import open_client
     from caimi.cli.waterfall import short_lane
-    from caimi.sdk.client import Client
     from caimi.sdk.network import default_home
 
     terminal = Terminal(as_json=as_json)
 
     async def act() -> None:
-        async with Client.open(home or default_home()) as client:
+        async with open_client(home or default_home(), terminal) as client:
             found = await client.models(limit=limit)
         lines = [
             f"0x{model.id.hex()}  {model.name}@{model.version}  "
@@ -144,8 +164,8 @@ def trace(
     as_json: JsonOption = False,
 ) -> None:
     """Show every step of a publication or a request on every chain, who signed it, and what it waits for."""
+    from caimi.cli.opening import open_client
     from caimi.cli.waterfall import waterfall
-    from caimi.sdk.client import Client
     from caimi.sdk.network import default_home
 
     terminal = Terminal(as_json=as_json)
@@ -154,7 +174,7 @@ def trace(
         from caimi.sdk.tracing import parse_id
 
         wanted = parse_id(identifier)
-        async with Client.open(home or default_home()) as client:
+        async with open_client(home or default_home(), terminal) as client:
             found = (
                 await client.wait_settled(wanted, timeout_s=timeout, progress=lambda t: terminal.say(_summary(t)))
                 if follow

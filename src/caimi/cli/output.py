@@ -8,6 +8,7 @@ defect of CAIMI, 130 an interruption.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -16,13 +17,17 @@ from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 
-__all__ = ["DEFECT", "HomeOption", "JsonOption", "Terminal", "run_command"]
+__all__ = ["DEFECT", "INTERRUPTED", "WRONG_WORDS", "HomeOption", "JsonOption", "Terminal", "run_command"]
 
 T = TypeVar("T")
 
 DEFECT: Final = 1
 """Exit code for what should never happen."""
-_INTERRUPTED: Final = 130
+WRONG_WORDS: Final = 2
+"""Exit code for a command line that cannot be understood: never repeat it."""
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C or SIGTERM."""
+_READER_GONE: Final = 141
 _BAR_CELLS: Final = 24
 
 HomeOption = Annotated[
@@ -39,13 +44,19 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object;
 class Terminal:
     """Standard output and error of one command."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, resume: str = "repeat the command: nothing is half done") -> None:
+        """Arguments:
+        resume: what to do after an interruption.
+        """
         self.as_json = as_json
+        self.resume = resume
         self._begin = time.monotonic()
         self._is_bar_open = False
+        self._said = ""
 
     def result(self, value: dict[str, Any], *lines: str) -> None:
         """Print the result: the object with `--json`, the lines without."""
+        self._close_bar()
         if self.as_json:
             typer.echo(json.dumps(value, indent=1))
         else:
@@ -53,9 +64,11 @@ class Terminal:
                 typer.echo(line)
 
     def say(self, text: str) -> None:
-        """One line of progress."""
+        """One line of progress; the same line again is left out."""
         self._close_bar()
-        typer.echo(f"{time.monotonic() - self._begin:7.1f} s  {text}", err=True)
+        if text != self._said:
+            typer.echo(f"{time.monotonic() - self._begin:7.1f} s  {text}", err=True)
+        self._said = text
 
     def hint(self, text: str) -> None:
         """What to do next; not with `--json`."""
@@ -67,54 +80,77 @@ class Terminal:
         """Progress of a known amount of bytes: drawn in place on a terminal, told once at the end elsewhere."""
         if not sys.stderr.isatty():
             if done >= total:
-                self.say(f"{what}: {total / 1e6:.1f} MB")
+                self.say(f"{what}: {_size(total)}")
             return
         cells = _BAR_CELLS * done // max(total, 1)
         shown = "█" * cells + "·" * (_BAR_CELLS - cells)
-        typer.echo(f"\r{'':10}{what}  {shown}  {done / 1e6:.1f} of {total / 1e6:.1f} MB ", nl=False, err=True)
+        typer.echo(f"\r{'':10}{what}  {shown}  {_size(done)} of {_size(total)} ", nl=False, err=True)
         self._is_bar_open = True
 
-    def fail(self, error: BaseException) -> NoReturn:
+    def fail(self, error: Exception) -> NoReturn:
         """Say what went wrong, who is to blame and what to do, and end with the exit code of its retry class."""
-        from caimi.types.errors import CaimiError
+        from caimi.types.failure import CaimiError
 
-        self._close_bar()
+        if isinstance(error, OSError):
+            error = _file_problem(error) or error
         if not isinstance(error, CaimiError):
-            self._fail_by_defect(error)
+            self.fail_by_defect(error)
         name, text = type(error).__name__, str(error).removeprefix(f"{type(error).__name__}: ")
-        code = error.retry.exit_code
+        self._end(
+            name,
+            text if text != name else "",
+            error.retry.exit_code,
+            blame=error.blame.value,
+            certainty=error.certainty.value,
+            retry=error.retry.value,
+            hint=error.hint,
+        )
+
+    def fail_by_words(self, text: str) -> NoReturn:
+        """Say that the command line cannot be understood. People are shown its usage by whoever calls this."""
         if self.as_json:
-            problem = {
-                "error": name,
-                "text": text,
-                "blame": error.blame.value,
-                "certainty": error.certainty.value,
-                "retry": error.retry.value,
-                "hint": error.hint,
-            }
-            typer.echo(json.dumps({"ok": False, "problem": problem, "exit_code": code}, indent=1))
-        typer.echo(f"caimi: error: {name}{': ' + text if text and text != name else ''}", err=True)
-        if error.hint:
-            typer.echo(f"caimi: hint: {error.hint}", err=True)
-        typer.echo(f"caimi: blame: {error.blame.value}; repeat: {error.retry.value} (exit {code})", err=True)
-        raise typer.Exit(code) from None
+            self._print_problem(
+                "WrongWords", text, WRONG_WORDS, blame="caller", certainty="proven", retry="never", hint="see --help"
+            )
+        raise typer.Exit(WRONG_WORDS)
 
-    def end_by_defect(self, error: BaseException) -> NoReturn:
-        """As `fail`, outside of a command."""
-        try:
-            self._fail_by_defect(error)
-        except typer.Exit:
-            sys.exit(DEFECT)
+    def fail_by_interruption(self) -> NoReturn:
+        """Say how to go on after Ctrl-C or SIGTERM."""
+        self._close_bar()
+        if self.as_json:
+            self._print_problem(
+                "Interrupted", "", INTERRUPTED, blame="caller", certainty="proven", retry="safe", hint=self.resume
+            )
+        typer.echo(f"caimi: interrupted\ncaimi: hint: {self.resume}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
-    def _fail_by_defect(self, error: BaseException) -> NoReturn:
+    def fail_by_defect(self, error: BaseException) -> NoReturn:
+        """Show what should never happen with all that helps to mend it."""
         import traceback
 
+        self._close_bar()
         typer.echo("".join(traceback.format_exception(error)), err=True)
         typer.echo(f"caimi: error: {type(error).__name__}: this is a defect of CAIMI, please report it", err=True)
         if self.as_json:
-            problem = {"error": type(error).__name__, "text": str(error), "retry": "never"}
-            typer.echo(json.dumps({"ok": False, "problem": problem, "exit_code": DEFECT}, indent=1))
+            hint = "report it with what standard error shows"
+            self._print_problem(
+                type(error).__name__, str(error), DEFECT, blame="nobody", certainty="proven", retry="never", hint=hint
+            )
         raise typer.Exit(DEFECT) from error
+
+    def _end(self, name: str, text: str, code: int, **said: str) -> NoReturn:
+        self._close_bar()
+        if self.as_json:
+            self._print_problem(name, text, code, **said)
+        typer.echo(f"caimi: error: {name}{': ' + text if text else ''}", err=True)
+        if said["hint"]:
+            typer.echo(f"caimi: hint: {said['hint']}", err=True)
+        typer.echo(f"caimi: blame: {said['blame']}; repeat: {said['retry']} (exit {code})", err=True)
+        raise typer.Exit(code) from None
+
+    def _print_problem(self, name: str, text: str, code: int, **said: str) -> None:
+        problem = {"error": name, "text": text, **said}
+        typer.echo(json.dumps({"ok": False, "problem": problem, "exit_code": code}, indent=1))
 
     def _close_bar(self) -> None:
         if self._is_bar_open:
@@ -129,10 +165,13 @@ def run_command(terminal: Terminal, act: Callable[[], Coroutine[Any, Any, T]]) -
     try:
         return asyncio.run(_until_terminated(act))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo("caimi: interrupted", err=True)
-        raise typer.Exit(_INTERRUPTED) from None
-    except typer.Exit:
+        terminal.fail_by_interruption()
+    except (typer.Exit, typer.TyperException):
         raise
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, such as `head`. What is left in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(_READER_GONE) from None
     except Exception as error:
         terminal.fail(error)
 
@@ -145,3 +184,18 @@ async def _until_terminated(act: Callable[[], Coroutine[Any, Any, T]]) -> T:
     task = asyncio.ensure_future(act())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task
+
+
+def _file_problem(error: OSError) -> Exception | None:
+    # A path that cannot be read or written, or a full disk, is no defect. Anything else that the system says is one.
+    import errno
+
+    from caimi.cli.errors import FileProblem
+
+    if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return FileProblem(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count} bytes"

@@ -9,7 +9,7 @@ from typing import Final
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.errors import MalformedKeystore, WrongPassword
 from caimi.crypto.keystore import DEFAULT_COST, decrypt_secret, encrypt_secret
-from caimi.sdk.errors import KeyFileError, UnknownName
+from caimi.sdk.errors import KeyFileError, KeyFileExists, UnknownName
 from caimi.types.primitives import Bytes32
 
 __all__ = [
@@ -91,7 +91,8 @@ def store_account(path: Path, key: SigningKey, password: bytes, *, cost: int = D
     """Write a new account file, readable by its owner only.
 
     Raises:
-        KeyFileError: There is one already, or it cannot be written.
+        KeyFileExists: There is one already.
+        KeyFileError: It cannot be written.
     """
     store_secret(path, key.reveal(), password, purpose=ACCOUNT_PURPOSE, cost=cost)
 
@@ -115,7 +116,8 @@ def store_secret(path: Path, secret: bytes, password: bytes, *, purpose: bytes, 
     """Encrypt a secret to a new file that appears whole or not at all.
 
     Raises:
-        KeyFileError: There is one already, or it cannot be written.
+        KeyFileExists: There is one already.
+        KeyFileError: It cannot be written.
     """
     salt, nonce = Bytes32(os.urandom(32)), os.urandom(12)
     blob = encrypt_secret(secret, password=password, purpose=purpose, salt=salt, nonce=nonce, cost=cost)
@@ -130,5 +132,7 @@ def store_secret(path: Path, secret: bytes, password: bytes, *, purpose: bytes, 
             os.link(fresh, path)  # fails if there is one, unlike a rename
         finally:
             fresh.unlink()
+    except FileExistsError:
+        raise KeyFileExists(f"there is a {path} already") from None
     except OSError as error:
         raise KeyFileError(f"cannot write {path}: {error.strerror}") from error

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from caimi.bundle.manifest import BundleKind, FileEntry, Framework, Manifest, Role, encode_manifest
-from caimi.bundle.onnx_inspect import inspect_model
+from caimi.bundle.onnx_errors import ModelTooLarge
+from caimi.bundle.onnx_inspect import DEFAULT_LIMITS, inspect_model
 from caimi.sdk.errors import BadBundle
 from caimi.types.primitives import ZERO32, Bytes32
 
@@ -51,9 +52,11 @@ def read_bundle(path: Path) -> LocalBundle:
     signature = None
     for name in names:
         role = _role(name)
+        if role is Role.MODEL:
+            _check_size(root / name)
         entries.append(_entry(root, name, role))
         if role is Role.MODEL:
-            signature = inspect_model((root / name).read_bytes())
+            signature = inspect_model(_content(root / name))
     models = [entry for entry in entries if entry.role is Role.MODEL]
     if len(models) != 1:
         raise BadBundle(f"{path} has {len(models)} ONNX files")
@@ -67,6 +70,18 @@ def read_bundle(path: Path) -> LocalBundle:
     )
     encode_manifest(manifest)
     return LocalBundle(manifest=manifest, paths=tuple(root / name for name in names))
+
+
+def _check_size(path: Path) -> None:
+    # Before anything of it is hashed or read into memory.
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise BadBundle(f"cannot read {path}: {error.strerror}") from error
+    if size == 0:
+        raise BadBundle(f"{path} is empty")
+    if size > DEFAULT_LIMITS.model_bytes:
+        raise ModelTooLarge(f"{path}: {size} bytes, the limit is {DEFAULT_LIMITS.model_bytes}")
 
 
 def _files(path: Path) -> tuple[Path, list[str]]:
@@ -105,6 +120,13 @@ def _entry(root: Path, name: str, role: Role) -> FileEntry:
         digest.update(piece)
         size += len(piece)
     return FileEntry(path=name, size=size, sha256=Bytes32(digest.digest()), role=role)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadBundle(f"cannot read {path}: {error.strerror}") from error
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from caimi.bundle.cid import DAG_PB, cid_of
 from caimi.bundle.manifest import encode_manifest
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import Head, PublicationView
-from caimi.ports.content import UploadProgress
 from caimi.sdk.connections import Connections
 from caimi.sdk.drafts import Draft, DraftFolder, draft_name
-from caimi.sdk.errors import MalformedFile, RefusedByRegistry, TakesTooLong
+from caimi.sdk.errors import MalformedFile, TakesTooLong, UnknownName
 from caimi.sdk.network import Network, default_home, read_network
-from caimi.sdk.publishing import (
-    SEED_BYTES,
-    Offer,
-    PublicationSeed,
-    PublishStep,
-    SignedPublication,
-    check_deadline,
-    ciphertext_bytes,
-    compose,
-    post,
-    upload,
+from caimi.sdk.patience import Patience, Waiting
+from caimi.sdk.preflight import check_at_home, counts_still
+from caimi.sdk.publishing import PublishStep, SignedPublication, check_terms, make_offer, post, seal
+from caimi.sdk.tracing import (
+    Model,
+    Trace,
+    find_model,
+    list_models,
+    model_of,
+    parse_id,
+    read_states,
+    read_trace,
+    refusal_of,
 )
-from caimi.sdk.tracing import Model, Trace, find_model, list_models, read_states, read_trace
-from caimi.types.errors import CaimiError, LowBalance
-from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
+from caimi.types.errors import CaimiError
+from caimi.types.primitives import Address, Bytes32, PublicationId
 from caimi.types.records import Lane
 
 if TYPE_CHECKING:
@@ -48,9 +46,9 @@ __all__ = ["Client", "Published", "PublishStep"]
 
 _POLL_S: Final = 0.3
 _TOKEN_NAME: Final = "token"
-_ANY_CID: Final = cid_of(DAG_PB, b"any")
-_AFTER_DEADLINE_S: Final = 60
 _MOST_MODELS: Final = 1000
+PATIENCE_S: Final = 90.0
+"""How long a process that does not answer is asked again, unless said otherwise: it may be being restarted."""
 ANSWER_S: Final = 600
 """How long a request waits for its answer, unless said otherwise."""
 DEADLINE_S: Final = 600
@@ -76,21 +74,33 @@ class Published:
 class Client:
     """One network. Use as `async with Client.open() as client`, or call `close`."""
 
-    def __init__(self, network: Network, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        token: str | None = None,
+        patience_s: float = PATIENCE_S,
+        waiting: Waiting | None = None,
+    ) -> None:
         """Arguments:
         network: see `read_network`.
         token: for changing calls; by default the one in the state folder, if there is one.
+        patience_s: how long a process or node that does not answer is asked again.
+        waiting: told which one does not, and that it answers again.
         """
-        self._connections = Connections(network, token=token or _token(network.home))
+        patience = Patience(patience_s, waiting)
+        self._connections = Connections(network, token=token or _token(network.home), patience=patience)
 
     @classmethod
-    def open(cls, home: Path | None = None) -> Client:
+    def open(cls, home: Path | None = None, *, waiting: Waiting | None = None) -> Client:
         """The network of a state folder; by default CAIMI_HOME, else the XDG state folder.
 
+        Arguments:
+            waiting: as of `Client`.
         Raises:
             NoNetwork, OtherFormat, MalformedFile: See `read_network`.
         """
-        return cls(read_network(home or default_home()))
+        return cls(read_network(home or default_home()), waiting=waiting)
 
     async def __aenter__(self) -> Self:
         return self
@@ -141,14 +151,15 @@ class Client:
         Raises:
             BadBundle, ModelRefused: The path holds no model that a host would load.
             NoGroupKey: The validators have no key yet.
-            Refusal: What a registry would refuse for ever, or at once.
+            Refusal: What a registry would refuse for ever, or at once: the deposit, the balance and the name too.
             StoreUnavailable, ServiceUnavailable: Repeat it; with `drafts` it goes on where it stopped.
         """
         tell = progress or _silent
         tell(PublishStep(name="inspect"))
         bundle = await asyncio.to_thread(_read_bundle, path)
-        offer = await self._offer(account, name, version, home, mirrors, deposit, deadline_s)
-        self._check(bundle, offer, account)
+        lanes = tuple(self.lane(mirror) if isinstance(mirror, str) else mirror for mirror in mirrors)
+        offer = await make_offer(self._connections, name, version, home, lanes, deposit, deadline_s)
+        check_terms(self.network, bundle, offer, account)
         key = draft_name(
             publisher=account.address,
             home=offer.home.chain + offer.home.registry,
@@ -156,13 +167,17 @@ class Client:
             version=version,
             manifest=encode_manifest(bundle.manifest),
         )
-        fresh = Draft(seed=PublicationSeed.from_bytes(os.urandom(SEED_BYTES)), signed=None)
-        draft = (drafts.take(key) if drafts else fresh).again(now=await self._connections.clock(home))
+        draft = drafts.take(key) if drafts else Draft.fresh()
+        if draft.signed is not None and not await counts_still(self._connections, draft.signed):
+            draft = draft.unsigned()
         signed = draft.signed
         if signed is None:
-            signed = await self._seal(bundle, draft.seed, offer, account, tell)
+            await check_at_home(self._connections, offer, account.address)
+            signed = await seal(self._connections, bundle, draft.seed, offer, account, tell)
             if drafts:
                 drafts.keep(key, Draft(seed=draft.seed, signed=signed))
+        else:
+            tell(PublishStep(name="again"))
         tell(PublishStep(name="relay"))
         return Published(signed=signed, unknown_mirrors=await post(self._connections, signed), draft=key)
 
@@ -178,18 +193,12 @@ class Client:
         deposit: int | None = None,
         deadline_s: int = DEADLINE_S,
     ) -> LocalBundle:
-        """All checks of `publish`, and the account's balance; nothing is uploaded or sent.
-
-        Raises:
-            As `publish`.
-            LowBalance: The account cannot pay the deposit.
-        """
+        """All checks of `publish`; nothing is uploaded or sent. Raises as `publish`."""
         bundle = await asyncio.to_thread(_read_bundle, path)
-        offer = await self._offer(account, name, version, home, mirrors, deposit, deadline_s)
-        self._check(bundle, offer, account)
-        has = await self.balance(home, account.address)
-        if has < offer.deposit:
-            raise LowBalance(offer.deposit, has)
+        lanes = tuple(self.lane(mirror) if isinstance(mirror, str) else mirror for mirror in mirrors)
+        offer = await make_offer(self._connections, name, version, home, lanes, deposit, deadline_s)
+        check_terms(self.network, bundle, offer, account)
+        await check_at_home(self._connections, offer, account.address)
         return bundle
 
     async def wait_settled(
@@ -212,8 +221,9 @@ class Client:
             last = trace
             if trace.is_settled:
                 return trace
-            if trace.refusal is not None:
-                raise RefusedByRegistry(f"{trace.home} says {trace.refusal}")
+            refused = refusal_of(trace)
+            if refused is not None:
+                raise refused
             if time.monotonic() > until:
                 raise TakesTooLong(f"{timeout_s:.0f} s; it waits for {trace.waits_for}")
             await asyncio.sleep(_POLL_S)
@@ -267,6 +277,7 @@ class Client:
         lane: str,
         account: SigningKey,
         deadline_s: int = ANSWER_S,
+        drafts: DraftFolder | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> Inference:
         """Ask a published model for one answer by the registry of a lane, and verify its receipt.
@@ -275,27 +286,19 @@ class Client:
             inputs: Arrays by the names of the model's inputs.
             lane: Where the request is recorded and the answer accepted; the publication is COMMITTED there.
             deadline_s: Seconds from now, by the lane's clock, after which the registry takes no answer.
+            drafts: Where an interrupted request is taken up again; drop `Inference.draft` when the answer is stored.
             progress: Told what it waits for.
         Raises:
+            NotServed: The publication is not COMMITTED on that lane.
             NoHost, UnknownOperator, HostKeyExpired: Nobody answers on this network, or nobody vouches for who does.
-            RefusedByRegistry, NotAnswered: It will not be answered.
+            RefusedByRegistry, InputRefused, NotAnswered: It will not be answered.
             UnprovenAnswer: The receipt does not hold; the outputs are not given out.
-            TakesTooLong, ServiceUnavailable, ChainError: Ask again.
+            TakesTooLong, ServiceUnavailable, ChainError: Ask again; with `drafts` the request goes on.
         """
-        from caimi.sdk import inference
+        from caimi.sdk.asking import Question, ask
 
-        now = await self._connections.clock(lane)
-        pending = await inference.request(
-            self._connections,
-            publication,
-            inputs,
-            lane=lane,
-            account=account,
-            deadline=UnixSeconds(now + deadline_s),
-        )
-        timeout = float(deadline_s) + _AFTER_DEADLINE_S
-        await inference.wait_answered(self._connections, pending, timeout_s=timeout, progress=progress)
-        return await inference.finish(self._connections, pending, lane=lane)
+        question = Question(publication=publication, inputs=inputs, lane=lane, account=account, deadline_s=deadline_s)
+        return await ask(self._connections, question, drafts=drafts, progress=progress or _ignored)
 
     async def ask_registry(self, file: ReceiptFile) -> RegistryAnswer:
         """What the registry that took a receipt's request holds; why, if it cannot be asked."""
@@ -315,7 +318,11 @@ class Client:
             UnknownName: The relay knows no such publication, or several publishers use that name.
             ServiceUnavailable, ChainError: Of the relay or a ledger.
         """
-        return find_model(await self.models(limit=_MOST_MODELS), text)
+        try:
+            identifier = PublicationId(parse_id(text))
+        except UnknownName:
+            return find_model(await self.models(limit=_MOST_MODELS), text)
+        return await model_of(self._connections, identifier)
 
     async def balance(self, lane: str, account: Address) -> int:
         """An account's balance at the registry of a lane, in units of its token.
@@ -324,51 +331,6 @@ class Client:
             UnknownName, ChainError: No such lane; or of its ledger.
         """
         return await self._connections.reader(lane).balance(account)
-
-    async def _offer(
-        self,
-        account: SigningKey,
-        name: str,
-        version: int,
-        home: str,
-        mirrors: Sequence[str | Lane],
-        deposit: int | None,
-        deadline_s: int,
-    ) -> Offer:
-        lane = self.network.lane(home)
-        now = await self._connections.clock(home)
-        deadline = UnixSeconds(now + deadline_s)
-        check_deadline(deadline, now=now, clock_window_s=lane.clock_window_s)
-        return Offer(
-            name=name,
-            version=version,
-            home=lane.lane,
-            mirrors=tuple(self.lane(m) if isinstance(m, str) else m for m in mirrors),
-            deposit=lane.min_deposit if deposit is None else deposit,
-            deadline=deadline,
-        )
-
-    def _check(self, bundle: LocalBundle, offer: Offer, account: SigningKey) -> None:
-        # With any randomness and any content id: before minutes of upload, not after.
-        seed = PublicationSeed.from_bytes(bytes(SEED_BYTES - 1) + b"\x01")
-        compose(self._connections.network, bundle, seed, ciphertext=_ANY_CID, offer=offer, account=account)
-
-    async def _seal(
-        self,
-        bundle: LocalBundle,
-        seed: PublicationSeed,
-        offer: Offer,
-        account: SigningKey,
-        tell: Callable[[PublishStep], None],
-    ) -> SignedPublication:
-        total = ciphertext_bytes(bundle)
-
-        def uploaded(done: UploadProgress) -> None:
-            tell(PublishStep(name="upload", done=done.content_bytes, total=total))
-
-        ciphertext = await upload(self._connections, bundle, seed, progress=uploaded)
-        tell(PublishStep(name="sign"))
-        return compose(self._connections.network, bundle, seed, ciphertext=ciphertext, offer=offer, account=account)
 
 
 def _read_bundle(path: Path) -> LocalBundle:
@@ -380,6 +342,10 @@ def _read_bundle(path: Path) -> LocalBundle:
 
 def _silent(step: PublishStep) -> None:
     del step
+
+
+def _ignored(text: str) -> None:
+    del text
 
 
 def _token(home: Path) -> str | None:

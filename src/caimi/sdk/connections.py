@@ -16,7 +16,7 @@ from caimi.chains.fabric.registry import FabricRegistry
 from caimi.ports.chain import ChainReader
 from caimi.sdk.errors import KeyFileError
 from caimi.sdk.network import EthereumLane, FabricLane, Network
-from caimi.sdk.patience import PatientReader
+from caimi.sdk.patience import Patience, PatientReader, PatientStore
 from caimi.sdk.services import Service
 from caimi.storage.content_client import HttpBlockStore
 from caimi.storage.transfer import Content
@@ -28,12 +28,14 @@ __all__ = ["Connections"]
 class Connections:
     """Made when first needed, closed together."""
 
-    def __init__(self, network: Network, *, token: str | None) -> None:
+    def __init__(self, network: Network, *, token: str | None, patience: Patience | None = None) -> None:
         """Arguments:
         token: of the state folder, for changing calls.
+        patience: with whatever does not answer; by default none with processes, and that of `PatientReader` with nodes.
         """
         self.network = network
         self._token = token
+        self._patience = patience
         self._stack = AsyncExitStack()
         self._http: httpx2.AsyncClient | None = None
         self._readers: dict[str, ChainReader] = {}
@@ -46,22 +48,28 @@ class Connections:
     @property
     def relay(self) -> Service:
         """The relay."""
-        return self.service(self.network.relay_url)
+        return self.service(self.network.relay_url, name="the relay")
 
-    def service(self, url: str) -> Service:
-        """A process at that address."""
+    def service(self, url: str, *, name: str | None = None, patience: Patience | None = None) -> Service:
+        """A process at that address.
+
+        Arguments:
+            name: for people.
+            patience: another one than that of these connections.
+        """
         if self._http is None:
             # Everything listens on the loopback without TLS; a proxy of the environment has no place in between.
             self._http = httpx2.AsyncClient(verify=False, trust_env=False)
             self._stack.push_async_callback(self._http.aclose)
-        return Service(url, self._http, token=self._token)
+        return Service(url, self._http, token=self._token, name=name, patience=patience or self._patience)
 
     @property
     def content(self) -> Content:
         """The content store, for uploads and verified reads."""
         if self._content is None:
-            store = HttpBlockStore(self.network.content_url, token=self._token)
-            self._stack.push_async_callback(store.close)
+            server = HttpBlockStore(self.network.content_url, token=self._token)
+            self._stack.push_async_callback(server.close)
+            store = PatientStore(server, self._patience or Patience())
             self._content = Content(sources=[store], store=store)
         return self._content
 
@@ -74,7 +82,7 @@ class Connections:
         if name not in self._readers:
             lane = self.network.lane(name)
             reader = self._ethereum(lane) if isinstance(lane, EthereumLane) else self._fabric(lane)
-            self._readers[name] = PatientReader(reader)
+            self._readers[name] = PatientReader(reader, self._patience, name=f"the node of {name}")
         return self._readers[name]
 
     async def clock(self, name: str) -> UnixSeconds:

@@ -1,7 +1,8 @@
-"""Drafts: what an interrupted publication needs to go on, encrypted beside the account's key until it is settled.
+"""Drafts: what an interrupted publication or request needs to go on, encrypted until it is settled.
 
-A draft holds the randomness, so that the same files give the same ciphertext and nothing is uploaded twice, and, once
-signed, the publication itself, so that a repetition hands the relay the same bytes and never a second publication.
+A publication's draft holds the randomness, so that the same files give the same ciphertext and nothing is uploaded
+twice, and, once signed, the publication itself, so that a repetition hands the relay the same bytes and never a second
+publication. A request's draft holds the request and what opens its answer.
 """
 
 from __future__ import annotations
@@ -9,24 +10,28 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from caimi.crypto.capsule import Capsule
 from caimi.crypto.keystore import MIN_COST
 from caimi.sdk.accounts import load_secret, store_secret
-from caimi.sdk.errors import KeyFileError
-from caimi.sdk.json_fields import hex_text, parse_object
+from caimi.sdk.errors import KeyFileError, MalformedDraft
+from caimi.sdk.json_fields import Fields, hex_text, parse_object
 from caimi.sdk.publishing import SEED_BYTES, PublicationSeed, SignedPublication
-from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
-from caimi.types.records import Publication
+from caimi.types.errors import BadEncoding
+from caimi.types.primitives import Bytes32, PublicationId
+from caimi.types.records import HostKey, InferenceRequest, Publication
 from caimi.wire.codec import decode, encode
 from caimi.wire.keccak import keccak256
 
-__all__ = ["Draft", "DraftFolder", "draft_name"]
+__all__ = ["Draft", "DraftFolder", "RequestDraft", "draft_name", "request_draft_name"]
 
-_PURPOSE: Final = b"publication-draft"
+_PUBLICATION: Final = b"publication-draft"
+_REQUEST: Final = b"request-draft"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +42,26 @@ class Draft:
     signed: SignedPublication | None
     """None until everything is uploaded."""
 
-    def again(self, *, now: UnixSeconds) -> Draft:
-        """For another attempt: a signature whose deadline has passed is dropped, and its nonce with it."""
-        if self.signed is None or self.signed.publication.deadline > now:
-            return self
+    @classmethod
+    def fresh(cls) -> Draft:
+        """With new randomness."""
+        return cls(seed=PublicationSeed.from_bytes(os.urandom(SEED_BYTES)), signed=None)
+
+    def unsigned(self) -> Draft:
+        """For another publication of the same ciphertext: the signature is dropped, and its nonce with it."""
         return Draft(seed=dataclasses.replace(self.seed, nonce=Bytes32(os.urandom(32))), signed=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDraft:
+    """One inference request under way. SECRET."""
+
+    request: InferenceRequest
+    host_key: HostKey
+    operator_signature: bytes
+    input_salt: Bytes32 = field(repr=False)
+    client_secret: Bytes32 = field(repr=False)
+    """Opens the answer."""
 
 
 class DraftFolder:
@@ -56,17 +76,16 @@ class DraftFolder:
         self._password = password
 
     def take(self, name: str) -> Draft:
-        """The draft of that name, a new one if there is none.
+        """The draft of a publication, a new one if there is none.
 
         Raises:
-            KeyFileError, MalformedFile: There is one that cannot be read.
+            KeyFileError, MalformedDraft: There is one that cannot be read.
         """
-        path = self._path(name)
-        if not path.is_file():
-            draft = Draft(seed=PublicationSeed.from_bytes(os.urandom(SEED_BYTES)), signed=None)
+        fields = self._read(name, _PUBLICATION)
+        if fields is None:
+            draft = Draft.fresh()
             self.keep(name, draft)
             return draft
-        fields = parse_object(load_secret(path, self._password, purpose=_PURPOSE), str(path))
         seed = PublicationSeed.from_bytes(fields.data("seed", length=SEED_BYTES))
         signed = fields.optional("signed", fields.object)
         if signed is None:
@@ -75,14 +94,14 @@ class DraftFolder:
             seed=seed,
             signed=SignedPublication(
                 id=PublicationId(signed.bytes32("id")),
-                publication=decode(Publication, signed.data("publication")),
+                publication=_record(signed, "publication", Publication),
                 signature=signed.data("signature", length=65),
                 capsule=Capsule.from_bytes(signed.data("capsule")),
             ),
         )
 
     def keep(self, name: str, draft: Draft) -> None:
-        """Write a draft, in place of an earlier one.
+        """Write the draft of a publication, in place of an earlier one.
 
         Raises:
             KeyFileError: It cannot be written.
@@ -98,18 +117,62 @@ class DraftFolder:
                 "capsule": hex_text(signed.capsule.to_bytes()),
             },
         }
-        path = self._path(name)
-        fresh = path.with_name(f"{path.name}.fresh")
-        fresh.unlink(missing_ok=True)
-        store_secret(fresh, json.dumps(content).encode(), self._password, purpose=_PURPOSE, cost=MIN_COST)
-        fresh.replace(path)
+        self._write(name, _PUBLICATION, content)
+
+    def take_request(self, name: str) -> RequestDraft | None:
+        """The draft of a request, None if there is none.
+
+        Raises:
+            KeyFileError, MalformedDraft: There is one that cannot be read.
+        """
+        fields = self._read(name, _REQUEST)
+        if fields is None:
+            return None
+        return RequestDraft(
+            request=_record(fields, "request", InferenceRequest),
+            host_key=_record(fields, "host_key", HostKey),
+            operator_signature=fields.data("operator_signature", length=65),
+            input_salt=fields.bytes32("input_salt"),
+            client_secret=fields.bytes32("client_secret"),
+        )
+
+    def keep_request(self, name: str, draft: RequestDraft) -> None:
+        """Write the draft of a request, in place of an earlier one.
+
+        Raises:
+            KeyFileError: It cannot be written.
+        """
+        content = {
+            "request": hex_text(encode(draft.request)),
+            "host_key": hex_text(encode(draft.host_key)),
+            "operator_signature": hex_text(draft.operator_signature),
+            "input_salt": hex_text(draft.input_salt),
+            "client_secret": hex_text(draft.client_secret),
+        }
+        self._write(name, _REQUEST, content)
 
     def drop(self, name: str) -> None:
-        """Forget a draft, because its publication is settled."""
+        """Forget a draft, because what it is about is settled."""
         try:
             self._path(name).unlink(missing_ok=True)
         except OSError as error:
             raise KeyFileError(f"cannot remove {self._path(name)}: {error.strerror}") from error
+
+    def _read(self, name: str, purpose: bytes) -> Fields | None:
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        return parse_object(load_secret(path, self._password, purpose=purpose), str(path), error=MalformedDraft)
+
+    def _write(self, name: str, purpose: bytes, content: dict[str, Any]) -> None:
+        path = self._path(name)
+        fresh = path.with_name(f"{path.name}.fresh")
+        try:
+            fresh.unlink(missing_ok=True)
+            store_secret(fresh, json.dumps(content).encode(), self._password, purpose=purpose, cost=MIN_COST)
+            fresh.replace(path)
+        except OSError as error:
+            raise KeyFileError(f"cannot write {path}: {error.strerror}") from error
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.draft"
@@ -117,5 +180,20 @@ class DraftFolder:
 
 def draft_name(*, publisher: bytes, home: bytes, name: str, version: int, manifest: bytes) -> str:
     """Under which name a publication's draft is kept: other files or another name make another one."""
-    parts = (publisher, home, name.encode(), version.to_bytes(8, "big"), manifest)
+    return _name(publisher, home, name.encode(), version.to_bytes(8, "big"), manifest)
+
+
+def request_draft_name(*, consumer: bytes, at: bytes, publication: bytes, payload: bytes) -> str:
+    """Under which name a request's draft is kept: another model, lane or input makes another one."""
+    return _name(b"request", consumer, at, publication, payload)
+
+
+def _name(*parts: bytes) -> str:
     return keccak256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).hex()[:32]
+
+
+def _record(fields: Fields, name: str, kind: type[T]) -> T:
+    try:
+        return decode(kind, fields.data(name))
+    except BadEncoding as error:
+        raise fields.malformed(name) from error

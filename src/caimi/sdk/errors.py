@@ -5,7 +5,9 @@
     - NoNetwork: there is no network at that place
     - OtherFormat: a file of another format version
     - MalformedFile: a file is not what this version writes
+    - MalformedDraft: what an interrupted command left is not what this version writes
     - KeyFileError: an account's key file cannot be read
+      * KeyFileExists: there is a file already where a new one is to be written
     - UnknownName: a lane, account, model or publication that the network does not know
     - NoGroupKey: the validators have not generated their key yet
     - BadBundle: a path that cannot be published
@@ -13,10 +15,16 @@
     - ServiceRefused: a process says no for a reason of its own
     - ServiceAnswer: a process gives an answer that nobody agreed on
     - RefusedByRegistry: a registry says no for good to what the relay handed it
+      * RefusedForNow: a registry says no until something else has changed
     - TakesTooLong: a wait ended before what was waited for
+    - NotServed: a publication that is not committed where it is asked
     - NotAnswered: an inference that will not be answered
+      * UnreadableInput: the host has the keys no more to which the input is sealed
+      * InputRefused: the host says that the model does not take this input
     - NoHost: the network has no host
     - NoReceipt: there is no receipt file
+    - MalformedReceipt: a file is no receipt of this version
+    - OutputRefused: a result cannot be written where it shall go
     - BadTensors: a file holds no tensors
     - UnprovenAnswer: an answer whose receipt does not hold
 """
@@ -28,15 +36,22 @@ from caimi.types.failure import Blame, CaimiError, Certainty, Retry
 __all__ = [
     "BadBundle",
     "BadTensors",
+    "InputRefused",
     "KeyFileError",
+    "KeyFileExists",
+    "MalformedDraft",
     "MalformedFile",
+    "MalformedReceipt",
     "NoGroupKey",
     "NoHost",
     "NoNetwork",
     "NoReceipt",
     "NotAnswered",
+    "NotServed",
     "OtherFormat",
+    "OutputRefused",
     "RefusedByRegistry",
+    "RefusedForNow",
     "SdkError",
     "ServiceAnswer",
     "ServiceRefused",
@@ -44,6 +59,7 @@ __all__ = [
     "TakesTooLong",
     "UnknownName",
     "UnprovenAnswer",
+    "UnreadableInput",
 ]
 
 
@@ -76,16 +92,29 @@ class MalformedFile(SdkError):
     hint = "restore the file, or remove the state folder with `caimi down --wipe`"
 
 
+class MalformedDraft(SdkError):
+    """What an interrupted command left is not what this version writes."""
+
+    retry = Retry.AFTER
+    hint = "remove the file that the message names; the command then begins anew"
+
+
 class KeyFileError(SdkError):
     """An account's key file cannot be read or written."""
 
     hint = "name a key file that `caimi account new` wrote, and its password file with CAIMI_PASSWORD_FILE"
 
 
+class KeyFileExists(KeyFileError):
+    """There is a file already where a new key file is to be written. It is left as it is."""
+
+    hint = "name another file: key files are never overwritten"
+
+
 class UnknownName(SdkError):
     """The network knows no such lane, account, model or publication."""
 
-    hint = "see `caimi status` for lanes and `caimi models` for publications"
+    hint = "see `caimi status` for lanes, `caimi models` for publications and `caimi account list` for accounts"
 
 
 class NoGroupKey(SdkError):
@@ -134,6 +163,13 @@ class RefusedByRegistry(SdkError):
     hint = "the message names the refusal; docs/errors.md says what each means"
 
 
+class RefusedForNow(RefusedByRegistry):
+    """A registry says no until something else has changed, and the relay has stopped asking it."""
+
+    retry = Retry.AFTER
+    hint = "mend what the message names, then repeat the command"
+
+
 class TakesTooLong(SdkError):
     """What was waited for did not happen in time. Nothing is lost: the relay goes on by itself."""
 
@@ -143,6 +179,13 @@ class TakesTooLong(SdkError):
     hint = "`caimi trace ID` shows what it waits for"
 
 
+class NotServed(SdkError):
+    """The registry that shall take the request does not have the publication as COMMITTED."""
+
+    retry = Retry.AFTER
+    hint = "see `caimi models`: name a publication, and with --on a lane, where it is COMMITTED"
+
+
 class NotAnswered(SdkError):
     """The request will get no answer: its deadline passed, or its host refused it."""
 
@@ -150,6 +193,21 @@ class NotAnswered(SdkError):
     certainty = Certainty.SUSPECTED
     retry = Retry.AFTER
     hint = "see the host in `caimi status`, then ask again"
+
+
+class UnreadableInput(NotAnswered):
+    """The host was started again meanwhile: it has the keys no more to which the input is sealed."""
+
+    retry = Retry.SAFE
+    hint = "ask again: the input is then sealed to the host's present keys"
+
+
+class InputRefused(NotAnswered):
+    """The host says that the model does not take this input. Only the host says so: it alone has the model."""
+
+    blame = Blame.CALLER
+    retry = Retry.NEVER
+    hint = "change names, element types or shapes of the inputs; the message says what the model takes, if it is loaded"
 
 
 class NoHost(SdkError):
@@ -167,10 +225,23 @@ class NoReceipt(SdkError):
     hint = "name the file that `caimi infer` wrote"
 
 
+class MalformedReceipt(SdkError):
+    """A file is no receipt, is cut short, or is of another version."""
+
+    hint = "use the file as `caimi infer` wrote it, with the version of CAIMI that wrote it"
+
+
+class OutputRefused(SdkError):
+    """A result cannot be written where it shall go."""
+
+    retry = Retry.AFTER
+    hint = "name a file ending in .safetensors or .npz, in a folder that exists and that you may write"
+
+
 class BadTensors(SdkError):
     """A file holds no tensors that could be sent."""
 
-    hint = "give a .safetensors, .npz or .npy file; a single array is for a model with one input"
+    hint = "give a .safetensors or .npz file, or name=file.npy with the name of the model's input"
 
 
 class UnprovenAnswer(SdkError):

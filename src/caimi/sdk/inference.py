@@ -24,19 +24,23 @@ from caimi.crypto.inference_seal import (
 )
 from caimi.crypto.sealing import SealingKey
 from caimi.sdk.connections import Connections
+from caimi.sdk.drafts import RequestDraft
 from caimi.sdk.errors import (
+    InputRefused,
     NoHost,
     NotAnswered,
-    RefusedByRegistry,
+    SdkError,
     ServiceAnswer,
     ServiceUnavailable,
     TakesTooLong,
     UnknownName,
     UnprovenAnswer,
+    UnreadableInput,
 )
 from caimi.sdk.json_fields import Fields, hex_text
+from caimi.sdk.patience import Patience
 from caimi.sdk.receipts import ReceiptFile
-from caimi.sdk.tracing import read_trace
+from caimi.sdk.tracing import read_trace, refusal_of
 from caimi.sdk.verification import RegistryAnswer, Verdict, Verification, verify_receipt
 from caimi.types.errors import BadEncoding, HostKeyExpired, UnknownOperator, WrongEpoch
 from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
@@ -52,6 +56,7 @@ __all__ = [
     "fetch_host_key",
     "finish",
     "request",
+    "resume",
     "tensors_of",
     "wait_answered",
 ]
@@ -61,6 +66,18 @@ T = TypeVar("T")
 
 _POLL_S: Final = 0.3
 _GIVEN_UP: Final = frozenset({"refused", "unreadable", "expired"})
+_INPUT: Final = frozenset(
+    {
+        "InputMismatch",
+        "MalformedTensors",
+        "NotFinite",
+        "TensorsTooLarge",
+        "WrongElementType",
+        "WrongShape",
+        "WrongTensorNames",
+    }
+)
+"""What a host refuses about an input (spec 60 §4)."""
 MAX_TENSOR_BYTES: Final = 64 << 20
 """Largest input or output, in bytes of safetensors."""
 
@@ -88,6 +105,8 @@ class Inference:
     input_payload: bytes = field(repr=False)
     file: ReceiptFile
     verification: Verification
+    draft: str | None = None
+    """Under which the request's draft is kept; to be dropped when the answer is where it shall be."""
 
 
 def tensors_of(arrays: Arrays) -> dict[str, Tensor]:
@@ -116,7 +135,7 @@ async def fetch_host_key(connections: Connections) -> tuple[HostKey, bytes]:
     network = connections.network
     if network.host_url is None:
         raise NoHost("network.json names no host")
-    fields = await connections.service(network.host_url).get("/v1/host")
+    fields = await connections.service(network.host_url, name="the host").get("/v1/host")
     key, signature = _record(fields, "host_key", HostKey), fields.data("operator_signature", length=65)
     if recover(typed_digest(network.id, key), signature) not in network.genesis.operators:
         raise UnknownOperator
@@ -136,9 +155,12 @@ async def request(
     lane: str,
     account: SigningKey,
     deadline: UnixSeconds,
+    keep: Callable[[RequestDraft], None] | None = None,
 ) -> PendingRequest:
     """Seal the input to the host, store it, and hand the signed request to the relay.
 
+    Arguments:
+        keep: Given what opens the answer, before the request leaves.
     Raises:
         UnknownName, ServiceUnavailable: The relay does not know the publication, or does not answer.
         NoHost, UnknownOperator, HostKeyExpired: Of the host.
@@ -161,11 +183,19 @@ async def request(
         nonce=Bytes32(os.urandom(32)),
         deadline=deadline,
     )
-    identifier = typed_digest(network.id, asked)
-    body = {"request": hex_text(encode(asked)), "signature": hex_text(account.sign(identifier).to_bytes())}
-    await connections.relay.post("/v1/requests", body)
+    if keep is not None:
+        secret = Bytes32(client.reveal())
+        keep(
+            RequestDraft(
+                request=asked,
+                host_key=host_key,
+                operator_signature=signature,
+                input_salt=salted.salt,
+                client_secret=secret,
+            )
+        )
     return PendingRequest(
-        id=identifier,
+        id=await _hand_over(connections, asked, account),
         request=asked,
         publication=record,
         host_key=host_key,
@@ -173,6 +203,33 @@ async def request(
         input=salted,
         client=client,
     )
+
+
+async def resume(
+    connections: Connections, draft: RequestDraft, payload: bytes, *, account: SigningKey
+) -> PendingRequest:
+    """Hand over a request again that was begun before; the relay and the registry take it once. Raises as `request`.
+
+    Arguments:
+        payload: The same input's safetensors bytes.
+    """
+    asked = draft.request
+    return PendingRequest(
+        id=await _hand_over(connections, asked, account),
+        request=asked,
+        publication=await _publication(connections, PublicationId(asked.publication)),
+        host_key=draft.host_key,
+        operator_signature=draft.operator_signature,
+        input=Salted(salt=draft.input_salt, payload=payload),
+        client=SealingKey(draft.client_secret),
+    )
+
+
+async def _hand_over(connections: Connections, asked: InferenceRequest, account: SigningKey) -> Bytes32:
+    identifier = typed_digest(connections.network.id, asked)
+    body = {"request": hex_text(encode(asked)), "signature": hex_text(account.sign(identifier).to_bytes())}
+    await connections.relay.post("/v1/requests", body)
+    return identifier
 
 
 async def wait_answered(
@@ -188,6 +245,8 @@ async def wait_answered(
         progress: Told what it waits for, each time that this changes.
     Raises:
         RefusedByRegistry: The registry refuses the request.
+        UnreadableInput: It is sealed to keys that the host has no more: ask again.
+        InputRefused: The host says that the model does not take this input.
         NotAnswered: The host gave it up; its reason is told.
         TakesTooLong: Not within `timeout_s`.
         ServiceUnavailable, ServiceAnswer: Of the relay.
@@ -197,11 +256,12 @@ async def wait_answered(
         trace = await read_trace(connections, pending.id)
         if trace.outcome == "ANSWERED":
             return
-        if trace.outcome == "REFUSED":
-            raise RefusedByRegistry(f"{trace.home} says {trace.refusal or trace.waits_for}")
+        refused = refusal_of(trace)
+        if refused is not None:
+            raise refused
         host = await _host_view(connections, pending.id)
         if host.state in _GIVEN_UP:
-            raise NotAnswered(f"the host says {host.state}: {host.reason} {host.text}".rstrip())
+            raise await _given_up(connections, PublicationId(pending.request.publication), host)
         waits = trace.waits_for + (f" (host: {host.reason} {host.text})" if host.reason else "")
         if progress is not None and waits != told:
             progress(waits)
@@ -218,12 +278,34 @@ class _HostView:
     text: str
 
 
-async def _host_view(connections: Connections, identifier: Bytes32) -> _HostView:
-    # The host learns of a request from final events, so at first it knows nothing.
+async def _given_up(connections: Connections, publication: PublicationId, host: _HostView) -> NotAnswered:
+    told = f"the host says {host.state}: {host.reason} {host.text}".rstrip()
+    if host.state == "unreadable":
+        return UnreadableInput(told)
+    if host.reason not in _INPUT:
+        return NotAnswered(told)
+    return InputRefused(f"the host says {host.reason}{await _takes(connections, publication)}")
+
+
+async def _takes(connections: Connections, publication: PublicationId) -> str:
+    # What a loaded model takes is no secret of its host.
     try:
-        fields = await connections.service(connections.network.host_url or "").get(
-            f"/v1/requests/{hex_text(identifier)}"
-        )
+        models = await connections.service(connections.network.host_url or "").get_list("/v1/models")
+        for model in models:
+            if model.bytes32("publication") == publication:
+                specs = [(i.text("name"), i.text("dtype"), i.items("shape")) for i in model.objects("inputs")]
+                shown = ", ".join(f"{name} {dtype} {[*shape]}" for name, dtype, shape in specs)
+                return f"; the model takes {shown}"[:600]
+    except SdkError:
+        return ""
+    return ""
+
+
+async def _host_view(connections: Connections, identifier: Bytes32) -> _HostView:
+    # The host learns of a request from final events, so at first it knows nothing. It is asked in a loop.
+    host = connections.service(connections.network.host_url or "", patience=Patience())
+    try:
+        fields = await host.get(f"/v1/requests/{hex_text(identifier)}")
     except (UnknownName, ServiceUnavailable) as error:
         return _HostView(state="unknown", reason="" if isinstance(error, UnknownName) else "unavailable", text="")
     return _HostView(state=fields.text("state"), reason=fields.text("reason"), text=fields.text("text"))
@@ -243,7 +325,8 @@ async def finish(connections: Connections, pending: PendingRequest, *, lane: str
     output = Cid(codec=cid.number("codec", bits=8), digest=cid.bytes32("digest"))
     sealed = await _read(connections, output)
     opened = open_output(sealed, key=pending.client, request=pending.id)
-    given = await connections.service(network.host_url or "").get(f"/v1/requests/{hex_text(pending.id)}")
+    host = connections.service(network.host_url or "", name="the host")
+    given = await host.get(f"/v1/requests/{hex_text(pending.id)}")
     file = ReceiptFile(
         network=network.id,
         genesis=network.genesis,

@@ -118,19 +118,19 @@ class Fields:
         return value
 
 
-def parse_object(data: bytes, where: str) -> Fields:
+def parse_object(data: bytes, where: str, *, error: type[SdkError] = MalformedFile) -> Fields:
     """Parse a JSON object.
 
     Raises:
-        MalformedFile: It is none.
+        error: It is none.
     """
     try:
         value: object = load_json(data)
-    except (ValueError, RecursionError) as error:
-        raise MalformedFile(f"{where} is not JSON") from error
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{where} is not JSON") from cause
     if not isinstance(value, dict):
-        raise MalformedFile(f"{where} is not a JSON object")
-    return Fields(cast("dict[str, Any]", value), where)
+        raise error(f"{where} is not a JSON object")
+    return Fields(cast("dict[str, Any]", value), where, error=error)
 
 
 def read_object(path: Path) -> Fields:

@@ -1,30 +1,90 @@
-"""Reading a ledger whose node is busy, starting or being restarted: asked again for a while before it is an error."""
+"""Processes and nodes that are busy, starting or being restarted: asked again for a while before it is an error."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from collections.abc import Sequence as Several
 from typing import Final, TypeVar
 
+from caimi.bundle.unixfs import Block
 from caimi.ports.chain import ChainReader, ChainUnavailable, FinalEvent, Head, PublicationView, ValidatorSetView
+from caimi.ports.content import BlockStore, StoreUnavailable
+from caimi.types.failure import CaimiError
 from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence
-from caimi.types.records import Lane
+from caimi.types.records import Cid, Lane
 
-__all__ = ["PatientReader"]
+__all__ = ["LEDGER_PATIENCE_S", "Patience", "PatientReader", "PatientStore", "Waiting"]
 
 T = TypeVar("T")
+Waiting = Callable[[str], None]
+"""Told what does not answer, once, and that it answers again."""
 
+LEDGER_PATIENCE_S: Final = 90.0
+"""How long a node may be away: a peer needs that long to come back on a busy machine."""
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 3.0
 
 
-class PatientReader:
-    """A `ChainReader` that repeats what did not reach the node, with growing pauses, for at most `patience_s`."""
+class Patience:
+    """How long to ask again, with growing pauses, and whom to tell. One object for everything that a client asks."""
 
-    def __init__(self, reader: ChainReader, *, patience_s: float = 90.0) -> None:
+    def __init__(self, seconds: float = 0.0, tell: Waiting | None = None) -> None:
+        """Arguments:
+        seconds: from the first failure in a row; 0 never asks again.
+        tell: see `Waiting`.
+        """
+        self._seconds = seconds
+        self._tell = tell
+        self._away: set[str] = set()
+
+    async def ask(self, who: str, question: Callable[[], Awaitable[T]], failure: type[CaimiError]) -> T:
+        """The answer to a question that may be repeated.
+
+        Arguments:
+            who: for people: whose answer it is.
+            failure: what is raised when it did not answer; every other error is one at once.
+        Raises:
+            failure: It does not answer in time.
+        """
+        give_up, pause = time.monotonic() + self._seconds, _FIRST_PAUSE_S
+        while True:
+            try:
+                answer = await question()
+            except failure as error:
+                if time.monotonic() + pause > give_up:
+                    raise
+                self._is_away(who, error)
+            else:
+                self._is_back(who)
+                return answer
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _is_away(self, who: str, error: CaimiError) -> None:
+        # Several questions at a time wait for the same one: it is told once.
+        if who not in self._away and self._tell is not None:
+            self._tell(f"waits for {who}, which does not answer, at most {self._seconds:.0f} s: {error}"[:300])
+        self._away.add(who)
+
+    def _is_back(self, who: str) -> None:
+        if who in self._away and self._tell is not None:
+            self._tell(f"{who} answers again")
+        self._away.discard(who)
+
+
+class PatientReader:
+    """A `ChainReader` that repeats what did not reach its node."""
+
+    def __init__(self, reader: ChainReader, patience: Patience | None = None, *, name: str = "the node") -> None:
+        """Arguments:
+        patience: by default `LEDGER_PATIENCE_S`.
+        name: of the node, for people.
+        """
         self._reader = reader
-        self._patience_s = patience_s
+        self._patience = patience or Patience(LEDGER_PATIENCE_S)
+        self._name = name
 
     @property
     def lane(self) -> Lane:
@@ -68,12 +128,36 @@ class PatientReader:
         return await self._ask(self._reader.validator_set)
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        give_up, pause = time.monotonic() + self._patience_s, _FIRST_PAUSE_S
-        while True:
-            try:
-                return await question()
-            except ChainUnavailable:
-                if time.monotonic() + pause > give_up:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+        return await self._patience.ask(self._name, question, ChainUnavailable)
+
+
+class PatientStore:
+    """A `BlockStore` that repeats what did not reach the store."""
+
+    def __init__(self, store: BlockStore, patience: Patience) -> None:
+        self._store = store
+        self._patience = patience
+
+    @property
+    def name(self) -> str:
+        """See `BlockStore.name`."""
+        return self._store.name
+
+    async def get(self, cid: Cid) -> Block:
+        """See `BlockStore.get`."""
+        return await self._ask(lambda: self._store.get(cid))
+
+    async def put(self, block: Block) -> None:
+        """See `BlockStore.put`."""
+        await self._ask(lambda: self._store.put(block))
+
+    async def missing(self, cids: Several[Cid]) -> frozenset[Cid]:
+        """See `BlockStore.missing`."""
+        return await self._ask(lambda: self._store.missing(cids))
+
+    async def has(self, cid: Cid) -> bool:
+        """See `BlockStore.has`."""
+        return await self._ask(lambda: self._store.has(cid))
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        return await self._patience.ask("the content store", question, StoreUnavailable)

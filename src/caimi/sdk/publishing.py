@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from caimi.bundle.cid import DAG_PB, cid_of
 from caimi.bundle.framing import bundle_bytes, manifest_commitment
 from caimi.bundle.manifest import encode_manifest
 from caimi.bundle.opener import SealEntropy, seal_bundle
@@ -21,7 +22,7 @@ from caimi.sdk.errors import NoGroupKey
 from caimi.sdk.json_fields import hex_text
 from caimi.sdk.network import Network
 from caimi.types.errors import NearDeadline
-from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
+from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds, checked_uint
 from caimi.types.records import NO_TERMS, Cid, Lane, Publication, PublicationKind
 from caimi.wire.codec import encode
 from caimi.wire.digests import POLICY_OPEN, capsule_label, publication_id
@@ -36,13 +37,17 @@ __all__ = [
     "PublicationSeed",
     "SignedPublication",
     "check_deadline",
+    "check_terms",
     "ciphertext_bytes",
     "compose",
+    "make_offer",
     "post",
+    "seal",
     "upload",
 ]
 
 SEED_BYTES: Final = 32 + 32 + 32 + 7 + 32 + 32
+_ANY_CID: Final = cid_of(DAG_PB, b"any")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +102,7 @@ class PublishStep:
     """Where a publication is, for progress."""
 
     name: str
-    """inspect, upload, sign, relay."""
+    """inspect, upload, sign, relay; "again" if an interrupted one is taken up."""
     done: int = 0
     total: int = 0
     """Of bytes, where it is about bytes."""
@@ -111,6 +116,63 @@ class SignedPublication:
     publication: Publication
     signature: bytes
     capsule: Capsule
+
+
+async def make_offer(
+    connections: Connections,
+    name: str,
+    version: int,
+    home: str,
+    mirrors: tuple[Lane, ...],
+    deposit: int | None,
+    deadline_s: int,
+) -> Offer:
+    """What the publisher decides, with home's least deposit where he names none, and `deadline_s` from home's clock.
+
+    Raises:
+        UnknownName: There is no such lane.
+        OutOfRange: A version, deposit or deadline beyond what a ledger can hold.
+        NearDeadline: See `check_deadline`.
+        ChainError: Of home's ledger.
+    """
+    lane = connections.network.lane(home)
+    now = await connections.clock(home)
+    deadline = UnixSeconds(checked_uint(now + deadline_s, 64))
+    check_deadline(deadline, now=now, clock_window_s=lane.clock_window_s)
+    return Offer(
+        name=name,
+        version=checked_uint(version, 64),
+        home=lane.lane,
+        mirrors=mirrors,
+        deposit=lane.min_deposit if deposit is None else checked_uint(deposit, 128),
+        deadline=deadline,
+    )
+
+
+def check_terms(network: Network, bundle: LocalBundle, offer: Offer, account: SigningKey) -> None:
+    """Everything that `compose` refuses, before minutes of upload instead of after. Raises as `compose`."""
+    # With any randomness and any content id.
+    seed = PublicationSeed.from_bytes(bytes(SEED_BYTES - 1) + b"\x01")
+    compose(network, bundle, seed, ciphertext=_ANY_CID, offer=offer, account=account)
+
+
+async def seal(
+    connections: Connections,
+    bundle: LocalBundle,
+    seed: PublicationSeed,
+    offer: Offer,
+    account: SigningKey,
+    tell: Callable[[PublishStep], None],
+) -> SignedPublication:
+    """Upload, then compose. Raises as the two."""
+    total = ciphertext_bytes(bundle)
+
+    def uploaded(done: UploadProgress) -> None:
+        tell(PublishStep(name="upload", done=done.content_bytes, total=total))
+
+    ciphertext = await upload(connections, bundle, seed, progress=uploaded)
+    tell(PublishStep(name="sign"))
+    return compose(connections.network, bundle, seed, ciphertext=ciphertext, offer=offer, account=account)
 
 
 def ciphertext_bytes(bundle: LocalBundle) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from caimi.sdk.errors import MalformedFile, NoReceipt, OtherFormat
+from caimi.sdk.errors import MalformedReceipt, NoReceipt
 from caimi.sdk.json_fields import Fields, hex_text, parse_object
 from caimi.types.errors import BadEncoding
 from caimi.types.primitives import Bytes32
@@ -84,18 +84,19 @@ def parse_receipt(data: bytes, where: str) -> ReceiptFile:
     """Read a receipt file's bytes; nothing is verified yet.
 
     Raises:
-        OtherFormat: Of another version.
-        MalformedFile: Unknown, missing or malformed members, or longer than 1 MiB.
+        MalformedReceipt: No JSON object, another version, unknown, missing or malformed members, more than 1 MiB.
     """
     if len(data) > _MAX_BYTES:
-        raise MalformedFile(f"{where} is larger than {_MAX_BYTES} bytes")
-    fields = parse_object(data, where)
-    found = fields.values.get("format")
+        raise MalformedReceipt(f"{where} is larger than {_MAX_BYTES} bytes")
+    fields = parse_object(data, where, error=MalformedReceipt)
+    if "format" not in fields.values:
+        raise MalformedReceipt(f"{where} has no format: it is no receipt")
+    found = fields.values["format"]
     if found != RECEIPT_FORMAT:
-        raise OtherFormat(f"{where} has format {found!r}, this version reads {RECEIPT_FORMAT}")
+        raise MalformedReceipt(f"{where} has format {str(found)[:40]}, this version reads {RECEIPT_FORMAT}")
     if fields.values.keys() != _MEMBERS:
         odd = sorted(fields.values.keys() ^ _MEMBERS)
-        raise MalformedFile(f"{where}: unknown or missing members: {', '.join(odd)[:200]}")
+        raise MalformedReceipt(f"{where}: unknown or missing members: {', '.join(odd)[:200]}")
     return ReceiptFile(
         network=fields.bytes32("network"),
         genesis=_record(fields, "genesis", Genesis),
@@ -118,7 +119,7 @@ def read_receipt(path: Path) -> ReceiptFile:
 
     Raises:
         NoReceipt: It cannot be read.
-        OtherFormat, MalformedFile: As `parse_receipt`.
+        MalformedReceipt: As `parse_receipt`.
     """
     try:
         with path.open("rb") as file:

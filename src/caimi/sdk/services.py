@@ -8,6 +8,7 @@ import httpx2
 
 from caimi.sdk.errors import SdkError, ServiceAnswer, ServiceRefused, ServiceUnavailable, UnknownName
 from caimi.sdk.json_fields import Fields
+from caimi.sdk.patience import Patience
 from caimi.types.errors import BadEncoding, CaimiError
 from caimi.types.failure import Retry
 from caimi.types.json_text import load_json
@@ -24,19 +25,31 @@ _UNKNOWN: Final = frozenset({"NoSuchThing", "UnknownLane"})
 class Service:
     """One process at a base URL."""
 
-    def __init__(self, url: str, client: httpx2.AsyncClient, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        client: httpx2.AsyncClient,
+        *,
+        token: str | None = None,
+        name: str | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         """Arguments:
         token: for changing calls; reading needs none.
+        name: of the process, for people; by default its address.
+        patience: with a process that does not answer; by default none.
         """
         self.url = url.rstrip("/")
         self._client = client
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._name = name or self.url
+        self._patience = patience or Patience()
 
     async def get(self, path: str, **query: str) -> Fields:
         """GET an object.
 
         Raises:
-            ServiceUnavailable: No answer.
+            ServiceUnavailable: No answer, as long as the patience lasts.
             ServiceAnswer: Not what the interface describes.
             CaimiError: The error that the process answers with.
         """
@@ -51,7 +64,9 @@ class Service:
 
     async def get_text(self, path: str) -> str:
         """GET plain text. Raises as `get`."""
-        status, body = await self._send("GET", path, {}, None)
+        status, body = await self._patience.ask(
+            self._name, lambda: self._send("GET", path, {}, None), ServiceUnavailable
+        )
         if status != _OK:
             raise ServiceAnswer(f"{self.url}{path} answers {status}")
         return body.decode("utf-8", "replace")
@@ -61,6 +76,14 @@ class Service:
         return self._object(await self._exchange("POST", path, {}, body), path)
 
     async def _exchange(self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None) -> object:
+        # A process that says "not now" is asked again like one that says nothing.
+        return await self._patience.ask(
+            self._name, lambda: self._exchange_once(method, path, query, body), ServiceUnavailable
+        )
+
+    async def _exchange_once(
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None
+    ) -> object:
         status, content = await self._send(method, path, query, body)
         try:
             answer: object = load_json(content)

@@ -91,7 +91,7 @@ class SyncClient:
         Raises:
             BadBundle, ModelRefused: The path holds no model that a host would load.
             NoGroupKey: The validators have no key yet.
-            Refusal: What a registry would refuse for ever, or at once.
+            Refusal: What a registry would refuse for ever, or at once: the deposit, the balance and the name too.
             StoreUnavailable, ServiceUnavailable: Repeat it; with `drafts` it goes on where it stopped.
         """
         return self._runner.run(
@@ -121,12 +121,7 @@ class SyncClient:
         deposit: int | None = None,
         deadline_s: int = DEADLINE_S,
     ) -> LocalBundle:
-        """All checks of `publish`, and the account's balance; nothing is uploaded or sent.
-
-        Raises:
-            As `publish`.
-            LowBalance: The account cannot pay the deposit.
-        """
+        """All checks of `publish`; nothing is uploaded or sent. Raises as `publish`."""
         return self._runner.run(
             self._client.check_publication(
                 path,
@@ -203,6 +198,7 @@ class SyncClient:
         lane: str,
         account: SigningKey,
         deadline_s: int = ANSWER_S,
+        drafts: DraftFolder | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> Inference:
         """Ask a published model for one answer by the registry of a lane, and verify its receipt.
@@ -211,16 +207,18 @@ class SyncClient:
             inputs: Arrays by the names of the model's inputs.
             lane: Where the request is recorded and the answer accepted; the publication is COMMITTED there.
             deadline_s: Seconds from now, by the lane's clock, after which the registry takes no answer.
+            drafts: Where an interrupted request is taken up again; drop `Inference.draft` when the answer is stored.
             progress: Told what it waits for.
         Raises:
+            NotServed: The publication is not COMMITTED on that lane.
             NoHost, UnknownOperator, HostKeyExpired: Nobody answers on this network, or nobody vouches for who does.
-            RefusedByRegistry, NotAnswered: It will not be answered.
+            RefusedByRegistry, InputRefused, NotAnswered: It will not be answered.
             UnprovenAnswer: The receipt does not hold; the outputs are not given out.
-            TakesTooLong, ServiceUnavailable, ChainError: Ask again.
+            TakesTooLong, ServiceUnavailable, ChainError: Ask again; with `drafts` the request goes on.
         """
         return self._runner.run(
             self._client.infer(
-                publication, inputs, lane=lane, account=account, deadline_s=deadline_s, progress=progress
+                publication, inputs, lane=lane, account=account, deadline_s=deadline_s, drafts=drafts, progress=progress
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -9,10 +10,10 @@ from typing import Any, Final, cast
 import numpy as np
 
 from caimi.bundle.tensors import TensorsRefused, decode_tensors, encode_tensors
-from caimi.sdk.errors import BadTensors
+from caimi.sdk.errors import BadTensors, OutputRefused
 from caimi.sdk.inference import MAX_TENSOR_BYTES, array_of, tensors_of
 
-__all__ = ["payload_of", "read_arrays", "write_payload"]
+__all__ = ["check_writable", "payload_of", "read_arrays", "write_payload"]
 
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
 _SUFFIXES: Final = (".safetensors", ".npz", ".npy")
@@ -46,7 +47,7 @@ def write_payload(path: Path, payload: bytes) -> None:
     """Write tensors as .safetensors or .npz, by the ending of the path.
 
     Raises:
-        BadTensors: Another ending, or the file cannot be written.
+        OutputRefused: Another ending, or the file cannot be written.
     """
     try:
         if path.suffix == ".safetensors":
@@ -56,9 +57,27 @@ def write_payload(path: Path, payload: bytes) -> None:
             with path.open("wb") as file:
                 cast(Any, np).savez(file, **arrays)
         else:
-            raise BadTensors(f"{path} ends neither in .safetensors nor in .npz")
+            raise OutputRefused(f"{path} ends neither in .safetensors nor in .npz")
     except OSError as error:
-        raise BadTensors(f"cannot write {path}: {error.strerror}") from error
+        raise OutputRefused(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_writable(path: Path, *, tensors: bool) -> None:
+    """Find out before there is a result whether it can be written. Leaves nothing behind.
+
+    Arguments:
+        tensors: whether it shall hold tensors, which its ending has to say.
+    Raises:
+        OutputRefused: Another ending, no such folder, or no right to write there.
+    """
+    if tensors and path.suffix not in (".safetensors", ".npz"):
+        raise OutputRefused(f"{path} ends neither in .safetensors nor in .npz")
+    if path.is_dir():
+        raise OutputRefused(f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise OutputRefused(f"there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OutputRefused(f"no right to write {path}")
 
 
 def _file(word: str) -> Arrays:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from caimi.protocol.publication import State
 from caimi.sdk.connections import Connections
-from caimi.sdk.errors import UnknownName
+from caimi.sdk.errors import RefusedByRegistry, RefusedForNow, UnknownName
 from caimi.sdk.json_fields import Fields, hex_text
+from caimi.types.errors import BadEncoding
+from caimi.types.failure import Retry
+from caimi.types.json_text import load_json
 from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
+from caimi.wire.refusal_json import refusal_from_json
 
 __all__ = [
     "UNKNOWN",
@@ -20,14 +25,17 @@ __all__ = [
     "TraceStep",
     "find_model",
     "list_models",
+    "model_of",
     "parse_id",
     "read_states",
     "read_trace",
+    "refusal_of",
 ]
 
 UNKNOWN: Final = "UNKNOWN"
 """State on a lane that nobody of this network serves."""
 _OPEN: Final = frozenset({State.NONE.name, State.LOCKED.name})
+_CAUSE: Final = re.compile(r"(\w+) (\{.*\})$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +148,22 @@ class Model:
         }
 
 
+def refusal_of(trace: Trace) -> RefusedByRegistry | None:
+    """Why the home of a publication, or the registry of a request, refuses it; None if it does not."""
+    told = trace.refusal
+    if told is None:
+        return None
+    try:
+        found = _CAUSE.search(told)
+        refusal = found and refusal_from_json(found[1], load_json(found[2]))
+    except (ValueError, TypeError, BadEncoding):
+        refusal = None
+    if refusal is None:
+        return RefusedByRegistry(f"{trace.home} refuses it {told}")
+    kind = RefusedByRegistry if refusal.retry is Retry.NEVER else RefusedForNow
+    return kind(f"{trace.home} refuses it: {refusal}; {refusal.hint}")
+
+
 def parse_id(text: str) -> Bytes32:
     """An id as 64 hex digits, with or without 0x.
 
@@ -165,7 +189,11 @@ async def read_trace(connections: Connections, identifier: Bytes32) -> Trace:
     try:
         return _publication(await connections.relay.get(f"/v1/publications/{hex_text(identifier)}"))
     except UnknownName:
+        pass
+    try:
         return _request(await connections.relay.get(f"/v1/requests/{hex_text(identifier)}"))
+    except UnknownName:
+        raise UnknownName(f"the relay knows no publication or request {hex_text(identifier)}") from None
 
 
 async def read_states(connections: Connections, identifier: PublicationId, lanes: tuple[str, ...]) -> dict[str, str]:
@@ -196,27 +224,43 @@ async def list_models(connections: Connections, *, limit: int) -> tuple[Model, .
     return tuple(model for model in models if model is not None)
 
 
+async def model_of(connections: Connections, identifier: PublicationId) -> Model:
+    """One publication, as its ledgers show it.
+
+    Raises:
+        UnknownName: The relay does not know it, or its home has it not yet.
+        ServiceUnavailable, ServiceAnswer, ChainError: Of the relay or a ledger.
+    """
+    try:
+        row = await connections.relay.get(f"/v1/publications/{hex_text(identifier)}")
+    except UnknownName:
+        raise UnknownName(f"the relay knows no publication {hex_text(identifier)}") from None
+    model = await _model(connections, row)
+    if model is None:
+        raise UnknownName(f"{row.text('home')} has no publication {hex_text(identifier)} yet")
+    return model
+
+
 def find_model(models: Sequence[Model], text: str) -> Model:
-    """The one that a text names: an id, `name@version`, or a name, of which the highest committed version counts.
+    """The one that a text names: `name@version`, or a name, of which the highest committed version counts.
+
+    Of several with one name and version, the one that home has locked counts: the others never took the name.
 
     Raises:
         UnknownName: None, or those of several publishers.
     """
     name, separator, version = text.partition("@")
-    named = [
-        model
-        for model in models
-        if hex_text(model.id) == text.lower()
-        or (
-            model.name == name
-            and (str(model.version) == version if separator else model.states[model.home] == State.COMMITTED.name)
-        )
-    ]
-    if len({model.publisher for model in named}) > 1:
-        raise UnknownName(f"{text!r} is a name of {len(named)} publications of several publishers: name it by its id")
+    named = [model for model in models if model.name == name and (not separator or str(model.version) == version)]
+    committed = [model for model in named if model.states[model.home] == State.COMMITTED.name]
     if not named:
         raise UnknownName(f"there is no publication {text!r}")
-    return max(named, key=lambda model: model.version)
+    if not separator and not committed:
+        states = ", ".join(sorted({f"{m.name}@{m.version} {m.states[m.home]}" for m in named}))
+        raise UnknownName(f"no version of {text!r} is committed: {states}"[:400])
+    found = committed or named
+    if len({model.publisher for model in found}) > 1:
+        raise UnknownName(f"{text!r} is a name of {len(found)} publications of several publishers: name it by its id")
+    return max(found, key=lambda model: (model.version, model.states[model.home] != State.ABORTED.name))
 
 
 async def _model(connections: Connections, row: Fields) -> Model | None:

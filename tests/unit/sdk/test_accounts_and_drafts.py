@@ -22,11 +22,12 @@ from caimi.sdk.accounts import (
     store_account,
     store_secret,
 )
-from caimi.sdk.drafts import Draft, DraftFolder, draft_name
-from caimi.sdk.errors import KeyFileError, UnknownName
+from caimi.sdk.drafts import Draft, DraftFolder, RequestDraft, draft_name, request_draft_name
+from caimi.sdk.errors import KeyFileError, KeyFileExists, MalformedDraft, UnknownName
 from caimi.sdk.publishing import SEED_BYTES, PublicationSeed, SignedPublication
 from caimi.types.primitives import ZERO32, Address, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import NO_TERMS, Cid, Lane, Publication
+from tests.unit.sdk.receipt_fixture import receipt_file
 
 _PASSWORD = b"a password"
 _KEY = SigningKey.from_entropy(Bytes32(b"\x01" * 32))
@@ -83,7 +84,7 @@ def test_a_key_file_is_never_overwritten_and_its_owners_alone(tmp_path: Path) ->
     path = home / "accounts" / "alice.key"
     before = path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(KeyFileError):
+    with pytest.raises(KeyFileExists):
         store_account(path, _KEY, _PASSWORD, cost=MIN_COST)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["alice.key"]
@@ -170,15 +171,81 @@ def test_nothing_of_a_draft_is_readable(tmp_path: Path) -> None:
     assert seed.data_key.hex().encode() not in stored
 
 
-@pytest.mark.parametrize(("deadline", "is_kept"), [(101, True), (100, False), (99, False)])
-def test_a_signature_whose_deadline_has_passed_is_made_anew(deadline: int, *, is_kept: bool) -> None:
+def test_another_publication_of_a_draft_keeps_its_upload() -> None:
     seed = _seed()
-    draft = Draft(seed=seed, signed=_signed(seed, deadline))
-    again = draft.again(now=UnixSeconds(100))
-    assert (again == draft) is is_kept
+    again = Draft(seed=seed, signed=_signed(seed, 100)).unsigned()
+    assert again.signed is None
     # The upload is not lost with the signature, and the used nonce is not tried again.
-    assert again.seed.data_key == seed.data_key
-    assert (again.seed.nonce == seed.nonce) is is_kept
+    assert replace(again.seed, nonce=seed.nonce) == seed
+    assert again.seed.nonce != seed.nonce
+
+
+def _request_draft() -> RequestDraft:
+    file = receipt_file()
+    return RequestDraft(
+        request=file.request,
+        host_key=file.host_key,
+        operator_signature=file.operator_signature,
+        input_salt=Bytes32(b"\x21" * 32),
+        client_secret=Bytes32(b"\x22" * 32),
+    )
+
+
+def test_a_request_draft_comes_back_as_it_was_and_is_dropped(tmp_path: Path) -> None:
+    drafts, draft = DraftFolder(tmp_path, _PASSWORD), _request_draft()
+    assert drafts.take_request("r") is None
+    drafts.keep_request("r", draft)
+    assert drafts.take_request("r") == draft
+    drafts.drop("r")
+    assert drafts.take_request("r") is None
+    drafts.drop("r")
+
+
+def test_nothing_that_opens_an_answer_is_readable_or_shown(tmp_path: Path) -> None:
+    draft = _request_draft()
+    DraftFolder(tmp_path, _PASSWORD).keep_request("r", draft)
+    for secret in (draft.input_salt, draft.client_secret):
+        assert secret not in (tmp_path / "r.draft").read_bytes()
+        assert secret.hex().encode() not in (tmp_path / "r.draft").read_bytes()
+        assert str(bytes(secret)) not in repr(draft)
+
+
+def test_rejects_a_draft_of_the_other_kind(tmp_path: Path) -> None:
+    drafts = DraftFolder(tmp_path, _PASSWORD)
+    drafts.keep_request("r", _request_draft())
+    drafts.take("p")
+    with pytest.raises(KeyFileError, match="WrongPassword"):
+        drafts.take("r")
+    with pytest.raises(KeyFileError, match="WrongPassword"):
+        drafts.take_request("p")
+
+
+@pytest.mark.parametrize("content", [b"no json", b"[]", b"{}", b'{"seed": "0x00"}'])
+def test_rejects_a_draft_that_this_version_did_not_write(tmp_path: Path, content: bytes) -> None:
+    store_secret(tmp_path / "p.draft", content, _PASSWORD, purpose=b"publication-draft", cost=MIN_COST)
+    store_secret(tmp_path / "r.draft", content, _PASSWORD, purpose=b"request-draft", cost=MIN_COST)
+    drafts = DraftFolder(tmp_path, _PASSWORD)
+    with pytest.raises(MalformedDraft) as caught:
+        drafts.take("p")
+    assert "wipe" not in caught.value.hint
+    with pytest.raises(MalformedDraft):
+        drafts.take_request("r")
+
+
+def test_rejects_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    drafts = DraftFolder(tmp_path / "file" / "drafts", _PASSWORD)
+    with pytest.raises(KeyFileError, match="cannot write"):
+        drafts.take("p")
+    with pytest.raises(KeyFileError, match="cannot write"):
+        drafts.keep_request("r", _request_draft())
+
+
+def test_every_part_of_a_request_has_a_draft_of_its_own() -> None:
+    base = {"consumer": b"c", "at": b"h", "publication": b"p", "payload": b"x"}
+    names = {request_draft_name(**base)}
+    names |= {request_draft_name(**(base | {name: b"other"})) for name in base}
+    assert len(names) == 5
 
 
 def test_every_part_of_a_publication_has_a_draft_of_its_own() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from caimi.apps.demo.graph import linear, save
 from caimi.bundle.manifest import Role
-from caimi.bundle.onnx_errors import ModelRefused
+from caimi.bundle.onnx_errors import ModelRefused, ModelTooLarge
 from caimi.sdk.bundles import read_bundle
 from caimi.sdk.errors import BadBundle
 from caimi.types.primitives import ZERO32
@@ -75,4 +75,23 @@ def test_rejects_a_link_in_the_folder(tmp_path: Path) -> None:
 def test_rejects_a_model_that_no_host_would_load(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"\x80\x04pickle")
     with pytest.raises(ModelRefused):
+        read_bundle(tmp_path / "m.onnx")
+
+
+def test_rejects_a_model_beyond_the_limit_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "m.onnx").open("wb") as file:
+        file.truncate((1 << 30) + 1)
+
+    def read(path: Path) -> bytes:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr("caimi.sdk.bundles._pieces", read)
+    with pytest.raises(ModelTooLarge, match="the limit is 1073741824"):
+        read_bundle(tmp_path / "m.onnx")
+
+
+def test_rejects_an_empty_model(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").touch()
+    with pytest.raises(BadBundle, match="is empty"):
         read_bundle(tmp_path / "m.onnx")

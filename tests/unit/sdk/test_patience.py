@@ -1,24 +1,30 @@
-"""A node that does not answer for a while is asked again; one that says no, or stays away, is not."""
+"""What does not answer for a while is asked again; what says no, or stays away, is not."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from caimi.bundle.cid import RAW, cid_of
+from caimi.bundle.unixfs import Block
 from caimi.ports.chain import ChainUnavailable, SourcesDisagree
-from caimi.sdk.patience import PatientReader
+from caimi.ports.content import StoreFull, StoreUnavailable
+from caimi.sdk.patience import Patience, PatientReader, PatientStore
 from caimi.types.failure import CaimiError
 from caimi.types.primitives import Address
 
 ACCOUNT = Address(bytes(20))
+BLOCK = Block(cid=cid_of(RAW, b"x"), data=b"x")
 
 
 class Moody:
-    """A reader that fails as told before it answers."""
+    """Fails as told before it answers."""
 
     lane = None
+    name = "moody"
 
     def __init__(self, *failures: CaimiError) -> None:
         self.failures = list(failures)
@@ -30,26 +36,106 @@ class Moody:
             raise self.failures.pop(0)
         return 7
 
+    async def get(self, *_: Any) -> Block:
+        await self.balance(ACCOUNT)
+        return BLOCK
 
-def ask(moody: Any, patience_s: float) -> int:
-    return asyncio.run(PatientReader(moody, patience_s=patience_s).balance(ACCOUNT))
+    async def has(self, *_: Any) -> bool:
+        return bool(await self.balance(ACCOUNT))
+
+    async def put(self, *_: Any) -> None:
+        await self.balance(ACCOUNT)
+
+    async def missing(self, *_: Any) -> frozenset[Any]:
+        await self.balance(ACCOUNT)
+        return frozenset()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time that passes only while somebody sleeps: now, then each pause."""
+    now = [0.0]
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+        now.append(seconds)
+
+    monkeypatch.setattr("caimi.sdk.patience.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("caimi.sdk.patience.asyncio.sleep", sleep)
+    return now
+
+
+def ask(moody: Any, patience: Patience | None = None) -> int:
+    return asyncio.run(PatientReader(moody, patience, name="the node of fabric").balance(ACCOUNT))
 
 
 def test_asks_again() -> None:
     moody = Moody(ChainUnavailable("busy"))
-    assert ask(moody, 5.0) == 7
+    assert ask(moody) == 7
     assert moody.asked == 2
 
 
-def test_rejects_after_its_patience() -> None:
-    moody = Moody(*[ChainUnavailable("gone")] * 3)
+def test_pauses_grow_and_end() -> None:
+    moody = Moody(*[ChainUnavailable("gone")] * 99)
     with pytest.raises(ChainUnavailable, match="gone"):
-        ask(moody, 0.1)
-    assert moody.asked == 1
+        ask(moody, Patience(20.0))
+    # 0.2 0.4 0.8 1.6 3 3 3 3 3: another 3 would be too late.
+    assert moody.asked == 10
+
+
+def test_rejects_without_patience_at_once(clock: list[float]) -> None:
+    moody = Moody(ChainUnavailable("gone"))
+    with pytest.raises(ChainUnavailable, match="gone"):
+        ask(moody, Patience())
+    assert (moody.asked, clock[1:]) == (1, [])
 
 
 def test_rejects_disagreement_at_once() -> None:
     moody = Moody(SourcesDisagree("two heads"))
     with pytest.raises(SourcesDisagree, match="two heads"):
-        ask(moody, 5.0)
+        ask(moody)
+    assert moody.asked == 1
+
+
+def test_says_once_what_it_waits_for_and_that_it_is_back() -> None:
+    told: list[str] = []
+    patience = Patience(50.0, told.append)
+    moody = Moody(*[ChainUnavailable("connection refused")] * 3)
+    reader: Any = PatientReader(moody, patience, name="the node of fabric")  # type: ignore[arg-type]
+
+    async def several() -> None:
+        await asyncio.gather(*(reader.balance(ACCOUNT) for _ in range(3)))
+
+    asyncio.run(several())
+    assert told == [
+        "waits for the node of fabric, which does not answer, at most 50 s: connection refused",
+        "the node of fabric answers again",
+    ]
+    ask(moody, patience)
+    assert len(told) == 2
+
+
+_QUESTIONS: list[Callable[[PatientStore], Awaitable[Any]]] = [
+    lambda store: store.get(BLOCK.cid),
+    lambda store: store.put(BLOCK),
+    lambda store: store.missing([BLOCK.cid]),
+    lambda store: store.has(BLOCK.cid),
+]
+
+
+@pytest.mark.parametrize("question", _QUESTIONS)
+def test_a_content_store_is_asked_again(question: Callable[[PatientStore], Awaitable[Any]]) -> None:
+    moody: Any = Moody(StoreUnavailable("away"), StoreUnavailable("away"))
+
+    async def act() -> None:
+        await question(PatientStore(moody, Patience(9.0)))
+
+    asyncio.run(act())
+    assert moody.asked == 3
+
+
+def test_rejects_a_full_store_at_once() -> None:
+    moody: Any = Moody(StoreFull("no room"))
+    with pytest.raises(StoreFull):
+        asyncio.run(PatientStore(moody, Patience(9.0)).put(BLOCK))
     assert moody.asked == 1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from caimi.ports.chain import ChainUnavailable
-from caimi.sdk.errors import MalformedFile, NoReceipt, OtherFormat
+from caimi.sdk.errors import MalformedReceipt, NoReceipt
 from caimi.sdk.network import write_json
 from caimi.sdk.receipts import ReceiptFile, parse_receipt, read_receipt, receipt_to_json
 from caimi.sdk.verification import RegistryAnswer, Verdict, Verification, verify_receipt
@@ -176,34 +176,46 @@ def test_rejects_what_this_version_does_not_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("change", "told"),
     [
-        ({"format": 2}, OtherFormat),
-        ({"format": None}, OtherFormat),
-        ({"surprise": 1}, MalformedFile),
-        ({"receipt": "0x"}, MalformedFile),
-        ({"receipt_signature": "0x00"}, MalformedFile),
-        ({"output_salt": "00" * 32}, MalformedFile),
-        ({"network": 7}, MalformedFile),
+        ({"format": 2}, "x has format 2, this version reads 1"),
+        ({"format": None}, "x has format None"),
+        ({"surprise": 1}, "surprise"),
+        ({"receipt": "0x"}, "'receipt'"),
+        ({"receipt_signature": "0x00"}, "'receipt_signature'"),
+        ({"output_salt": "00" * 32}, "'output_salt'"),
+        ({"network": 7}, "'network'"),
     ],
 )
-def test_rejects_a_file_that_is_none(change: dict[str, Any], expected: type[Exception]) -> None:
-    with pytest.raises(expected):
+def test_rejects_a_file_that_is_none(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(MalformedReceipt, match=told):
         parse_receipt(json.dumps(receipt_to_json(receipt_file()) | change).encode(), "x")
+
+
+def test_rejects_every_file_that_was_cut_short() -> None:
+    whole = json.dumps(receipt_to_json(receipt_file())).encode()
+    for length in range(0, len(whole), 97):
+        with pytest.raises(MalformedReceipt) as caught:
+            parse_receipt(whole[:length], "x")
+        # Whoever holds half a receipt is not told to remove his network.
+        assert "wipe" not in caught.value.hint
+    for other in (b"{}", b"[]", b"7", b"PK\x03\x04"):
+        with pytest.raises(MalformedReceipt):
+            parse_receipt(other, "x")
 
 
 @pytest.mark.parametrize("name", sorted(receipt_to_json(receipt_file()).keys() - {"format"}))
 def test_rejects_a_file_without_a_member(name: str) -> None:
     value = receipt_to_json(receipt_file())
     del value[name]
-    with pytest.raises(MalformedFile):
+    with pytest.raises(MalformedReceipt):
         parse_receipt(json.dumps(value).encode(), "x")
 
 
 def test_rejects_a_file_that_is_not_there_or_too_large(tmp_path: Path) -> None:
     with pytest.raises(NoReceipt):
         read_receipt(tmp_path / "r.json")
-    with pytest.raises(MalformedFile):
+    with pytest.raises(MalformedReceipt):
         parse_receipt(b" " * ((1 << 20) + 1), "x")
 
 

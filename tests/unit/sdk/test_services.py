@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from caimi.sdk.errors import ServiceAnswer, ServiceRefused, ServiceUnavailable, UnknownName
+from caimi.sdk.patience import Patience
 from caimi.sdk.services import Service
 from caimi.types.errors import NameTaken, NearDeadline
 
@@ -105,3 +106,44 @@ def test_no_answer_is_safe_to_repeat() -> None:
 def test_rejects_a_member_of_another_type(body: dict[str, Any]) -> None:
     with pytest.raises(ServiceAnswer):
         _ask(_json(200, body)).number("n")
+
+
+def test_a_process_that_is_started_again_is_waited_for() -> None:
+    told: list[str] = []
+    answers = [
+        httpx2.ConnectError("refused"),
+        httpx2.Response(503, content=json.dumps(_problem("ChainUnavailable", {"text": "down"}, retry="safe")).encode()),
+        httpx2.Response(200, content=b'{"n": 7}'),
+    ]
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def act(method: str) -> int:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
+            service = Service(_URL, client, name="the relay", patience=Patience(30.0, told.append))
+            fields = await (service.get("/v1/x") if method == "get" else service.post("/v1/x", {}))
+            return fields.number("n")
+
+    assert asyncio.run(act("get")) == 7
+    assert told == [f"waits for the relay, which does not answer, at most 30 s: {_URL}: ConnectError", told[1]]
+    assert told[1] == "the relay answers again"
+
+
+def test_rejects_at_once_what_no_patience_helps_against() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.path)
+        return httpx2.Response(422, content=json.dumps(_problem("NameTaken", {})).encode())
+
+    async def act() -> None:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
+            await Service(_URL, client, patience=Patience(30.0)).post("/v1/x", {})
+
+    with pytest.raises(NameTaken):
+        asyncio.run(act())
+    assert len(asked) == 1

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from caimi.apps.demo.answers import TOLERANCE, matches
-from caimi.sdk.errors import BadTensors
-from caimi.sdk.tensor_files import payload_of, read_arrays, write_payload
+from caimi.sdk.errors import BadTensors, OutputRefused
+from caimi.sdk.tensor_files import check_writable, payload_of, read_arrays, write_payload
 
 _ARRAYS = {"image": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array([1, 2], dtype=np.int64)}
 
@@ -74,8 +74,37 @@ def test_rejects_a_file_that_is_too_large(tmp_path: Path) -> None:
 
 
 def test_rejects_another_ending_for_an_answer(tmp_path: Path) -> None:
-    with pytest.raises(BadTensors):
+    with pytest.raises(OutputRefused, match="ends neither"):
         write_payload(tmp_path / "answer.txt", b"")
+    with pytest.raises(OutputRefused, match="cannot write"):
+        write_payload(tmp_path / "nowhere" / "answer.safetensors", b"")
+
+
+def test_whether_an_answer_can_be_written_is_known_before_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "old.npz").write_bytes(b"x")
+    for name in ("new.safetensors", "new.npz", "old.npz"):
+        check_writable(tmp_path / name, tensors=True)
+    check_writable(tmp_path / "receipt.json", tensors=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["old.npz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("a.txt", "ends neither"), ("folder.npz", "is a folder"), ("no/a.npz", "there is no folder")]
+)
+def test_rejects_a_place_where_no_answer_can_be_written(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(OutputRefused, match=told):
+        check_writable(tmp_path / name, tensors=True)
+
+
+def test_rejects_a_folder_without_the_right_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Asked of the system: whoever runs this test may be allowed everything.
+    def denied(path: Path, mode: int) -> bool:
+        return False
+
+    monkeypatch.setattr("caimi.sdk.tensor_files.os.access", denied)
+    with pytest.raises(OutputRefused, match="no right"):
+        check_writable(tmp_path / "a.npz", tensors=True)
 
 
 def test_answers_match_only_within_the_tolerance() -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from caimi.cli.waterfall import waterfall
 from caimi.sdk.connections import Connections
-from caimi.sdk.errors import ServiceAnswer, UnknownName
+from caimi.sdk.errors import RefusedByRegistry, RefusedForNow, ServiceAnswer, UnknownName
 from caimi.sdk.services import Service
-from caimi.sdk.tracing import Trace, parse_id, read_trace
-from caimi.types.primitives import Bytes32
+from caimi.sdk.tracing import Model, Trace, find_model, parse_id, read_trace, refusal_of
+from caimi.types.primitives import Address, Bytes32, PublicationId
 
 _ID = Bytes32(b"\x0a" * 32)
 
@@ -123,8 +123,90 @@ def test_a_request_is_found_when_no_publication_is() -> None:
 
 
 def test_rejects_an_id_that_nobody_knows() -> None:
-    with pytest.raises(UnknownName):
+    with pytest.raises(UnknownName, match=f"knows no publication or request 0x{_ID.hex()}"):
         _read("nothing", {})
+
+
+def _refused(detail: str) -> Trace:
+    step = _step(state="refused", detail=detail, height=None, transaction=None)
+    return _read("publications", _body({"fabric": "NONE", "ethereum": "LOCKED"}, None, step))
+
+
+@pytest.mark.parametrize(
+    ("detail", "kind", "told"),
+    [
+        (
+            'after 1 failed attempts, the last: SmallDeposit {"expected": 1000, "actual": 5}',
+            RefusedByRegistry,
+            "fabric refuses it: SmallDeposit: expected 1000, actual 5; raise the deposit",
+        ),
+        ("after 9 failed attempts, the last: NameTaken {}", RefusedByRegistry, "fabric refuses it: NameTaken; this"),
+        (
+            'after 2 failed attempts, the last: LowBalance {"expected": 9, "actual": 5}',
+            RefusedForNow,
+            "LowBalance: expected 9, actual 5; fund the account",
+        ),
+        ("after 1 failed attempts, the last: Unheard {}", RefusedByRegistry, "fabric refuses it after 1 failed"),
+        ("after 1 failed attempts, the last: LowBalance {}", RefusedByRegistry, "refuses it after 1"),
+        ("after 1 failed attempts, the last: NameTaken {", RefusedByRegistry, "refuses it after 1"),
+        ("", RefusedByRegistry, "fabric refuses it"),
+    ],
+)
+def test_a_refusal_by_home_says_what_to_do_and_whether_to_repeat(
+    detail: str, kind: type[RefusedByRegistry], told: str
+) -> None:
+    found = refusal_of(_refused(detail))
+    assert type(found) is kind
+    assert told in str(found)
+
+
+def test_what_home_does_not_refuse_is_no_error() -> None:
+    assert refusal_of(_read("publications", _body({"fabric": "LOCKED", "ethereum": "NONE"}, None))) is None
+
+
+def _model(name: str, version: int, state: str, *, publisher: int = 1, number: int = 1) -> Model:
+    return Model(
+        id=PublicationId(Bytes32(bytes([number]) * 32)),
+        name=name,
+        version=version,
+        publisher=Address(bytes([publisher]) * 20),
+        home="fabric",
+        mirrors=("ethereum",),
+        states={"fabric": state, "ethereum": state},
+        deposit=0,
+    )
+
+
+def test_a_name_is_its_highest_committed_version() -> None:
+    models = [_model("a", 3, "ABORTED"), _model("a", 2, "COMMITTED"), _model("a", 1, "SUPERSEDED")]
+    assert find_model(models, "a").version == 2
+    assert find_model(models, "a@3").version == 3
+
+
+@pytest.mark.parametrize("state", ["COMMITTED", "SUPERSEDED", "LOCKED"])
+def test_a_version_is_the_one_that_took_the_name(state: str) -> None:
+    # Newest first, as the relay lists them: later attempts with the same name never took it.
+    models = [_model("a", 1, "ABORTED", number=2), _model("a", 1, state, number=1), _model("a", 1, "ABORTED", number=3)]
+    assert find_model(models, "a@1").states["fabric"] == state
+
+
+def test_a_strangers_aborted_attempt_does_not_make_a_name_ambiguous() -> None:
+    models = [_model("a", 1, "ABORTED", publisher=2), _model("a", 1, "COMMITTED")]
+    assert find_model(models, "a@1") == models[1]
+
+
+@pytest.mark.parametrize(
+    ("models", "text", "told"),
+    [
+        ([], "a", "there is no publication 'a'"),
+        ([_model("a", 1, "COMMITTED")], "a@2", "there is no publication 'a@2'"),
+        ([_model("a", 1, "ABORTED"), _model("a", 2, "LOCKED")], "a", "committed: a@1 ABORTED, a@2 LOCKED"),
+        ([_model("a", 1, "COMMITTED"), _model("a", 1, "COMMITTED", publisher=2)], "a", "name it by its id"),
+    ],
+)
+def test_rejects_a_name_of_nothing_or_of_two(models: list[Model], text: str, told: str) -> None:
+    with pytest.raises(UnknownName, match=told):
+        find_model(models, text)
 
 
 @pytest.mark.parametrize(

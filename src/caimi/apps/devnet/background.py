@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -15,16 +16,22 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from caimi.apps.devnet.bringup import running_devnet
-from caimi.apps.devnet.errors import BringUpFailed, NotRunning
-from caimi.apps.devnet.folder import StateFolder
-from caimi.apps.devnet.progress import Progress, Step
+from caimi.apps.devnet.errors import BringUpBlocked, BringUpFailed, BringUpRefused, NotRunning, StateNotWritable
+from caimi.apps.devnet.folder import StateFolder, check_state
+from caimi.apps.devnet.progress import Progress, Step, read_records
 from caimi.apps.devnet.running import is_running, lock_is_free
-from caimi.types.errors import CaimiError
+from caimi.types.failure import CaimiError, Retry
 
-__all__ = ["run_foreground", "start_background", "stop_background"]
+__all__ = ["follow_background", "run_foreground", "start_background", "stop_background"]
 
 _POLL_S: Final = 0.1
 _LOG_TAIL: Final = 2_000
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+_BY_RETRY: Final = {
+    Retry.NEVER.value: BringUpRefused,
+    Retry.AFTER.value: BringUpBlocked,
+    Retry.SAFE.value: BringUpFailed,
+}
 
 
 async def run_foreground(home: Path, *, tell: Callable[[Step], None] = lambda step: None) -> None:
@@ -34,11 +41,14 @@ async def run_foreground(home: Path, *, tell: Callable[[Step], None] = lambda st
         AlreadySupervised: It runs already.
         CaimiError: It does not come up.
     """
+    folder = StateFolder.at(home)
+    check_state(folder)
+    folder.make()
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
-    progress = Progress(tell=tell, file=StateFolder.at(home).progress)
+    progress = Progress(tell=tell, file=folder.progress)
     bringing = asyncio.create_task(_hold(home, progress, ending))
     stopping = asyncio.create_task(ending.wait())
     await asyncio.wait((bringing, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -53,28 +63,37 @@ async def start_background(home: Path, *, tell: Callable[[Step], None], timeout_
     """Start the devnet in the background and wait until it is up.
 
     Raises:
+        NoStateFolder, OtherFormat, MalformedFile, StateNotWritable: Of the state folder; nothing was started.
         BringUpFailed: It ended, or was not up in time; in the latter case it goes on trying.
     """
     folder = StateFolder.at(home)
+    check_state(folder)
     log = folder.log("supervisor")
-    process = _spawn(folder, log)
-    until = time.monotonic() + timeout_s
-    shown = 0
-    while True:
-        lines = _lines(folder.progress)
-        for line in lines[shown:]:
-            if "step" in line:
-                tell(Step(name=str(line["step"]), detail=str(line["detail"]), seconds=float(line["seconds"])))
-            elif "error" in line:
-                raise BringUpFailed(f"{line['error']} (log: {log})")
-            elif line.get("ready"):
-                return
-        shown = len(lines)
-        if process.poll() is not None:
-            raise BringUpFailed(f"the supervisor ended with {process.returncode}; {_tail(log)} (log: {log})")
-        if time.monotonic() > until:
-            raise BringUpFailed(f"not up after {timeout_s:.0f} s, it goes on in the background (log: {log})")
-        await asyncio.sleep(_POLL_S)
+    try:
+        begin = log.stat().st_size if log.exists() else 0
+        process = _spawn(folder, log)
+    except OSError as error:
+        raise StateNotWritable(f"{error.filename or folder.root}: {error.strerror}") from error
+
+    def ended() -> str | None:
+        code = process.poll()
+        return None if code is None else f"the supervisor ended with {code}; {_tail(log, begin)}"
+
+    await _follow(folder, tell, ended, timeout_s)
+
+
+async def follow_background(home: Path, *, tell: Callable[[Step], None], timeout_s: float) -> None:
+    """Wait until a devnet that somebody else has started is up; returns at once if it is.
+
+    Raises:
+        BringUpFailed: As `start_background`.
+    """
+    folder = StateFolder.at(home)
+
+    def ended() -> str | None:
+        return None if is_running(folder.root) else "the supervisor ended"
+
+    await _follow(folder, tell, ended, timeout_s)
 
 
 async def stop_background(home: Path, *, timeout_s: float = 60.0) -> None:
@@ -87,10 +106,12 @@ async def stop_background(home: Path, *, timeout_s: float = 60.0) -> None:
     if not is_running(home):
         raise NotRunning(f"no devnet runs in {home}")
     # While the lock is held, the number in the file is that of its holder.
-    status = cast("dict[str, Any]", json.loads((home / "supervisor.json").read_text()))
-    pid = status.get("pid")
+    try:
+        pid = cast("dict[str, Any]", json.loads((home / "supervisor.json").read_text())).get("pid")
+    except (OSError, ValueError):
+        pid = None
     if not isinstance(pid, int):
-        raise NotRunning(f"the devnet in {home} is starting or stopping: try again")
+        raise BringUpFailed(f"the devnet in {home} is just starting or stopping: try again")
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + timeout_s
@@ -100,8 +121,30 @@ async def stop_background(home: Path, *, timeout_s: float = 60.0) -> None:
         await asyncio.sleep(_POLL_S)
 
 
+async def _follow(
+    folder: StateFolder, tell: Callable[[Step], None], ended: Callable[[], str | None], timeout_s: float
+) -> None:
+    log, until, shown = folder.log("supervisor"), time.monotonic() + timeout_s, 0
+    while True:
+        # In this order: what it wrote before it ended is read.
+        end = ended()
+        lines = read_records(folder.progress)
+        for line in lines[shown:]:
+            if "step" in line:
+                tell(Step(name=str(line["step"]), detail=str(line["detail"]), seconds=float(line["seconds"])))
+            elif "error" in line:
+                raise _BY_RETRY.get(str(line.get("retry")), BringUpFailed)(f"{line['error']} (log: {log})")
+            elif line.get("ready"):
+                return
+        shown = len(lines)
+        if end is not None:
+            raise BringUpFailed(f"{end} (log: {log})")
+        if time.monotonic() > until:
+            raise BringUpFailed(f"not up after {timeout_s:.0f} s, it goes on in the background (log: {log})")
+        await asyncio.sleep(_POLL_S)
+
+
 def _spawn(folder: StateFolder, log: Path) -> subprocess.Popen[bytes]:
-    folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.progress.unlink(missing_ok=True)
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
         return subprocess.Popen(
@@ -119,21 +162,23 @@ async def _hold(home: Path, progress: Progress, ending: asyncio.Event) -> None:
         async with running_devnet(home, progress):
             await ending.wait()
     except CaimiError as error:
-        progress.append({"error": f"{type(error).__name__}: {error}; {error.hint}"})
+        progress.append({"error": f"{type(error).__name__}: {error}; {error.hint}", "retry": error.retry.value})
         raise
+    except OSError as error:
+        if error.filename is None and error.errno not in _NO_ROOM:
+            raise
+        told = StateNotWritable(f"{error.filename or home}: {error.strerror}")
+        with contextlib.suppress(OSError):  # there may be no room for this line either
+            progress.append({"error": f"{type(told).__name__}: {told}; {told.hint}", "retry": told.retry.value})
+        raise told from error
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _tail(path: Path, begin: int) -> str:
+    # What this start wrote: earlier ones have their own story.
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    # The last line may be half written.
-    return [cast("dict[str, Any]", json.loads(line)) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _tail(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:].strip()
+        return path.read_bytes()[begin:].decode("utf-8", "replace")[-_LOG_TAIL:].strip()
+    except OSError:
+        return "its log cannot be read"
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from caimi.apps.devnet.faucet import fund_ethereum, fund_fabric
-from caimi.apps.devnet.folder import StateFolder, load_or_make_plan
+from caimi.apps.devnet.folder import VERSIONS, StateFolder, load_or_make_plan
 from caimi.apps.devnet.group_key import wait_for_group_key
 from caimi.apps.devnet.keys import ACCOUNTS, make_keys
 from caimi.apps.devnet.ledgers import CLIENT, Ledgers, prepare_ledgers
@@ -47,7 +47,7 @@ def prepare(folder: StateFolder, progress: Progress) -> Ledgers:
     """Everything that needs no process: ports, keys, key material, genesis.
 
     Raises:
-        OtherFormat, MalformedFile: The folder is not this version's.
+        NoStateFolder, OtherFormat, MalformedFile: The folder is not this version's.
         ToolchainError: The native programs are missing.
     """
     toolchain = load_toolchain()
@@ -132,7 +132,7 @@ def _describe(ledgers: Ledgers) -> Network:
         relay_url=f"http://{HOST}:{plan.relay_port}",
         content_url=f"http://{HOST}:{plan.content_port}",
         host_url=f"http://{HOST}:{plan.host_port}",
-        versions={"caimi": metadata.version("caimi"), "fabric": "3.1.1", "registry": "1"},
+        versions={"caimi": metadata.version("caimi"), **VERSIONS},
     )
 
 

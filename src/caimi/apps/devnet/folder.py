@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from caimi.apps.devnet.errors import NoStateFolder, StateNotWritable
 from caimi.apps.strict_json import ConfigRefused, read_json, to_json
 from caimi.crypto.quorum import default_threshold
 from caimi.devnet.ethereum.anvil import AnvilPlan
 from caimi.devnet.fabric.network import FabricPlan, FabricPorts
 from caimi.devnet.ports import choose_ports
 from caimi.sdk.errors import MalformedFile, OtherFormat
-from caimi.sdk.network import FORMAT, write_json
+from caimi.sdk.network import FORMAT, read_network, write_json
 from caimi.types.primitives import Bytes32, UnixSeconds
 
-__all__ = ["DevnetPlan", "StateFolder", "load_or_make_plan"]
+__all__ = ["VERSIONS", "DevnetPlan", "StateFolder", "check_state", "load_or_make_plan"]
 
+VERSIONS: Final = {"fabric": "3.1.1", "registry": "1"}
+"""What a state folder's ledgers were made with: another version cannot go on with them."""
 _VALIDATORS: Final = 4
 _FAULTS: Final = 1
 
@@ -123,14 +126,30 @@ class StateFolder:
 
     def process(self, name: str) -> Path:
         """Folder with the configuration and the store of a process, mode 0700."""
+        self.make()
         folder = self.root / "processes" / name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
     def log(self, name: str) -> Path:
         """Log of a process."""
-        self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.make()
+        self.logs.mkdir(mode=0o700, exist_ok=True)
         return self.logs / f"{name}.log"
+
+    def make(self) -> None:
+        """Make the folder, for its owner's eyes only, if it is not there.
+
+        Raises:
+            StateNotWritable: It cannot be made.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Whoever made it before: nothing below it is anybody else's business.
+            if self.root.stat().st_mode & 0o077:
+                self.root.chmod(0o700)
+        except OSError as error:
+            raise StateNotWritable(f"{error.filename or self.root}: {error.strerror}") from error
 
     def exists(self) -> bool:
         """Whether a devnet was ever begun here."""
@@ -140,29 +159,63 @@ class StateFolder:
         """Remove the folder and everything in it.
 
         Raises:
-            MalformedFile: It is no state folder: nothing is removed.
+            NoStateFolder: It is none: nothing is removed.
+            StateNotWritable: Not everything can be removed.
         """
-        if not self.root.exists():
-            return
-        if not self.plan.is_file() and any(self.root.iterdir()):
-            raise MalformedFile(f"{self.root} has no plan.json: it is no state folder of CAIMI and is left alone")
-        shutil.rmtree(self.root)
+        self.check_own()
+        try:
+            if self.root.exists():
+                shutil.rmtree(self.root)
+        except OSError as error:
+            raise StateNotWritable(f"{error.filename or self.root}: {error.strerror}") from error
+
+    def check_own(self) -> None:
+        """Refuse a folder that holds something else.
+
+        Raises:
+            NoStateFolder: It is no state folder.
+            StateNotWritable: It cannot be looked into.
+        """
+        try:
+            if self.plan.is_file() or not self.root.exists():
+                return
+            found = [path.name for path in self.root.iterdir()]
+            if found and not (_FIRST_FILE in found and all(name.startswith(_OWN_FIRST) for name in found)):
+                raise NoStateFolder(f"{self.root} is not empty and has no plan.json")
+        except OSError as error:
+            raise StateNotWritable(f"{error.filename or self.root}: {error.strerror}") from error
+
+
+def check_state(folder: StateFolder) -> None:
+    """Refuse a folder that this version cannot go on with. Nothing is written.
+
+    Raises:
+        NoStateFolder: It holds something else.
+        OtherFormat: Another version made it.
+        MalformedFile: Plan or network description are damaged.
+    """
+    folder.check_own()
+    if folder.plan.is_file():
+        _read_plan(folder.plan)
+    if folder.network.is_file():
+        found = read_network(folder.root).versions
+        if any(found.get(name) != version for name, version in VERSIONS.items()):
+            made, ours = (", ".join(f"{n} {v.get(n)}" for n in VERSIONS) for v in (found, VERSIONS))
+            raise OtherFormat(f"{folder.network} was made with {made}; this version runs {ours}")
 
 
 def load_or_make_plan(folder: StateFolder) -> DevnetPlan:
     """Read the plan, or choose free ports and make one; token and password are made with it.
 
     Raises:
-        OtherFormat: Another version made this folder.
-        MalformedFile: The plan is damaged, or the folder holds something else.
+        NoStateFolder, OtherFormat, MalformedFile: See `check_state`.
         NoFreePorts: There are too few.
     """
+    check_state(folder)
     if folder.plan.is_file():
         plan = _read_plan(folder.plan)
     else:
-        if folder.root.exists() and any(not p.name.startswith(_OWN_FIRST) for p in folder.root.iterdir()):
-            raise MalformedFile(f"{folder.root} is not empty and has no plan.json")
-        folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.make()
         plan = _make_plan()
         write_json(folder.plan, to_json(plan))
     for path in (folder.token, folder.password):
@@ -172,6 +225,7 @@ def load_or_make_plan(folder: StateFolder) -> DevnetPlan:
 
 
 # The supervisor and the background process come before the plan.
+_FIRST_FILE: Final = "supervisor.lock"
 _OWN_FIRST: Final = ("supervisor.", "children.", "up.", "logs", "plan.json", "token", "password")
 
 

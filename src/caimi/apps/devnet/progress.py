@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-__all__ = ["Progress", "Step"]
+__all__ = ["Progress", "Step", "read_records", "unfinished_step"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +67,21 @@ class Progress:
         if self.file is not None:
             with self.file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The lines of a progress file so far; none if there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    # The last line may be half written.
+    return [cast("dict[str, Any]", json.loads(line)) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def unfinished_step(path: Path) -> str | None:
+    """The last step of a bring-up that is not over; None if it is, or nobody wrote about it."""
+    records = read_records(path)
+    if not path.is_file() or any(record.get("ready") for record in records):
+        return None
+    return next((str(record["step"]) for record in reversed(records) if "step" in record), "nothing yet")

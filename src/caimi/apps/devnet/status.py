@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from caimi.apps.devnet.errors import NotRunning
+from caimi.apps.devnet.errors import NotRunning, StillStarting
+from caimi.apps.devnet.folder import StateFolder
+from caimi.apps.devnet.progress import unfinished_step
 from caimi.apps.devnet.running import is_running
 from caimi.apps.devnet.services import ONE_NODE
 from caimi.devnet.memory import proportional_bytes
 from caimi.sdk.connections import Connections
-from caimi.sdk.errors import SdkError
 from caimi.sdk.json_fields import Fields, hex_text
-from caimi.sdk.network import Network, read_network
+from caimi.sdk.network import Network, ValidatorSite, read_network
 from caimi.types.errors import CaimiError
 
 __all__ = ["DevnetStatus", "ProcessStatus", "process_groups", "read_status"]
+
+_ANSWER_S: Final = 10.0
+"""How long a process may take to say how it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,89 +90,107 @@ def process_groups(home: Path) -> tuple[int, ...]:
 
 
 async def read_status(home: Path) -> DevnetStatus:
-    """Ask the supervisor's file, the relay and every validator.
+    """Ask the supervisor's file, the content store, the relay, the host and every validator, side by side.
 
     Raises:
         NotRunning: No devnet runs there.
-        NoNetwork: It is still being made.
+        StillStarting: It is still being made.
+        MalformedFile, OtherFormat: Its description cannot be read.
     """
+    folder = StateFolder.at(home)
     if not is_running(home):
         raise NotRunning(f"no devnet runs in {home}")
+    reached = unfinished_step(folder.progress)
+    if not folder.network.is_file():
+        raise StillStarting(f"the devnet in {home} is being made; done so far: {reached or 'nothing yet'}")
     network = read_network(home)
     processes = tuple(_process(name, entry) for name, entry in _supervised(home).items())
-    problems = [f"{p.name} is down (exit code {p.exit_code}), see {p.log}" for p in processes if p.pid is None]
+    problems = [] if reached is None else [f"it is still starting; done so far: {reached}"]
+    problems += [f"{p.name} is down (exit code {p.exit_code}), see {p.log}" for p in processes if p.pid is None]
     lanes: dict[str, dict[str, Any]] = {
         name: {"caip2": lane.caip2, "registry": hex_text(lane.lane.registry), "validators": {}}
         for name, lane in network.lanes.items()
     }
+    host: dict[str, Any] = {"attestation": "UNATTESTED"}
     connections = Connections(network, token=None)
     try:
-        await _ask_relay(connections, lanes, problems)
-        for site in network.validators:
-            await _ask_validator(connections, site.index, site.url, lanes, problems)
-        host = await _ask_host(connections, problems)
+        answers = await asyncio.gather(
+            _asked("relay", _ask_relay(connections, lanes)),
+            *(_asked(f"validator {v.index}", _ask_validator(connections, v, lanes)) for v in network.validators),
+            _asked("host", _ask_host(connections, host)),
+            _asked("content store", _ask_content(connections)),
+        )
     finally:
         await connections.close()
+    problems += [problem for found in answers for problem in found]
     return DevnetStatus(network=network, processes=processes, lanes=lanes, host=host, problems=tuple(problems))
 
 
-async def _ask_relay(connections: Connections, lanes: dict[str, dict[str, Any]], problems: list[str]) -> None:
+async def _asked(who: str, question: Awaitable[list[str]]) -> list[str]:
+    # What a process complains about, or that it does not answer: one that hangs may not hang the command.
     try:
-        for lane in (await connections.relay.get("/v1/status")).objects("lanes"):
-            lanes[lane.text("name")] |= {
-                "height": lane.number("height"),
-                "final_height": lane.number("final_height"),
-                "events": lane.number("followed"),
-                "lag": lane.object("lag").values,
-                "calls": lane.object("calls").values,
-                "hint": lane.text("hint"),
-            }
-            if lane.text("hint"):
-                problems.append(f"lane {lane.text('name')}: {lane.text('hint')}")
-    except (SdkError, CaimiError, KeyError) as error:
-        problems.append(f"relay: {type(error).__name__}: {error}")
+        async with asyncio.timeout(_ANSWER_S):
+            return await question
+    except TimeoutError:
+        return [f"{who}: no answer within {_ANSWER_S:.0f} s"]
+    except (CaimiError, KeyError) as error:
+        return [f"{who}: {type(error).__name__}: {error}"]
 
 
-async def _ask_validator(
-    connections: Connections, index: int, url: str, lanes: dict[str, dict[str, Any]], problems: list[str]
-) -> None:
-    try:
-        answer = await connections.service(url).get("/v1/status")
-        fault = answer.object("keys").optional("fault", answer.object("keys").text)
-        if fault:
-            problems.append(f"validator {index}, key generation: {fault}")
-        for lane in answer.objects("lanes"):
-            condition, cause, name = lane.text("condition"), lane.text("cause"), lane.text("name")
-            lanes[name]["validators"][str(index)] = {
-                "condition": condition,
-                "cause": cause,
-                "final_height": lane.number("final_height"),
-                "last_sequence": lane.number("last_sequence"),
-                "sources": lane.number("sources"),
-                "note": lane.text("note"),
-            }
-            if condition not in ("following", "starting"):
-                problems.append(f"validator {index}, lane {name}: {condition.upper()}: {cause}")
-    except (SdkError, CaimiError, KeyError) as error:
-        problems.append(f"validator {index}: {type(error).__name__}: {error}")
+async def _ask_relay(connections: Connections, lanes: dict[str, dict[str, Any]]) -> list[str]:
+    problems: list[str] = []
+    for lane in (await connections.relay.get("/v1/status")).objects("lanes"):
+        lanes[lane.text("name")] |= {
+            "height": lane.number("height"),
+            "final_height": lane.number("final_height"),
+            "events": lane.number("followed"),
+            "lag": lane.object("lag").values,
+            "calls": lane.object("calls").values,
+            "hint": lane.text("hint"),
+        }
+        if lane.text("hint"):
+            problems.append(f"lane {lane.text('name')}: {lane.text('hint')}")
+    return problems
 
 
-async def _ask_host(connections: Connections, problems: list[str]) -> dict[str, Any]:
+async def _ask_validator(connections: Connections, site: ValidatorSite, lanes: dict[str, dict[str, Any]]) -> list[str]:
+    problems: list[str] = []
+    answer = await connections.service(site.url).get("/v1/status")
+    fault = answer.object("keys").optional("fault", answer.object("keys").text)
+    if fault:
+        problems.append(f"validator {site.index}, key generation: {fault}")
+    for lane in answer.objects("lanes"):
+        condition, cause, name = lane.text("condition"), lane.text("cause"), lane.text("name")
+        lanes[name]["validators"][str(site.index)] = {
+            "condition": condition,
+            "cause": cause,
+            "final_height": lane.number("final_height"),
+            "last_sequence": lane.number("last_sequence"),
+            "sources": lane.number("sources"),
+            "note": lane.text("note"),
+        }
+        if condition not in ("following", "starting"):
+            problems.append(f"validator {site.index}, lane {name}: {condition.upper()}: {cause}")
+    return problems
+
+
+async def _ask_host(connections: Connections, host: dict[str, Any]) -> list[str]:
     url = connections.network.host_url
-    if url is None:
-        return {"attestation": "UNATTESTED"}
-    try:
+    if url is not None:
         answer = await connections.service(url).get("/v1/status")
-        return {
+        host |= {
             "attestation": answer.text("attestation"),
             "signing_key": answer.text("signing_key"),
             "keys_until": answer.number("until"),
             "requests": answer.object("requests").values,
             "models": answer.number("models"),
         }
-    except (SdkError, CaimiError) as error:
-        problems.append(f"host: {type(error).__name__}: {error}")
-        return {"attestation": "UNATTESTED"}
+    return []
+
+
+async def _ask_content(connections: Connections) -> list[str]:
+    await connections.service(connections.network.content_url).get_text("/healthz")
+    return []
 
 
 def _supervised(home: Path) -> dict[str, dict[str, Any]]:
