@@ -1,22 +1,17 @@
-"""What surrounds the production code in a simulation: entropy, observer, processes that are killed, bad validators."""
+"""What surrounds the production code in a simulation: entropy, observer, and the moments at which a process dies."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import random
-from collections.abc import Callable, Coroutine
+import re
 from enum import Enum
-from typing import Any
+from typing import Final
 
-from caimi.crypto.ecdsa import SigningKey
-from caimi.ports.validators import ValidatorPort, ValidatorUnavailable
-from caimi.types.primitives import Bytes32, Generation, Sequence, SignerIndex
-from caimi.types.records import Checkpoint, Lane, Signature
-from caimi.wire.digests import typed_digest
 from caimi.wire.keccak import keccak256
 
-__all__ = ["Behaviour", "Crashed", "KillSwitch", "Process", "SeededEntropy", "Trace", "UnreliableValidator"]
+__all__ = ["Crashed", "Identifiers", "KillSwitch", "SeededEntropy", "Trace"]
+
+_IDENTIFIER: Final = re.compile(r"\b(?:0x)?[0-9a-f]{16,}\b|\bb[a-z2-7]{50,}\b")
 
 
 class SeededEntropy:
@@ -34,14 +29,27 @@ class SeededEntropy:
         return taken[:length]
 
 
+class Identifiers(Enum):
+    """How a trace shows hashes, keys and CIDs."""
+
+    AS_THEY_ARE = "as they are"
+    NUMBERED = "numbered"
+    """By first appearance. Sealing draws from the operating system and takes no seed, so what is sealed, and with it
+    every hash over it, differs from run to run; what happens does not."""
+
+
 class Trace:
     """The `Observer` port that writes everything down with its virtual time."""
 
-    def __init__(self) -> None:
+    def __init__(self, identifiers: Identifiers = Identifiers.AS_THEY_ARE) -> None:
         self.lines: list[str] = []
+        self._identifiers = identifiers
+        self._numbers: dict[str, str] = {}
 
     def note(self, text: str) -> None:
         """One line."""
+        if self._identifiers is Identifiers.NUMBERED:
+            text = _IDENTIFIER.sub(self._number, text)
         self.lines.append(f"{asyncio.get_running_loop().time():.3f} {text}")
 
     def step(self, name: str, **fields: str | int | float | None) -> None:
@@ -58,120 +66,31 @@ class Trace:
         """Hash of the whole trace."""
         return keccak256("\n".join(self.lines).encode()).hex()
 
+    def said(self) -> str:
+        """All that was written, with the identifiers as they were."""
+        return "\n".join((*self.lines, *self._numbers))
+
+    def _number(self, found: re.Match[str]) -> str:
+        return self._numbers.setdefault(found.group(), f"#{len(self._numbers) + 1}")
+
 
 class Crashed(BaseException):
     """The process was killed right after a persisted step."""
 
 
 class KillSwitch:
-    """`CrashPoints` that kill at the next persisted step once they are armed."""
+    """`CrashPoints` that kill at one of the next persisted steps once they are armed."""
 
     def __init__(self) -> None:
-        self.armed = False
+        self._left = 0
+
+    def arm(self, steps: int) -> None:
+        """Kill at the `steps`-th step from now, at least 1; 0 disarms."""
+        self._left = steps
 
     def reached(self, step: str) -> None:
-        """Kill if armed."""
-        if self.armed:
-            self.armed = False
-            raise Crashed(step)
-
-
-class Process:
-    """One process: started, killed at a persisted step or in between, started again from its store."""
-
-    def __init__(
-        self, name: str, start: Callable[[], Coroutine[Any, Any, None]], switch: KillSwitch, trace: Trace
-    ) -> None:
-        self._name = name
-        self._start = start
-        self._switch = switch
-        self._trace = trace
-        self._task: asyncio.Task[None] | None = None
-        self.pause = 1.0
-
-    async def run(self) -> None:
-        """Keep it running for ever."""
-        while True:
-            self._task = asyncio.ensure_future(self._start())
-            # Whatever ended it, its supervisor starts it again.
-            (ended,) = await asyncio.gather(self._task, return_exceptions=True)
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
-                raise asyncio.CancelledError
-            self._trace.note(f"{self._name} ended: {type(ended).__name__}")
-            await asyncio.sleep(self.pause)
-
-    def kill(self, *, at_step: bool, pause: float) -> None:
-        """Kill now, or at the next persisted step; start again after `pause` seconds."""
-        self.pause = pause
-        if at_step:
-            self._switch.armed = True
-        elif self._task is not None:
-            self._task.cancel()
-
-
-class Behaviour(Enum):
-    """What a validator does."""
-
-    HONEST = "honest"
-    SILENT = "silent"
-    """Never answers."""
-    LIAR = "liar"
-    """Signs another root than the true one, when it likes."""
-    OTHER_KEY = "other key"
-    """Signs with a key that is not in the set."""
-
-
-class UnreliableValidator:
-    """A `ValidatorPort` behind a network that loses, delays and doubles, and perhaps a bad validator behind that."""
-
-    def __init__(
-        self,
-        port: ValidatorPort,
-        *,
-        signer: SignerIndex,
-        key: SigningKey,
-        network: Bytes32,
-        behaviour: Behaviour,
-        rng: random.Random,
-    ) -> None:
-        self.port = port
-        self.behaviour = behaviour
-        self.loss = 0.0
-        self.delay = 0.0
-        self.killed: Callable[[], None] = _nothing
-        """Told when the validator was killed while it answered."""
-        self._signer = signer
-        self._key = key
-        self._network = network
-        self._rng = rng
-
-    async def checkpoint(
-        self, source: Lane, generation: Generation, first: Sequence, last: Sequence
-    ) -> tuple[Checkpoint, Signature]:
-        """See `ValidatorPort.checkpoint`."""
-        if self.delay > 0:
-            await asyncio.sleep(self._rng.uniform(0.0, self.delay))
-        if self.behaviour is Behaviour.SILENT or self._rng.random() < self.loss:
-            await asyncio.sleep(self._rng.choice((0.0, 60.0)))
-            raise ValidatorUnavailable("lost")
-        try:
-            if self._rng.random() < self.loss:
-                # Asked twice: the answer has to be the same.
-                await self.port.checkpoint(source, generation, first, last)
-            checkpoint, signature = await self.port.checkpoint(source, generation, first, last)
-        except Crashed as crash:
-            # The validator's process ended, not the asker's.
-            self.killed()
-            raise ValidatorUnavailable("its process was killed") from crash
-        if self.behaviour is Behaviour.LIAR and self._rng.random() < 0.7:
-            false = dataclasses.replace(checkpoint, root=keccak256(self._rng.randbytes(8)))
-            return false, self._key.sign(typed_digest(self._network, false)).as_record(self._signer)
-        if self.behaviour is Behaviour.OTHER_KEY:
-            stranger = SigningKey(keccak256(b"a key outside the set"))
-            return checkpoint, stranger.sign(typed_digest(self._network, checkpoint)).as_record(self._signer)
-        return checkpoint, signature
-
-
-def _nothing() -> None:
-    pass
+        """Kill if this is the one."""
+        if self._left > 0:
+            self._left -= 1
+            if not self._left:
+                raise Crashed(step)

@@ -1,0 +1,168 @@
+"""Production hosts with fresh keys at each start; only their runtime is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from caimi.apps.simulation.relays import RelayLine, RelaySite
+from caimi.apps.simulation.validators import ValidatorSite
+from caimi.apps.simulation.world import EPOCH, START, World
+from caimi.host.answering import Answerer, TensorLimits
+from caimi.host.direct import DirectInference, DirectLimits
+from caimi.host.identity import HostIdentity, make_identity
+from caimi.host.key_client import KeyClient
+from caimi.host.leases import LeaseDesk, LeaseTerms
+from caimi.host.publications import Publications
+from caimi.host.service import Host, HostTuning
+from caimi.host.shelf import ModelShelf, ShelfLimits
+from caimi.ports.clock import Entropy
+from caimi.ports.host_store import RequestRow
+from caimi.simulators.actors import KillSwitch, SeededEntropy
+from caimi.simulators.models import SimulatedRuntime
+from caimi.simulators.processes import Process, ProcessDown
+from caimi.simulators.virtual_time import VirtualClock
+from caimi.storage.sqlite_host import SqliteHostStore
+from caimi.types.primitives import Bytes32
+
+__all__ = ["HostSite"]
+
+_TENSOR_BYTES = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    identity: HostIdentity
+    host: Host
+    direct: DirectInference
+
+
+class HostSite:
+    """One host process with its store, which survives it."""
+
+    def __init__(self, world: World, name: str, relay: RelaySite, validators: Sequence[ValidatorSite]) -> None:
+        self.name = name
+        self.relay = relay
+        self._world = world
+        self._line = RelayLine(world, relay, name)
+        self._holders = {v.signer + 1: v.holding(name) for v in validators}
+        self._board = world.board_port(name)
+        self._ports = [world.port(ledger, name) for ledger in world.ledgers]
+        rng = world.rng(name)
+        self.runtime = SimulatedRuntime(rng=rng, mixes_up=world.plan.hosts_mix_up_outputs)
+        # Within the window in which a ledger takes a time for its own.
+        self._clock = VirtualClock(START, skew=rng.uniform(-15, 15))
+        switch = KillSwitch()
+        self.store = SqliteHostStore(":memory:", crash=switch)
+        world.at_end.callback(self.store.close)
+        self.starts: list[Bytes32] = []
+        """The sealing key of each start."""
+        self._start: _Start | None = None
+        self.process = Process(name, self._live, switch, world.trace)
+        world.processes.append(self.process)
+
+    # --- what its HTTP interface does
+
+    async def sealing_key(self) -> Bytes32:
+        """GET /v1/host."""
+
+        async def shown() -> Bytes32:
+            return self._running().identity.key.sealing_key
+
+        return await self.process.answer(shown)
+
+    async def request(self, identifier: Bytes32) -> RequestRow | None:
+        """GET /v1/requests/{id}."""
+
+        async def shown() -> RequestRow | None:
+            return self.store.request(identifier)
+
+        return await self.process.answer(shown)
+
+    async def infer(self, request: bytes, signature: bytes, sealed_input: bytes) -> RequestRow:
+        """POST /v1/infer."""
+        self._world.wiretap.heard(request + signature + sealed_input)
+        return await self.process.answer(lambda: self._running().direct.infer(request, signature, sealed_input))
+
+    def _running(self) -> _Start:
+        if self._start is None:
+            raise ProcessDown(self.name)
+        return self._start
+
+    # --- its life
+
+    async def _live(self) -> None:
+        self._start = None
+        world = self._world
+        entropy = SeededEntropy(f"{world.seed} {self.name} {len(self.starts)}")
+        identity = make_identity(
+            world.operator, network=world.network, epoch=EPOCH, now=self._clock.now(), entropy=entropy
+        )
+        world.wiretap.protect(f"sealing key of {self.name}", identity.sealing.reveal())
+        self.starts.append(identity.key.sealing_key)
+        self._start = _Start(
+            identity=identity,
+            host=self._make_host(identity, entropy),
+            direct=DirectInference(
+                world.network,
+                DirectLimits(longest_wait_s=20.0),
+                relay=self._line,
+                content=world.content,
+                store=self.store,
+                clock=self._clock,
+            ),
+        )
+        await self._start.host.run()
+
+    def _make_host(self, identity: HostIdentity, entropy: Entropy) -> Host:
+        world, clock = self._world, self._clock
+        shelf = self._make_shelf(identity, entropy)
+        answerer = Answerer(
+            identity,
+            TensorLimits(input_bytes=_TENSOR_BYTES, output_bytes=_TENSOR_BYTES),
+            publications=Publications(world.network, self._line),
+            shelf=shelf,
+            content=world.content,
+            clock=clock,
+            entropy=entropy,
+        )
+        return Host(
+            identity,
+            lanes=self._ports,
+            answerer=answerer,
+            relay=self._line,
+            store=self.store,
+            clock=clock,
+            observer=world.trace,
+            tuning=HostTuning(poll_s=1.0),
+        )
+
+    def _make_shelf(self, identity: HostIdentity, entropy: Entropy) -> ModelShelf:
+        world, clock = self._world, self._clock
+        desk = LeaseDesk(
+            identity,
+            # Short, so that leases are renewed while faults last.
+            LeaseTerms(seconds=90, calls=3),
+            board=self._board,
+            lane=world.board.lane,
+            clock=clock,
+            entropy=entropy,
+            observer=world.trace,
+        )
+        keys = KeyClient(
+            identity,
+            validators=world.validator_set,
+            ports=self._holders,
+            board=self._board,
+            clock=clock,
+            observer=world.trace,
+        )
+        return ModelShelf(
+            ShelfLimits(models=2, content_bytes=1 << 16),
+            desk=desk,
+            keys=keys,
+            content=world.content,
+            runtime=self.runtime,
+            clock=clock,
+            observer=world.trace,
+        )

@@ -1,0 +1,50 @@
+"""`BoardPort` over a line: posts are lost, doubled or come late, answers are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from caimi.ports.chain import BoardPort
+from caimi.simulators.lines import Line
+from caimi.types.primitives import Bytes32, Epoch
+from caimi.types.records import LeaseRequest
+
+__all__ = ["UnreliableBoard"]
+
+
+class UnreliableBoard:
+    """A board behind a line whose error is `ChainUnavailable`."""
+
+    def __init__(self, board: BoardPort, line: Line, *, heard: Callable[[bytes], None]) -> None:
+        """Arguments:
+        heard: told of all bytes that are posted.
+        """
+        self._board = board
+        self._line = line
+        self._heard = heard
+
+    async def lease(self, identifier: Bytes32) -> LeaseRequest | None:
+        """See `BoardPort`."""
+        return await self._line.ask(lambda: self._board.lease(identifier))
+
+    async def leases_since(self, height: int) -> tuple[int, tuple[Bytes32, ...]]:
+        """See `BoardPort`."""
+        return await self._line.ask(lambda: self._board.leases_since(height))
+
+    async def partials(self, lease: Bytes32) -> tuple[bytes, ...]:
+        """See `BoardPort`."""
+        return await self._line.ask(lambda: self._board.partials(lease))
+
+    async def posts(self, epoch: Epoch, phase: int) -> tuple[bytes, ...]:
+        """See `BoardPort`."""
+        return await self._line.ask(lambda: self._board.posts(epoch, phase))
+
+    async def post_partial(self, call: bytes, sealed: bytes) -> None:
+        """See `BoardPort`."""
+        self._heard(call + sealed)
+        await self._line.ask(lambda: self._board.post_partial(call, sealed))
+
+    async def post(self, call: bytes) -> None:
+        """See `BoardPort`."""
+        self._heard(call)
+        await self._line.ask(lambda: self._board.post(call))
