@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from caimi.apps.devnet.folder import VERSIONS, StateFolder, load_or_make_plan
+from caimi.sdk.network import network_to_json
 from caimi.sdk.receipts import receipt_to_json
 from caimi.types.primitives import UnixSeconds
 from tests.cli.transcript import parse, play
+from tests.unit.sdk.network_fixture import a_network
 from tests.unit.sdk.receipt_fixture import receipt_file
 
 _FOLDER = Path(__file__).parent / "transcripts"
@@ -26,6 +29,14 @@ def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
     other.mkdir()
     (other / "plan.json").write_text(json.dumps({"format": 99}))
     (other / "network.json").write_text(json.dumps({"format": 99}))
+    stopped, newer, ledgers = (tmp_path / name for name in ("stopped", "newer", "ledgers"))
+    for folder in (stopped, newer, ledgers):
+        load_or_make_plan(StateFolder.at(folder))
+        network = replace(a_network(folder), versions={"caimi": "0", **VERSIONS})
+        if folder is ledgers:
+            network = replace(network, versions=dict(network.versions) | {"fabric": "2.5"})
+        described = network_to_json(network) | ({"format": 2} if folder is newer else {})
+        (folder / "network.json").write_text(json.dumps(described))
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("x")
@@ -35,6 +46,8 @@ def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
     receipt, forged = tmp_path / "sound.json", tmp_path / "forged.json"
     sound = receipt_file()
     receipt.write_text(json.dumps(receipt_to_json(sound)))
+    cut = tmp_path / "cut.json"
+    cut.write_text(receipt.read_text()[:300])
     later = replace(sound.receipt, time=UnixSeconds(sound.receipt.time + 1))
     forged.write_text(json.dumps(receipt_to_json(replace(sound, receipt=later))))
     return {
@@ -44,6 +57,10 @@ def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
         "TMP": str(tmp_path),
         "RECEIPT": str(receipt),
         "FORGED": str(forged),
+        "CUT": str(cut),
+        "STOPPED": str(stopped),
+        "NEWER": str(newer),
+        "LEDGERS": str(ledgers),
     }
 
 
@@ -51,7 +68,9 @@ def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
 def test_transcript(path: Path, variables: dict[str, str]) -> None:
     play(path, variables)
     assert Path(variables["PRECIOUS"], "thesis.txt").is_file()
-    assert Path(variables["OTHER"], "plan.json").is_file()
+    for name in ("OTHER", "STOPPED", "NEWER", "LEDGERS"):
+        assert Path(variables[name], "plan.json").is_file()
+    assert [path.name for path in Path(variables["PRECIOUS"]).iterdir()] == ["thesis.txt"]
 
 
 def test_a_wrong_expectation_fails(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -82,7 +83,7 @@ def down(
             raise NoNetwork(f"there is no network in {folder}")
         # Asked before anything is stopped: whoever says no keeps all of it.
         wiped = wipe and folder.exists()
-        if wiped and not yes and not _confirmed(f"Remove {folder} with all keys and ledgers?"):
+        if wiped and not yes and not (terminal.can_ask and _confirmed(f"Remove {folder} with all keys and ledgers?")):
             raise NotConfirmed(f"{folder} is left as it is")
         if was_running:
             await stop_background(folder)
@@ -98,10 +99,8 @@ def down(
 
 
 def _confirmed(question: str) -> bool:
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:  # nobody is there who could be asked
-        return False
+    typer.echo(f"{question} [y/N] ", nl=False, err=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:

@@ -17,11 +17,13 @@ def open_client(folder: Path, terminal: Terminal) -> Client:
     """The client of a state folder; what it waits for is progress.
 
     Raises:
-        NotRunning: The network does not run.
         NoNetwork, OtherFormat, MalformedFile: See `read_network`.
+        NotRunning: The network does not run.
     """
     from caimi.apps.devnet.running import check_running
     from caimi.sdk.client import Client
+    from caimi.sdk.network import read_network
 
+    network = read_network(folder)
     check_running(folder)
-    return Client.open(folder, waiting=terminal.say)
+    return Client(network, waiting=terminal.say)

@@ -54,6 +54,11 @@ class Terminal:
         self._is_bar_open = False
         self._said = ""
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody is there who can answer a question."""
+        return not self.as_json and sys.stdin.isatty()
+
     def result(self, value: dict[str, Any], *lines: str) -> None:
         """Print the result: the object with `--json`, the lines without."""
         self._close_bar()

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from caimi.apps.devnet.folder import StateFolder, load_or_make_plan
+from caimi.apps.devnet.errors import NoStateFolder, NotRunning, StateNotWritable
+from caimi.apps.devnet.folder import VERSIONS, StateFolder, check_state, load_or_make_plan
 from caimi.apps.devnet.keys import make_keys
-from caimi.apps.devnet.running import is_running
+from caimi.apps.devnet.running import check_running, is_running
 from caimi.crypto.quorum import ValidatorSet
 from caimi.sdk.errors import KeyFileError, MalformedFile, OtherFormat
+from caimi.sdk.network import network_to_json
+from caimi.types.failure import CaimiError
+from tests.unit.sdk.network_fixture import a_network
 
 
 def test_a_plan_is_made_once(tmp_path: Path) -> None:
@@ -91,13 +98,77 @@ def test_rejects_a_plan_that_this_version_did_not_make(
     assert folder.plan.read_text() == before
 
 
-def test_rejects_a_folder_with_something_else_in_it(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("x")
-    with pytest.raises(MalformedFile):
-        load_or_make_plan(StateFolder.at(tmp_path))
-    with pytest.raises(MalformedFile):
-        StateFolder.at(tmp_path).wipe()
-    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+@pytest.mark.parametrize("name", ["thesis.txt", "logs", "supervisor.json"])
+def test_rejects_a_folder_with_something_else_in_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("x")
+    for act in (load_or_make_plan, check_state, StateFolder.wipe):
+        with pytest.raises(NoStateFolder):
+            act(StateFolder.at(tmp_path))
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_what_a_killed_start_left_is_used_and_wiped(tmp_path: Path) -> None:
+    for name in ("supervisor.lock", "children.lock", "up.jsonl", "token.new"):
+        (tmp_path / name).touch()
+    (tmp_path / "logs").mkdir()
+    check_state(StateFolder.at(tmp_path))
+    StateFolder.at(tmp_path).wipe()
+    assert not tmp_path.exists()
+
+
+def test_checking_writes_nothing(tmp_path: Path) -> None:
+    check_state(StateFolder.at(tmp_path / "home"))
+    assert not list(tmp_path.iterdir())
+
+
+def _described(folder: StateFolder, change: dict[str, Any]) -> None:
+    load_or_make_plan(folder)
+    network = replace(a_network(folder.root), versions={"caimi": "0.0.1", **VERSIONS})
+    folder.network.write_text(json.dumps(network_to_json(network) | change))
+
+
+def test_another_version_of_this_program_goes_on_with_the_state(tmp_path: Path) -> None:
+    folder = StateFolder.at(tmp_path / "home")
+    _described(folder, {})
+    check_state(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "told"),
+    [
+        ({"format": 2}, OtherFormat, "network.json has format 2, this version reads 1"),
+        ({"versions": {"caimi": "0.1.0", "fabric": "2.5.0", "registry": "1"}}, OtherFormat, "fabric 2.5.0"),
+        ({"versions": {"caimi": "0.1.0", "fabric": "3.1.1", "registry": "2"}}, OtherFormat, "registry 2"),
+        ({"versions": {"caimi": "0.1.0"}}, OtherFormat, "fabric None"),
+        ({"network": "0x" + "00" * 32}, MalformedFile, "network id"),
+    ],
+)
+def test_rejects_a_network_that_this_version_cannot_go_on_with(
+    tmp_path: Path, change: dict[str, Any], expected: type[CaimiError], told: str
+) -> None:
+    folder = StateFolder.at(tmp_path / "home")
+    _described(folder, change)
+    for act in (check_state, load_or_make_plan):
+        with pytest.raises(expected, match=told) as caught:
+            act(folder)
+        assert "caimi down --wipe" in caught.value.hint
+
+
+def test_the_folder_is_its_owners_alone_whoever_made_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    StateFolder.at(home).log("supervisor")
+    assert home.stat().st_mode & 0o777 == 0o700
+    StateFolder.at(tmp_path / "new").process("relay")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_rejects_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    folder = StateFolder.at(tmp_path / "file" / "home")
+    for act in (folder.make, lambda: folder.log("relay"), lambda: folder.process("relay")):
+        with pytest.raises(StateNotWritable, match="Not a directory"):
+            act()
 
 
 def test_a_wiped_folder_is_gone(tmp_path: Path) -> None:
@@ -112,3 +183,23 @@ def test_a_folder_without_a_supervisor_does_not_run(tmp_path: Path) -> None:
     assert not is_running(tmp_path)
     (tmp_path / "supervisor.lock").touch()
     assert not is_running(tmp_path)
+    assert not is_running(tmp_path / "supervisor.lock" / "home")
+
+
+def test_whether_it_runs_is_known_without_the_right_to_write(tmp_path: Path) -> None:
+    lock = tmp_path / "supervisor.lock"
+    lock.touch(mode=0o400)
+    held = os.open(lock, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert is_running(tmp_path)
+    finally:
+        os.close(held)
+    assert not is_running(tmp_path)
+
+
+def test_rejects_to_wait_for_what_nobody_has_started(tmp_path: Path) -> None:
+    check_running(tmp_path)  # nothing is there: whoever asks for the network says so
+    load_or_make_plan(StateFolder.at(tmp_path / "home"))
+    with pytest.raises(NotRunning):
+        check_running(tmp_path / "home")
