@@ -132,11 +132,12 @@ def fund(
     from caimi.apps.devnet.faucet import fund_account
     from caimi.sdk.accounts import find_account
     from caimi.sdk.json_fields import hex_text
-    from caimi.sdk.network import default_home
+    from caimi.sdk.network import default_home, read_network
 
     terminal, folder = Terminal(as_json=as_json), home or default_home()
 
     async def act() -> None:
+        read_network(folder)
         key = find_account(folder, account)
         balance = await fund_account(folder, lane, key, amount)
         terminal.result(

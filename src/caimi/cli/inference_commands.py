@@ -51,12 +51,12 @@ def infer(
         from caimi.sdk.tensor_files import check_writable, read_arrays
 
         folder = home or default_home()
-        key, arrays = find_account(folder, account), read_arrays(tensors)
-        # An answer that could not be stored would have been asked for in vain.
-        check_writable(output, tensors=True)
-        check_writable(receipt, tensors=False)
-        drafts = DraftFolder(folder / "drafts", password_of(folder))
         async with open_client(folder, terminal) as client:
+            key, arrays = find_account(folder, account), read_arrays(tensors)
+            # An answer that could not be stored would have been asked for in vain.
+            check_writable(output, tensors=True)
+            check_writable(receipt, tensors=False)
+            drafts = DraftFolder(folder / "drafts", password_of(folder))
             found = await client.find_model(model)
             lane = on or found.home
             terminal.say(f"{found.name}@{found.version} on {lane}: seal the input, record the request")

@@ -65,8 +65,8 @@ def publish(
         from caimi.sdk.network import default_home
 
         folder = default_home()
-        key = find_account(folder, account)
         async with open_client(folder, terminal) as client:
+            key = find_account(folder, account)
             if dry_run:
                 bundle = await client.check_publication(path, account=key, **terms)
                 size = bundle.manifest.content_bytes

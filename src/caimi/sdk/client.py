@@ -173,6 +173,8 @@ class Client:
         signed = draft.signed
         if signed is None:
             await check_at_home(self._connections, offer, account.address)
+            if drafts:
+                drafts.keep(key, draft)
             signed = await seal(self._connections, bundle, draft.seed, offer, account, tell)
             if drafts:
                 drafts.keep(key, Draft(seed=draft.seed, signed=signed))

@@ -76,16 +76,14 @@ class DraftFolder:
         self._password = password
 
     def take(self, name: str) -> Draft:
-        """The draft of a publication, a new one if there is none.
+        """The draft of a publication; a new one, that is not kept yet, if there is none.
 
         Raises:
             KeyFileError, MalformedDraft: There is one that cannot be read.
         """
         fields = self._read(name, _PUBLICATION)
         if fields is None:
-            draft = Draft.fresh()
-            self.keep(name, draft)
-            return draft
+            return Draft.fresh()
         seed = PublicationSeed.from_bytes(fields.data("seed", length=SEED_BYTES))
         signed = fields.optional("signed", fields.object)
         if signed is None:

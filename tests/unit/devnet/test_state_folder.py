@@ -116,6 +116,18 @@ def test_what_a_killed_start_left_is_used_and_wiped(tmp_path: Path) -> None:
     assert not tmp_path.exists()
 
 
+def test_a_folder_is_claimed_before_anything_is_in_it(tmp_path: Path) -> None:
+    folder = StateFolder.at(tmp_path / "home")
+    folder.claim()
+    folder.log("supervisor").touch()
+    folder.claim()
+    check_state(folder)
+    load_or_make_plan(folder)
+    folder.claim()
+    with pytest.raises(StateNotWritable):
+        StateFolder.at(folder.plan / "home").claim()
+
+
 def test_checking_writes_nothing(tmp_path: Path) -> None:
     check_state(StateFolder.at(tmp_path / "home"))
     assert not list(tmp_path.iterdir())

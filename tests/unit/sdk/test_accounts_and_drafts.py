@@ -141,6 +141,8 @@ def test_a_seed_is_its_bytes() -> None:
 def test_a_draft_is_taken_up_again_and_then_dropped(tmp_path: Path) -> None:
     drafts = DraftFolder(tmp_path / "drafts", _PASSWORD)
     first = drafts.take("a")
+    assert not (tmp_path / "drafts").exists()  # what is refused at once leaves nothing
+    drafts.keep("a", first)
     assert drafts.take("a") == first
     assert drafts.take("b") != first
     drafts.drop("a")
@@ -150,21 +152,19 @@ def test_a_draft_is_taken_up_again_and_then_dropped(tmp_path: Path) -> None:
 def test_a_signed_draft_comes_back_byte_for_byte(tmp_path: Path) -> None:
     drafts, seed = DraftFolder(tmp_path / "drafts", _PASSWORD), _seed()
     draft = Draft(seed=seed, signed=_signed(seed, 100))
-    drafts.take("a")
     drafts.keep("a", draft)
     assert drafts.take("a") == draft
     assert [p.name for p in (tmp_path / "drafts").iterdir()] == ["a.draft"]
 
 
 def test_rejects_a_draft_under_another_password(tmp_path: Path) -> None:
-    DraftFolder(tmp_path, _PASSWORD).take("a")
+    DraftFolder(tmp_path, _PASSWORD).keep("a", Draft.fresh())
     with pytest.raises(KeyFileError):
         DraftFolder(tmp_path, b"another").take("a")
 
 
 def test_nothing_of_a_draft_is_readable(tmp_path: Path) -> None:
     drafts, seed = DraftFolder(tmp_path, _PASSWORD), _seed()
-    drafts.take("a")
     drafts.keep("a", Draft(seed=seed, signed=None))
     stored = (tmp_path / "a.draft").read_bytes()
     assert seed.data_key not in stored
@@ -213,7 +213,7 @@ def test_nothing_that_opens_an_answer_is_readable_or_shown(tmp_path: Path) -> No
 def test_rejects_a_draft_of_the_other_kind(tmp_path: Path) -> None:
     drafts = DraftFolder(tmp_path, _PASSWORD)
     drafts.keep_request("r", _request_draft())
-    drafts.take("p")
+    drafts.keep("p", Draft.fresh())
     with pytest.raises(KeyFileError, match="WrongPassword"):
         drafts.take("r")
     with pytest.raises(KeyFileError, match="WrongPassword"):
@@ -236,7 +236,7 @@ def test_rejects_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     drafts = DraftFolder(tmp_path / "file" / "drafts", _PASSWORD)
     with pytest.raises(KeyFileError, match="cannot write"):
-        drafts.take("p")
+        drafts.keep("p", Draft.fresh())
     with pytest.raises(KeyFileError, match="cannot write"):
         drafts.keep_request("r", _request_draft())
 

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 from caimi.apps.devnet.bringup import running_devnet
 from caimi.apps.devnet.errors import BringUpBlocked, BringUpFailed, BringUpRefused, NotRunning, StateNotWritable
-from caimi.apps.devnet.folder import StateFolder, check_state
+from caimi.apps.devnet.folder import StateFolder
 from caimi.apps.devnet.progress import Progress, Step, read_records
 from caimi.apps.devnet.running import is_running, lock_is_free
 from caimi.types.failure import CaimiError, Retry
@@ -42,8 +42,7 @@ async def run_foreground(home: Path, *, tell: Callable[[Step], None] = lambda st
         CaimiError: It does not come up.
     """
     folder = StateFolder.at(home)
-    check_state(folder)
-    folder.make()
+    folder.claim()
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,7 +66,7 @@ async def start_background(home: Path, *, tell: Callable[[Step], None], timeout_
         BringUpFailed: It ended, or was not up in time; in the latter case it goes on trying.
     """
     folder = StateFolder.at(home)
-    check_state(folder)
+    folder.claim()
     log = folder.log("supervisor")
     try:
         begin = log.stat().st_size if log.exists() else 0

@@ -151,6 +151,20 @@ class StateFolder:
         except OSError as error:
             raise StateNotWritable(f"{error.filename or self.root}: {error.strerror}") from error
 
+    def claim(self) -> None:
+        """Make the folder, and mark it as a devnet's before anything else is in it.
+
+        Raises:
+            NoStateFolder, OtherFormat, MalformedFile: See `check_state`.
+            StateNotWritable: It cannot be made or written.
+        """
+        check_state(self)
+        self.make()
+        try:
+            (self.root / _FIRST_FILE).touch(mode=0o600)
+        except OSError as error:
+            raise StateNotWritable(f"{error.filename or self.root}: {error.strerror}") from error
+
     def exists(self) -> bool:
         """Whether a devnet was ever begun here."""
         return self.plan.is_file()
