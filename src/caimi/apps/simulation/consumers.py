@@ -63,6 +63,8 @@ class Asked:
     """Whose key the input is sealed to."""
     start: int
     """To that of which of its starts, from 0."""
+    at: float
+    """When, in virtual seconds."""
     oddity: Oddity
     payload: bytes
     sealed: bytes
@@ -94,6 +96,12 @@ class Consumers:
     def can_be_had(self) -> bool:
         """Whether anybody can answer a request for any model now."""
         return any(host.relay.has_capsule(p.id) for p, _ in self._committed() for host in self._hosts)
+
+    def could_be_answered(self, asked: Asked) -> bool:
+        """Whether nothing stands against a request: its model is served now, by the start that can read it."""
+        is_present = asked.start == len(asked.host.starts) - 1
+        is_committed = any(p.id == asked.record.publication and name == asked.ledger for p, name in self._committed())
+        return is_present and is_committed and asked.host.relay.has_capsule(asked.record.publication)
 
     async def _job(self, rng: random.Random) -> None:
         await self._world.clock.sleep(rng.uniform(5.0, 0.7 * self._world.plan.calm_at))
@@ -183,6 +191,7 @@ class Consumers:
             model=model,
             host=host,
             start=host.starts.index(sealing_key),
+            at=world.clock.monotonic(),
             oddity=oddity,
             payload=salted.payload,
             sealed=sealed,

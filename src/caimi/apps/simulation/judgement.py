@@ -6,8 +6,8 @@ The rules, by the name that a finding carries:
 * unsound-answer: a request that no host may answer is ANSWERED
 * wrong-output: the output of an answer is not there, does not open, or is not what the model gives for the input
 * no-receipt: no host has the receipt of an answer, or it does not fit the request, the answer and a lease on the board
-* unanswered: somebody wants an answer, it can be had, and it did not come
-* unsettled: a host still works on a request long after its deadline
+* unanswered: somebody wants an answer, it can be had, and it did not come; or a sound request of calm times expired
+* unsettled: a host still works on a request, or has not seen it, long after its deadline
 * wrong-refusal: a host ended a request for a reason that there was not
 * stolen-key: a validator released a key whose publication its home did not commit
 * leak: a secret was heard outside its process
@@ -41,6 +41,7 @@ from caimi.wire.functions import decode_body
 __all__ = ["bugs", "judge_inference", "leaks", "request_states", "unsettled"]
 
 _LATE_S = 60
+_RECOVERY_S = 30.0
 _LIMIT = 1 << 16
 
 
@@ -63,11 +64,12 @@ def unsettled(world: World, consumers: Consumers) -> Iterable[Finding]:
     """Rules unanswered and unsettled: what time may still heal."""
     if consumers.wanting and consumers.can_be_had():
         yield Finding("unanswered", "all", "consumers", f"{consumers.wanting} answers did not come")
+    registries = world.registries()
     for asked in consumers.asked.values():
         row = asked.host.store.request(asked.id)
-        is_open = row is not None and not row.state.is_settled
+        is_open = asked.id in registries[asked.ledger].requests if row is None else not row.state.is_settled
         if is_open and world.clock.now() > asked.record.deadline + _LATE_S:
-            yield Finding("unsettled", asked.ledger, _shown(asked.id), row.state.value if row else "")
+            yield Finding("unsettled", asked.ledger, _shown(asked.id), "unseen" if row is None else row.state.value)
 
 
 async def judge_inference(world: World, consumers: Consumers, hosts: Sequence[HostSite]) -> list[Finding]:
@@ -85,6 +87,7 @@ async def judge_inference(world: World, consumers: Consumers, hosts: Sequence[Ho
                     found += await _answer(world, asked, receipt_hash, output, hosts)
     for asked in consumers.asked.values():
         found += _refusal(asked)
+        found += _expired_in_calm(world, consumers, asked)
     found += _stolen(world)
     return found
 
@@ -167,6 +170,15 @@ def _refusal(asked: Asked) -> Iterable[Finding]:
     if not is_right:
         text = f"{row.state.value} for {row.reason}, being {asked.oddity.value}"
         yield Finding("wrong-refusal", asked.ledger, _shown(asked.id), text)
+
+
+def _expired_in_calm(world: World, consumers: Consumers, asked: Asked) -> Iterable[Finding]:
+    record = world.registries()[asked.ledger].requests.get(asked.id)
+    is_calm = asked.at > world.plan.calm_at + _RECOVERY_S and world.clock.now() > asked.record.deadline
+    if asked.oddity is not Oddity.NONE or not is_calm or not consumers.could_be_answered(asked):
+        return
+    if record is None or record.receipt_hash == ZERO32:
+        yield Finding("unanswered", asked.ledger, _shown(asked.id), "asked in calm times")
 
 
 def _may_refuse(asked: Asked, row: RequestRow) -> bool:
