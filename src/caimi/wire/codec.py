@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, TypeVar, cast
 
-from eth_abi.abi import decode as _abi_decode
-from eth_abi.abi import encode as _abi_encode
-from eth_abi.exceptions import DecodingError, EncodingError
-
 from caimi.types import records as r
 from caimi.types.errors import BadEncoding
 from caimi.types.primitives import Bytes32
+from caimi.wire.abi import LIST_LIMIT, Codec, ListCodec, StructCodec, TupleCodec, basic_codec, encode_text
 from caimi.wire.keccak import keccak256
 
 __all__ = [
@@ -32,11 +28,6 @@ __all__ = [
 T = TypeVar("T")
 Record = Any
 
-LIST_LIMIT: Final = 4_096
-"""Most elements of one list."""
-# A string on a ledger is any bytes: those that are no UTF-8 become lone surrogates.
-_ANY_BYTES: Final = "surrogateescape"
-_UINT: Final = re.compile(r"uint(\d+)")
 
 SHAPES: Final[Mapping[type[Record], tuple[tuple[str, str], ...]]] = {
     r.Lane: (("chain", "bytes32"), ("registry", "bytes32")),
@@ -187,71 +178,43 @@ def abi_type(kind: str) -> str:
 
 
 @cache
-def _carried(kind: str) -> str:
-    # What the ABI library is told: it would refuse a string that is no UTF-8, and bytes have the same encoding.
-    return abi_type(kind).replace("string", "bytes")
-
-
-def _to_abi(kind: str, value: Any) -> Any:
+def _codec(kind: str) -> Codec:
     base, is_list = _split(kind)
     if is_list:
-        return [_to_abi(base, v) for v in value]
-    if base in _BY_NAME:
-        shape, fields = SHAPES[_BY_NAME[base]], dataclasses.fields(_BY_NAME[base])
-        return tuple(_to_abi(k, getattr(value, f.name)) for (_, k), f in zip(shape, fields, strict=True))
-    if base == "string":
-        return _text_bytes(value)
-    return "0x" + value.hex() if base == "address" else value
+        return ListCodec(_codec(base))
+    cls = _BY_NAME.get(base)
+    if cls is None:
+        return basic_codec(base)
+    members = _members_of(cls)
+    return StructCodec(cls, [name for name, _ in members], [_codec(kind) for _, kind in members])
 
 
-def _text_bytes(value: str) -> bytes:
-    return value.encode("utf-8", _ANY_BYTES)
-
-
-def _from_abi(kind: str, value: Any) -> Any:
-    base, is_list = _split(kind)
-    if is_list:
-        if len(value) > LIST_LIMIT:
-            raise BadEncoding
-        return tuple(_from_abi(base, v) for v in value)
-    if base in _BY_NAME:
-        cls = _BY_NAME[base]
-        shape, fields = SHAPES[cls], dataclasses.fields(cls)
-        return cls(**{f.name: _from_abi(k, v) for (_, k), f, v in zip(shape, fields, value, strict=True)})
-    if base == "string":
-        return value.decode("utf-8", _ANY_BYTES)
-    return bytes.fromhex(value[2:]) if base == "address" else value
+@cache
+def _arguments(kinds: tuple[str, ...]) -> TupleCodec:
+    return TupleCodec([_codec(kind) for kind in kinds])
 
 
 def encode_values(kinds: tuple[str, ...], values: tuple[Any, ...]) -> bytes:
     """ABI-encode function arguments whose types are struct names or Solidity types.
 
     Raises:
-        BadEncoding: A value does not fit its type.
+        BadEncoding: A value does not fit its type, or there are more or fewer than types.
     """
-    try:
-        return _abi_encode([_carried(k) for k in kinds], [_to_abi(k, v) for k, v in zip(kinds, values, strict=True)])
-    except (EncodingError, ValueError, TypeError, AttributeError) as error:
-        raise BadEncoding from error
+    return _arguments(kinds).encode(values)
 
 
 def decode_values(kinds: tuple[str, ...], data: bytes, *, limit: int = 1 << 20) -> tuple[Any, ...]:
     """Decode function arguments; only the canonical encoding is accepted.
 
     Raises:
-        BadEncoding: Longer than `limit` bytes, a list of more than `LIST_LIMIT`, malformed, or not what `encode_values`
-            gives.
+        BadEncoding: Longer than `limit` bytes, a list of more than `LIST_LIMIT`, or not what `encode_values` gives.
     """
     if len(data) > limit:
         raise BadEncoding
-    try:
-        raw = _abi_decode([_carried(k) for k in kinds], data)
-        values = tuple(_from_abi(k, v) for k, v in zip(kinds, raw, strict=True))
-    except (DecodingError, ValueError, OverflowError, MemoryError, RecursionError) as error:
-        raise BadEncoding from error
-    if encode_values(kinds, values) != data:
+    values, end = _arguments(kinds).decode(bytes(data), 0)
+    if end != len(data):
         raise BadEncoding
-    return values
+    return tuple(values)
 
 
 def encode(record: Record) -> bytes:
@@ -291,26 +254,23 @@ def _type_hash(name: str) -> bytes:
 
 
 def _word(kind: str, value: Any) -> bytes:
+    # One member in EIP-712's encodeData: what has no fixed length, and structs, by their hashes.
     base, is_list = _split(kind)
     if is_list:
-        return keccak256(b"".join(_word(base, v) for v in value))
+        return keccak256(b"".join([_word(base, v) for v in value]))
     if base in _BY_NAME:
         return struct_hash(value)
+    encoded = _codec(base).encode(value)
     if base == "string":
-        try:
-            return keccak256(_text_bytes(value))
-        except UnicodeEncodeError as error:
-            raise BadEncoding from error
-    if base == "bytes":
-        return keccak256(value)
-    if base == "address" and len(value) == 20:
-        return value.rjust(32, b"\0")
-    if base == "bytes32" and len(value) == 32:
-        return value
-    uint = _UINT.fullmatch(base)
-    if uint is None or not isinstance(value, int) or not 0 <= value < 1 << int(uint[1]):
-        raise BadEncoding
-    return int(value).to_bytes(32, "big")
+        return keccak256(encode_text(value))
+    return keccak256(value) if base == "bytes" else encoded
+
+
+@cache
+def _members_of(cls: type[Any]) -> tuple[tuple[str, str], ...]:
+    # Python field and wire type of each member.
+    names = [field.name for field in dataclasses.fields(cls)]
+    return tuple((name, kind) for name, (_, kind) in zip(names, SHAPES[cls], strict=True))
 
 
 def struct_hash(record: Record) -> Bytes32:
@@ -320,6 +280,5 @@ def struct_hash(record: Record) -> Bytes32:
         BadEncoding: A value does not fit its type.
     """
     cls = cast("type[Any]", record.__class__)
-    fields = dataclasses.fields(cls)
-    words = [_word(k, getattr(record, f.name)) for (_, k), f in zip(SHAPES[cls], fields, strict=True)]
+    words = [_word(kind, getattr(record, name)) for name, kind in _members_of(cls)]
     return keccak256(_type_hash(cls.__name__) + b"".join(words))
