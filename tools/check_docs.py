@@ -1,6 +1,6 @@
 """Check that the documentation points at things that exist, and that nothing has a name that says nothing.
 
-Links and headings of every Markdown file; the spec sections that source code cites; folder and module names.
+Links, headings and tests that Markdown files name; the spec sections that source code cites; folder and module names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-__all__ = ["anchors", "broken_links", "cited_sections", "spec_sections", "vague_names"]
+__all__ = ["anchors", "broken_links", "cited_sections", "missing_tests", "spec_sections", "vague_names"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SKIP = frozenset({".git", ".venv", "node_modules", "out", "cache", "build", "dist", "__pycache__", ".hypothesis"})
@@ -24,6 +24,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 _REFERENCE = re.compile(r"^\[[^\]]+\]:\s*(\S+)", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
 _EXTERNAL = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_TEST = re.compile(r"`((?:tests|onchain)/[\w./-]+\.(?:py|sol|go))(?:::(\w+))?`")
 _CITATION = re.compile(r"\bspec (\d\d)(?: §(\d+(?:\.\d+)?))?")
 _NUMBERED = re.compile(r"^#{1,6}\s+§?(\d+(?:\.\d+)?)[.\s]", re.MULTILINE)
 
@@ -76,6 +77,16 @@ def cited_sections(text: str, sections: dict[str, set[str]]) -> Iterator[str]:
             yield f"spec {number} §{section}"
 
 
+def missing_tests(text: str, root: Path) -> Iterator[str]:
+    """The tests that a Markdown text names, as `path` or `path::name`, and that do not exist."""
+    for path, name in _TEST.findall(_FENCE.sub("", text)):
+        file = root / path
+        if not file.is_file():
+            yield path
+        elif name and not re.search(rf"\b(?:def|function|func) {name}\(", file.read_text(encoding="utf-8")):
+            yield f"{path}::{name}"
+
+
 def vague_names(paths: Iterator[Path]) -> Iterator[Path]:
     """The folders and modules whose name only says that somebody did not find one."""
     for path in paths:
@@ -97,8 +108,11 @@ def _findings() -> Iterator[str]:
     for path in _walk(_ROOT):
         name = path.relative_to(_ROOT)
         if path.suffix == ".md":
-            for link in broken_links(path, path.read_text(encoding="utf-8")):
+            text = path.read_text(encoding="utf-8")
+            for link in broken_links(path, text):
                 yield f"{name}: link to {link} leads nowhere"
+            for test in missing_tests(text, _ROOT):
+                yield f"{name}: names the test {test}, which does not exist"
         elif path.suffix in _SOURCE_SUFFIXES and sections and name.parts[0] != "tests":
             for citation in sorted(set(cited_sections(path.read_text(encoding="utf-8"), sections))):
                 yield f"{name}: cites {citation}, which does not exist"

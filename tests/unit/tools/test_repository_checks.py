@@ -5,7 +5,7 @@ from typing import Any
 
 import grimp
 import pytest
-from check_docs import anchors, broken_links, cited_sections, spec_sections, vague_names
+from check_docs import anchors, broken_links, cited_sections, missing_tests, spec_sections, vague_names
 from check_imports import forbidden_imports, omissions
 from check_purity import impure_uses
 from check_sizes import go_findings, python_findings, solidity_findings
@@ -100,6 +100,23 @@ def test_citations_need_their_section(tmp_path: Path) -> None:
     sections = spec_sections(tmp_path)
     text = "see spec 20 §1, spec 20 §1.2, spec 20 §3, spec 20, spec 20 §4, spec 30 §1 and spec 31"
     assert list(cited_sections(text, sections)) == ["spec 20 §4", "spec 30", "spec 31"]
+
+
+def test_named_tests_exist(tmp_path: Path) -> None:
+    (tmp_path / "tests" / "unit").mkdir(parents=True)
+    (tmp_path / "tests" / "unit" / "test_a.py").write_text("async def test_one() -> None: ...\n")
+    (tmp_path / "onchain").mkdir()
+    (tmp_path / "onchain" / "A.t.sol").write_text("function test_two() public {}\n")
+    (tmp_path / "onchain" / "a_test.go").write_text("func TestThree(t *testing.T) {}\n")
+    found = "`tests/unit/test_a.py` `tests/unit/test_a.py::test_one` `onchain/A.t.sol::test_two` "
+    found += "`onchain/a_test.go::TestThree`"
+    assert not list(missing_tests(found, tmp_path))
+    lost = "`tests/unit/test_b.py` `tests/unit/test_a.py::test_on` `onchain/A.t.sol::test_twofold` tests/unit/none.py"
+    assert list(missing_tests(lost, tmp_path)) == [
+        "tests/unit/test_b.py",
+        "tests/unit/test_a.py::test_on",
+        "onchain/A.t.sol::test_twofold",
+    ]
 
 
 def test_vague_names_are_found(tmp_path: Path) -> None:
