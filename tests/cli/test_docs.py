@@ -81,7 +81,7 @@ def test_every_command_named_in_a_hint_or_in_prose_exists() -> None:
         options = [word for word in span.split()[1:] if word.startswith("--")]
         if span.split()[1] == "--home":
             words = words[1:]
-        command = group.commands.get(words[0])
+        command = group.commands.get(words[0]) if words else group
         assert command is not None, f"{where}: {span}"
         known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
         known |= {name for inner in getattr(command, "commands", {}).values() for p in inner.params for name in p.opts}

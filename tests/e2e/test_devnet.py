@@ -127,8 +127,8 @@ def test_a_publication_is_committed_on_both_ledgers(home: Path, model: Path) -> 
 def test_the_same_name_and_version_again_is_refused_by_home(home: Path, model: Path) -> None:
     words = ["publish", str(model), "--name", "digits", "--home", "fabric", "--mirror", "ethereum"]
     refused = _caimi(home, *words, code=2)
-    assert refused["problem"]["error"] == "RefusedByRegistry"
-    assert "NameTaken" in refused["problem"]["text"]
+    assert refused["problem"]["error"] == "NameTaken"
+    assert not list((home / "drafts").glob("*.draft"))
 
 
 def test_a_higher_version_supersedes_and_the_deposit_comes_back(home: Path, model: Path) -> None:
@@ -173,8 +173,8 @@ def test_a_model_is_not_served_where_it_is_superseded(home: Path, tmp_path: Path
     np.savez(tmp_path / "in.npz", image=np.zeros((1, 64), dtype=np.float32))
     words = ["infer", "digits@1", "--input", str(tmp_path / "in.npz"), "--output", str(tmp_path / "out.npz")]
     refused = _caimi(home, *words, code=2)
-    assert refused["problem"]["error"] == "RefusedByRegistry"
-    assert "NotCommitted" in refused["problem"]["text"]
+    assert refused["problem"]["error"] == "NotServed"
+    assert "SUPERSEDED" in refused["problem"]["text"]
     assert not (tmp_path / "out.npz").exists()
 
 
@@ -186,7 +186,38 @@ def test_a_killed_process_is_started_again_and_counted(home: Path) -> None:
         found = json.loads((home / "supervisor.json").read_text())["processes"]["relay"]
         return found["restarts"] == relay["restarts"] + 1 and found["pid"] not in (None, relay["pid"])
 
+    # Whoever asks meanwhile waits for it.
+    assert _caimi(home, "models")["models"]
     _wait(is_back)
+
+
+def test_an_interrupted_question_goes_on_with_the_same_request(home: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", image=np.zeros((1, 64), dtype=np.float32))
+    files = ["--output", str(tmp_path / "out.npz"), "--receipt", str(tmp_path / "r.json")]
+    words = ["infer", "digits@2", "--input", str(tmp_path / "in.npz"), *files, "--json"]
+    host = next(p["pid"] for p in _caimi(home, "status")["processes"] if p["name"] == "host")
+    before = _requests(home)
+    environment = {**os.environ, "CAIMI_HOME": str(home)}
+    asking = subprocess.Popen(
+        [*_CAIMI, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert asking.stderr is not None
+    try:
+        # The host has its input and may not answer before the command is gone.
+        for line in asking.stderr:
+            if "waits for the request" in line:
+                os.kill(host, signal.SIGSTOP)
+                break
+        asking.send_signal(signal.SIGINT)
+        told = json.loads(asking.communicate(timeout=60)[0])
+    finally:
+        os.kill(host, signal.SIGCONT)
+    assert (asking.returncode, told["problem"]["error"]) == (130, "Interrupted")
+    assert not (tmp_path / "out.npz").exists()
+    assert len(list((home / "drafts").glob("*.draft"))) == 1
+    assert _caimi(home, *words[:-1])["verified"]
+    assert _requests(home) == before + 1
+    assert not list((home / "drafts").glob("*.draft"))
 
 
 def test_a_killed_supervisor_leaves_no_process_and_the_next_start_keeps_everything(home: Path) -> None:
@@ -219,6 +250,10 @@ def test_down_leaves_no_process_and_wipe_no_file(home: Path) -> None:
     assert _caimi(home, "down", "--wipe", "--yes") == {"home": str(home), "stopped": True, "wiped": True}
     assert not _groups_alive(groups)
     assert not home.exists()
+
+
+def _requests(home: Path) -> int:
+    return sum(_caimi(home, "status")["host"]["requests"].values())
 
 
 def _balance(home: Path) -> int:

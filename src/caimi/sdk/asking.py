@@ -13,7 +13,7 @@ from caimi.protocol.publication import State
 from caimi.sdk import inference
 from caimi.sdk.connections import Connections
 from caimi.sdk.drafts import DraftFolder, request_draft_name
-from caimi.sdk.errors import NotAnswered, NotServed, RefusedByRegistry, UnprovenAnswer, UnreadableInput
+from caimi.sdk.errors import NotAnswered, NotServed, NotServedYet, RefusedByRegistry, UnprovenAnswer, UnreadableInput
 from caimi.types.primitives import PublicationId, UnixSeconds
 
 if TYPE_CHECKING:
@@ -107,5 +107,7 @@ async def _check_committed(connections: Connections, question: Question) -> None
     # The registry would say so too, after the input was sealed and stored for nothing.
     view = await connections.reader(question.lane).publication(question.publication)
     state = State.NONE if view is None else view.state
-    if state is not State.COMMITTED:
-        raise NotServed(f"it is {state.name} on {question.lane}")
+    if state is State.COMMITTED:
+        return
+    kind = NotServedYet if state in (State.NONE, State.LOCKED) else NotServed
+    raise kind(f"it is {state.name} on {question.lane}")

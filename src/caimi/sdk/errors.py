@@ -17,7 +17,8 @@
     - RefusedByRegistry: a registry says no for good to what the relay handed it
       * RefusedForNow: a registry says no until something else has changed
     - TakesTooLong: a wait ended before what was waited for
-    - NotServed: a publication that is not committed where it is asked
+    - NotServed: a publication that will not be answered where it is asked
+      * NotServedYet: one that is not committed there yet
     - NotAnswered: an inference that will not be answered
       * UnreadableInput: the host has the keys no more to which the input is sealed
       * InputRefused: the host says that the model does not take this input
@@ -48,6 +49,7 @@ __all__ = [
     "NoReceipt",
     "NotAnswered",
     "NotServed",
+    "NotServedYet",
     "OtherFormat",
     "OutputRefused",
     "RefusedByRegistry",
@@ -180,10 +182,16 @@ class TakesTooLong(SdkError):
 
 
 class NotServed(SdkError):
-    """The registry that shall take the request does not have the publication as COMMITTED."""
+    """The publication was aborted, refused or superseded on the registry that shall take the request."""
+
+    hint = "see `caimi models`: name a publication, and with --on a lane, where it is COMMITTED"
+
+
+class NotServedYet(NotServed):
+    """The registry that shall take the request does not have the publication as COMMITTED yet."""
 
     retry = Retry.AFTER
-    hint = "see `caimi models`: name a publication, and with --on a lane, where it is COMMITTED"
+    hint = "`caimi trace ID` shows what the publication waits for"
 
 
 class NotAnswered(SdkError):

@@ -70,7 +70,7 @@ def test_what_ended_it_decides_whether_to_repeat(home: Path, retry: str, expecte
 
 def test_rejects_a_bring_up_that_takes_too_long(home: Path) -> None:
     _progress(home).done("plan")
-    with pytest.raises(BringUpFailed, match="goes on in the background"):
+    with pytest.raises(BringUpFailed, match="done so far: plan; it goes on in the background"):
         _follow(home)
 
 

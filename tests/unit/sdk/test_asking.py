@@ -21,6 +21,7 @@ from caimi.sdk.errors import (
     InputRefused,
     NotAnswered,
     NotServed,
+    NotServedYet,
     RefusedByRegistry,
     ServiceUnavailable,
     TakesTooLong,
@@ -184,6 +185,8 @@ def test_rejects_a_publication_that_is_not_committed_there(
     monkeypatch: pytest.MonkeyPatch, state: State | None
 ) -> None:
     world = _World(monkeypatch, None, state=state)
-    with pytest.raises(NotServed, match=f"it is {'NONE' if state is None else state.name} on fabric"):
+    with pytest.raises(NotServed, match=f"it is {'NONE' if state is None else state.name} on fabric") as caught:
         _ask(world, None)
+    # What is decided stays so; what is not may be worth waiting for.
+    assert isinstance(caught.value, NotServedYet) is (state in (None, State.NONE, State.LOCKED))
     assert not world.made

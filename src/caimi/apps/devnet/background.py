@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 from caimi.apps.devnet.bringup import running_devnet
 from caimi.apps.devnet.errors import BringUpBlocked, BringUpFailed, BringUpRefused, NotRunning, StateNotWritable
 from caimi.apps.devnet.folder import StateFolder
-from caimi.apps.devnet.progress import Progress, Step, read_records
+from caimi.apps.devnet.progress import Progress, Step, read_records, unfinished_step
 from caimi.apps.devnet.running import is_running, lock_is_free
 from caimi.types.failure import CaimiError, Retry
 
@@ -139,7 +139,10 @@ async def _follow(
         if end is not None:
             raise BringUpFailed(f"{end} (log: {log})")
         if time.monotonic() > until:
-            raise BringUpFailed(f"not up after {timeout_s:.0f} s, it goes on in the background (log: {log})")
+            reached = unfinished_step(folder.progress)
+            raise BringUpFailed(
+                f"not up after {timeout_s:.0f} s, done so far: {reached}; it goes on in the background (log: {log})"
+            )
         await asyncio.sleep(_POLL_S)
 
 
