@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from caimi.ports.relay_store import CallRow, CallState, Purpose
+from caimi.ports.relay_store import AddCall, CallRow, CallState, Purpose, PutCall
 from caimi.protocol.publication import Role
-from caimi.types.errors import BadBody, CaimiError, Refusal
+from caimi.types.errors import BadBody, CaimiError, Refusal, Retry
 from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
 from caimi.types.primitives import Sequence as EventSequence
 from caimi.types.records import Certificate, Event, Item, Kind, Lane
+from caimi.types.refusals import BY_NAME
 from caimi.wire.functions import decode_body, decode_call, encode_call
 from caimi.wire.refusal_json import refusal_to_json
 
@@ -22,6 +23,7 @@ __all__ = [
     "Failure",
     "abort_key",
     "answer_key",
+    "brought_again",
     "carried_run",
     "carry_key",
     "carry_prefix",
@@ -126,6 +128,18 @@ def failed(row: CallRow, state: CallState, cause: Failure, now: UnixSeconds) -> 
         values=json.dumps(cause.values),
         updated=now,
     )
+
+
+def brought_again(before: CallRow | None, row: CallRow) -> AddCall | PutCall:
+    """What becomes of a call that a user brings, given the one of that key: what was given up is tried anew.
+
+    So is another call of the same key after the first was refused, or a stranger's bogus answer would bar the true one.
+    """
+    if before is None or before.state is not CallState.REFUSED:
+        return AddCall(row=row)
+    refusal = BY_NAME.get(before.refusal or "")
+    is_for_good = refusal is not None and refusal.retry is Retry.NEVER
+    return AddCall(row=row) if is_for_good and before.call == row.call else PutCall(row=row)
 
 
 def gives_up(row: CallRow, max_attempts: int) -> bool:

@@ -11,9 +11,9 @@ from caimi.crypto.ecdsa import recover, verify_signer
 from caimi.ports.chain import Head
 from caimi.ports.clock import Clock
 from caimi.ports.key_release import ForeignCapsule
-from caimi.ports.relay_store import AddCall, AddPublication, CallRow, PublicationRow, Purpose, RelayStep, RelayStore
+from caimi.ports.relay_store import AddPublication, CallRow, Change, PublicationRow, Purpose, RelayStep, RelayStore
 from caimi.protocol.validity import check_cid, check_publication
-from caimi.relay.calls import answer_key, lock_key, new_call, other_key, request_key
+from caimi.relay.calls import answer_key, brought_again, lock_key, new_call, other_key, request_key
 from caimi.relay.follower import Follower
 from caimi.relay.group_commit import GroupCommit
 from caimi.relay.lanes import RelayLane, RelayLanes
@@ -28,7 +28,7 @@ from caimi.types.errors import (
     WrongCommitment,
     WrongSigner,
 )
-from caimi.types.primitives import ZERO32, Bytes32, PublicationId
+from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Answer, HostKey, InferenceRequest, Lane, Publication
 from caimi.wire.codec import decode
 from caimi.wire.digests import publication_id, typed_digest
@@ -98,7 +98,7 @@ class Intake:
             UnsupportedFormat, ... BadMirrors: A permanent reason (spec 30 §4).
             MalformedCapsule, ForeignCapsule: The capsule is none, or another publication's.
             UnknownLane: Its home is not served here.
-            PastDeadline: Its deadline passed by home's clock.
+            PastDeadline: Its deadline passed by home's clock, and it is not known here.
         """
         record = decode(Publication, publication, limit=_CALL_LIMIT)
         identifier = publication_id(self._network, record)
@@ -108,7 +108,9 @@ class Intake:
             raise ForeignCapsule("it does not hash to the publication's capsule hash")
         home = self._served(record.home)
         head = self._head(home)
-        if head is not None and head.time > record.deadline:
+        # What is known here was brought in time, or is on its home: then this brings what was missing, as the capsule.
+        is_known = self._store.publication(identifier) is not None
+        if not is_known and head is not None and head.time > record.deadline:
             raise PastDeadline(record.deadline, head.time)
         now = self._clock.now()
         row = PublicationRow(
@@ -124,19 +126,7 @@ class Intake:
         )
         call = encode_call("lockModel", record, signature)
         known = [lane for lane in (record.home, *record.mirrors) if self._lanes.get(lane) is not None]
-        locks = [
-            AddCall(
-                row=new_call(
-                    lock_key(identifier, self._lanes.name(lane)),
-                    lane,
-                    call,
-                    purpose=Purpose.LOCK,
-                    subjects=(identifier,),
-                    now=now,
-                )
-            )
-            for lane in known
-        ]
+        locks = [self._lock(identifier, lane, call, now) for lane in known]
         await self._commit.write(AddPublication(row=row), *locks)
         unknown = tuple(mirror for mirror in record.mirrors if self._lanes.get(mirror) is None)
         return AcceptedPublication(id=identifier, unknown_mirrors=unknown)
@@ -197,8 +187,13 @@ class Intake:
     async def _queue(self, lane: RelayLane, key: str, identifier: Bytes32, call: bytes, purpose: Purpose) -> Accepted:
         now = self._clock.now()
         row: CallRow = new_call(key, lane.lane, call, purpose=purpose, subjects=(identifier,), now=now)
-        await self._commit.write(AddCall(row=row))
+        await self._commit.write(brought_again(self._store.call(key), row))
         return Accepted(id=identifier, key=key)
+
+    def _lock(self, identifier: PublicationId, lane: Lane, call: bytes, now: UnixSeconds) -> Change:
+        key = lock_key(identifier, self._lanes.name(lane))
+        row = new_call(key, lane, call, purpose=Purpose.LOCK, subjects=(identifier,), now=now)
+        return brought_again(self._store.call(key), row)
 
     def _served(self, lane: Lane) -> RelayLane:
         served = self._lanes.get(lane)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from caimi.ports.relay_store import AddCall, CallRow, CallState, Purpose, PutCall, RelayStep
 from caimi.protocol.publication import State
+from caimi.relay.calls import Failure, brought_again, failed, new_call
 from caimi.relay.effects import effect_present
 from caimi.relay.intake import UnknownLane
 from caimi.relay.timeline import Timelines
@@ -330,5 +332,83 @@ def test_publication_timeline_says_what_it_waits_for() -> None:
             carried = [step for step in timeline.steps if step.what == "call carry"]
             assert {step.lane for step in carried} == {"fabric", "ethereum"}
             assert all(len(step.signers) == 3 and step.height and step.transaction for step in carried)
+
+    run(scenario())
+
+
+def test_what_was_committed_may_be_brought_again_after_its_deadline() -> None:
+    async def scenario() -> None:
+        with World() as world:
+            await world.fund("fabric", 100)
+            publication, signature, identifier = world.publication("fabric", "ethereum")
+            await world.publish(publication, signature)
+            await world.until(lambda: world.all_at(State.COMMITTED, identifier))
+            world.clock.advance(publication.deadline - world.clock.now() + 1000.0)
+            await world.step()
+            assert await world.publish(publication, signature) == identifier
+            unknown, its_signature, _ = world.publication(
+                "fabric", "ethereum", nonce=keccak256(b"late"), deadline=publication.deadline
+            )
+            with pytest.raises(PastDeadline):
+                await world.publish(unknown, its_signature)
+
+    run(scenario())
+
+
+def _refused(row: CallRow, name: str) -> CallRow:
+    return failed(row, CallState.REFUSED, Failure(name=name, values={}), UnixSeconds(START))
+
+
+@pytest.mark.parametrize(
+    ("before", "is_tried"),
+    [
+        (None, False),
+        (CallState.QUEUED, False),
+        (CallState.BOUND, False),
+        (CallState.DONE, False),
+        ("UnknownOperator", False),
+        ("NotLocked", False),
+        ("UnknownRequest", True),
+        ("CallRejected", True),
+    ],
+)
+def test_only_what_was_given_up_is_tried_anew(before: CallState | str | None, is_tried: bool) -> None:
+    call = encode_call("abort", keccak256(b"p"))
+    lane = Lane(chain=keccak256(b"chain"), registry=keccak256(b"registry"))
+    row = new_call("answer/1", lane, call, purpose=Purpose.ANSWER, subjects=(), now=UnixSeconds(START))
+    known = None
+    if isinstance(before, CallState):
+        known = dataclasses.replace(row, state=before)
+    elif before is not None:
+        known = _refused(row, before)
+    assert isinstance(brought_again(known, row), PutCall if is_tried else AddCall)
+
+
+def test_a_bogus_answer_does_not_bar_the_true_one() -> None:
+    call = encode_call("abort", keccak256(b"p"))
+    lane = Lane(chain=keccak256(b"chain"), registry=keccak256(b"registry"))
+    bogus = new_call("answer/1", lane, call[:-1] + b"\1", purpose=Purpose.ANSWER, subjects=(), now=UnixSeconds(START))
+    true = new_call("answer/1", lane, call, purpose=Purpose.ANSWER, subjects=(), now=UnixSeconds(START))
+    assert brought_again(_refused(bogus, "UnknownOperator"), true) == PutCall(row=true)
+    assert brought_again(bogus, true) == AddCall(row=true)
+
+
+def test_a_request_and_a_lock_that_were_given_up_are_queued_again() -> None:
+    async def scenario() -> None:
+        with World() as world:
+            publication, signature, identifier = world.publication("fabric", "ethereum")
+            record, store = _request(world, identifier), world.stores[0]
+
+            async def bring() -> list[CallRow]:
+                await world.publish(publication, signature)
+                accepted = await world.relays[0].intake.request(encode(record), _signed(world, "consumer", record))
+                rows = [*store.calls_about(identifier), store.call(accepted.key)]
+                return [row for row in rows if row is not None]
+
+            rows = await bring()
+            store.write(RelayStep.REFUSED, *[PutCall(row=_refused(row, "LowBalance")) for row in rows])
+            again = await bring()
+            assert [(row.state, row.attempts, row.refusal) for row in again] == [(CallState.QUEUED, 0, None)] * 3
+            assert [row.key for row in again] == [row.key for row in rows]
 
     run(scenario())
