@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -15,11 +16,14 @@ import typer.main
 
 import caimi
 from caimi.cli.app import app
+from caimi.sdk.bundles import read_bundle
+from caimi.sdk.tensor_files import read_arrays
 from caimi.types.failure import CaimiError
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PAGES = sorted([_ROOT / "README.md", _ROOT / "SECURITY.md", *(_ROOT / "docs" / "guide").glob("*.md")])
 _FENCE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`(caimi (?:[a-z-]+)(?: [^`]*)?)`")
 
 
@@ -57,6 +61,27 @@ def test_rejects_a_command_that_does_not_exist() -> None:
     for wrong in ("fly", "publish model.onnx", "publish m.onnx --name a --home f --mirror e --gas 3", "up now"):
         with pytest.raises(Exception, match=r"."):
             _parse(shlex.split(wrong))
+
+
+def _programs() -> list[tuple[str, str]]:
+    return [(p.name, code) for p in _PAGES for code in _PYTHON.findall(p.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("page", "program"), _programs())
+def test_a_documented_program_names_what_exists(page: str, program: str) -> None:
+    module = ast.parse(program, page)
+    imports = [node for node in module.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert imports
+    exec(compile(ast.Module(body=list(imports), type_ignores=[]), page, "exec"), {})
+
+
+def test_the_model_of_the_first_steps_can_be_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (program,) = (code for page, code in _programs() if page == "first-steps.md" and "train_digits" in code)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "first-steps.md", "exec"), {})
+    (taken,) = read_bundle(tmp_path / "digits.onnx").manifest.signature.inputs  # type: ignore[union-attr]
+    arrays = read_arrays([str(tmp_path / "images.npz")])
+    assert {name: array.shape[1:] for name, array in arrays.items()} == {taken.name: (64,)}
 
 
 def _errors() -> Iterator[type[CaimiError]]:

@@ -40,7 +40,8 @@ def up(
 
     async def act() -> None:
         if foreground:
-            await run_foreground(folder, tell=tell)
+            await run_foreground(folder, tell=tell, ready=lambda: terminal.say("it is up; Ctrl-C stops it"))
+            terminal.result({"home": str(folder), "stopped": True}, f"The network of {folder} stopped.")
             return
         if is_running(folder):
             terminal.say("it was started already")

@@ -99,14 +99,14 @@ def verify(
     terminal = Terminal(as_json=as_json)
 
     async def act() -> None:
-        from caimi.sdk.network import default_home, read_network
+        from caimi.sdk.network import default_home
         from caimi.sdk.receipts import read_receipt
         from caimi.sdk.tensor_files import payload_of
         from caimi.sdk.tracing import parse_id
         from caimi.sdk.verification import verify_receipt
 
         file, folder = read_receipt(receipt), home or default_home()
-        known = read_network(folder) if network is None and (folder / "network.json").is_file() else None
+        known = _known_network(terminal, folder) if network is None else None
         trusted = parse_id(network) if network else None
         answer = None
         if known is not None:
@@ -125,6 +125,20 @@ def verify(
             raise typer.Exit(2)
 
     run_command(terminal, act)
+
+
+def _known_network(terminal: Terminal, folder: Path) -> Network | None:
+    # A receipt is judged without any network; one that cannot be read is as good as none.
+    from caimi.sdk.errors import MalformedFile, NoNetwork, OtherFormat
+    from caimi.sdk.network import read_network
+
+    try:
+        return read_network(folder)
+    except NoNetwork:
+        return None
+    except (OtherFormat, MalformedFile) as error:
+        terminal.say(f"not used: {error}")
+        return None
 
 
 async def _registry_answer(terminal: Terminal, known: Network, file: ReceiptFile) -> RegistryAnswer:

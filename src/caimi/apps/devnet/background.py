@@ -34,9 +34,13 @@ _BY_RETRY: Final = {
 }
 
 
-async def run_foreground(home: Path, *, tell: Callable[[Step], None] = lambda step: None) -> None:
+async def run_foreground(
+    home: Path, *, tell: Callable[[Step], None] = lambda step: None, ready: Callable[[], None] = lambda: None
+) -> None:
     """Bring the devnet up, keep it up until SIGTERM or SIGINT, then stop all its processes.
 
+    Arguments:
+        ready: Called when it is up.
     Raises:
         AlreadySupervised: It runs already.
         CaimiError: It does not come up.
@@ -48,7 +52,7 @@ async def run_foreground(home: Path, *, tell: Callable[[Step], None] = lambda st
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     progress = Progress(tell=tell, file=folder.progress)
-    bringing = asyncio.create_task(_hold(home, progress, ending))
+    bringing = asyncio.create_task(_hold(home, progress, ending, ready))
     stopping = asyncio.create_task(ending.wait())
     await asyncio.wait((bringing, stopping), return_when=asyncio.FIRST_COMPLETED)
     if not progress.is_ready:
@@ -159,9 +163,10 @@ def _spawn(folder: StateFolder, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-async def _hold(home: Path, progress: Progress, ending: asyncio.Event) -> None:
+async def _hold(home: Path, progress: Progress, ending: asyncio.Event, ready: Callable[[], None]) -> None:
     try:
         async with running_devnet(home, progress):
+            ready()
             await ending.wait()
     except CaimiError as error:
         progress.append({"error": f"{type(error).__name__}: {error}; {error.hint}", "retry": error.retry.value})
