@@ -210,7 +210,7 @@ class SyncClient:
             drafts: Where an interrupted request is taken up again; drop `Inference.draft` when the answer is stored.
             progress: Told what it waits for.
         Raises:
-            NotServed: The publication is not COMMITTED on that lane.
+            NotServed, NotServedYet: The publication is not COMMITTED on that lane.
             NoHost, UnknownOperator, HostKeyExpired: Nobody answers on this network, or nobody vouches for who does.
             RefusedByRegistry, InputRefused, NotAnswered: It will not be answered.
             UnprovenAnswer: The receipt does not hold; the outputs are not given out.
