@@ -150,7 +150,7 @@ class Model:
 
 def refusal_of(trace: Trace) -> RefusedByRegistry | None:
     """Why the home of a publication, or the registry of a request, refuses it; None if it does not."""
-    told = trace.refusal
+    told = trace.refusal or (trace.waits_for if trace.outcome == "REFUSED" else None)
     if told is None:
         return None
     try:
@@ -159,7 +159,7 @@ def refusal_of(trace: Trace) -> RefusedByRegistry | None:
     except (ValueError, TypeError, BadEncoding):
         refusal = None
     if refusal is None:
-        return RefusedByRegistry(f"{trace.home} refuses it {told}")
+        return RefusedByRegistry(f"{trace.home} refuses it: {told}")
     kind = RefusedByRegistry if refusal.retry is Retry.NEVER else RefusedForNow
     return kind(f"{trace.home} refuses it: {refusal}; {refusal.hint}")
 

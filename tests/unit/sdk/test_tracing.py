@@ -146,9 +146,9 @@ def _refused(detail: str) -> Trace:
             RefusedForNow,
             "LowBalance: expected 9, actual 5; fund the account",
         ),
-        ("after 1 failed attempts, the last: Unheard {}", RefusedByRegistry, "fabric refuses it after 1 failed"),
-        ("after 1 failed attempts, the last: LowBalance {}", RefusedByRegistry, "refuses it after 1"),
-        ("after 1 failed attempts, the last: NameTaken {", RefusedByRegistry, "refuses it after 1"),
+        ("after 1 failed attempts, the last: Unheard {}", RefusedByRegistry, "fabric refuses it: after 1 failed"),
+        ("after 1 failed attempts, the last: LowBalance {}", RefusedByRegistry, "refuses it: after 1"),
+        ("after 1 failed attempts, the last: NameTaken {", RefusedByRegistry, "refuses it: after 1"),
         ("", RefusedByRegistry, "fabric refuses it"),
     ],
 )
@@ -158,6 +158,21 @@ def test_a_refusal_by_home_says_what_to_do_and_whether_to_repeat(
     found = refusal_of(_refused(detail))
     assert type(found) is kind
     assert told in str(found)
+
+
+def test_a_request_that_is_refused_without_a_step_is_refused_all_the_same() -> None:
+    body: dict[str, Any] = {
+        "id": "0x" + _ID.hex(),
+        "lane": "ethereum",
+        "publication": "0x" + "01" * 32,
+        "state": "REFUSED",
+        "receipt_hash": None,
+        "output": None,
+        "waits_for": "nothing: the registry refused it (Expired)",
+        "steps": [],
+    }
+    found = refusal_of(_read("requests", body))
+    assert str(found) == "ethereum refuses it: nothing: the registry refused it (Expired)"
 
 
 def test_what_home_does_not_refuse_is_no_error() -> None:
