@@ -150,7 +150,9 @@ class Model:
 
 def refusal_of(trace: Trace) -> RefusedByRegistry | None:
     """Why the home of a publication, or the registry of a request, refuses it; None if it does not."""
-    told = trace.refusal or (trace.waits_for if trace.outcome == "REFUSED" else None)
+    told = trace.refusal
+    if told is None and trace.outcome == "REFUSED":
+        told = trace.waits_for
     if told is None:
         return None
     try:
