@@ -28,6 +28,8 @@ def up(
     and a host, each its own process, listening on the loopback only. All state is in one folder and is kept.
     """
     from caimi.apps.devnet.background import follow_background, run_foreground, start_background
+    from caimi.apps.devnet.folder import StateFolder
+    from caimi.apps.devnet.progress import unfinished_step
     from caimi.apps.devnet.running import is_running
     from caimi.apps.devnet.status import read_status
     from caimi.sdk.network import default_home
@@ -44,8 +46,11 @@ def up(
             terminal.result({"home": str(folder), "stopped": True}, f"The network of {folder} stopped.")
             return
         if is_running(folder):
-            terminal.say("it was started already")
-            await follow_background(folder, tell=tell, timeout_s=timeout)
+            if unfinished_step(StateFolder.at(folder).progress) is None:
+                terminal.say("it runs already")
+            else:
+                terminal.say("it was started already")
+                await follow_background(folder, tell=tell, timeout_s=timeout)
         else:
             await start_background(folder, tell=tell, timeout_s=timeout)
         found = await read_status(folder)
