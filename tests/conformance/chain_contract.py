@@ -218,6 +218,40 @@ class SlottedChainContract(ChainPortContract):
 
         self.play(scene)
 
+    def test_one_of_a_call_and_its_repriced_twin_is_included(self) -> None:
+        async def scene(world: World) -> None:
+            publisher = await world.publisher()
+            first = await world.next_number()
+            one = await world.port.prepare(
+                publisher.lock(await world.mirrored(publisher)), slot=await world.port.next_slot()
+            )
+            two = await world.port.reprice(one)
+            assert (two.slot, two.transaction != one.transaction) == (one.slot, True)
+            await world.port.send(one)
+            assert isinstance(await world.settle(world.port, two), Included | Lost)
+            ends = [await world.port.status(one), await world.port.status(two)]
+            assert {type(end) for end in ends} == {Included, Lost}
+            assert len(await all_events(world.port, first)) == 1
+
+        self.play(scene)
+
+    def test_filler_lets_later_slots_follow(self) -> None:
+        async def scene(world: World) -> None:
+            publisher = await world.publisher()
+            first, slot = await world.next_number(), await world.port.next_slot()
+            assert slot is not None
+            later = await world.port.prepare(publisher.lock(await world.mirrored(publisher)), slot=slot + 1)
+            await world.port.send(later)
+            await world.advance()
+            assert isinstance(await world.port.status(later), NotIncluded)
+            filler = await world.port.fill(slot)
+            assert isinstance(await world.settle(world.port, filler), Included)
+            assert isinstance(await world.settle(world.port, later), Included)
+            assert await world.port.next_slot() == slot + 2
+            assert len(await all_events(world.port, first)) == 1
+
+        self.play(scene)
+
 
 async def _any(world: World) -> Publication:
     return await world.at_home(world.person("x"))

@@ -122,7 +122,7 @@ def test_replacement_in_the_pool_needs_a_higher_fee(anvil: AnvilNode) -> None:
         await port.send(one)
         with pytest.raises(FeeTooLow):
             await port.send(cheap)
-        dear = await port.prepare(await _lock(world, "-3"), slot=slot)
+        dear = await port.reprice(cheap)
         await port.send(dear)
         assert isinstance(await world.settle(port, dear), Included)
         assert await port.status(one) == Lost()

@@ -8,6 +8,7 @@ from pathlib import Path
 from caimi.apps.key_files import open_key
 from caimi.apps.process_config import DepthRule, EthereumLane, FabricLane, LaneConfig
 from caimi.apps.strict_json import ConfigRefused
+from caimi.chains.ethereum.fees import FeePolicy
 from caimi.chains.ethereum.finality import DepthFinality, FinalizedTag
 from caimi.chains.ethereum.jsonrpc import RpcClient
 from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
@@ -46,7 +47,8 @@ def open_sender(lane: LaneConfig, stack: AsyncExitStack) -> EthereumRegistry | F
     if lane.sender is None:
         raise ConfigRefused(f"lane {lane.name}: no sender")
     site = _site(lane)
-    return EthereumRegistry(_rpc(lane.endpoints[0], site, stack), site, sender=open_key(lane.sender))
+    fees = FeePolicy(most=lane.max_fee_per_gas)
+    return EthereumRegistry(_rpc(lane.endpoints[0], site, stack), site, sender=open_key(lane.sender), fees=fees)
 
 
 def open_board(lane: FabricLane, stack: AsyncExitStack) -> FabricBoard:

@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from caimi.apps.strict_json import ConfigRefused, read_json
+from caimi.chains.ethereum.fees import DEFAULT_MAX_FEE_PER_GAS
 from caimi.crypto.keystore import DEFAULT_COST
 from caimi.ports.attestation_store import ValidatorStep
 from caimi.ports.host_store import HostStep
@@ -178,12 +179,16 @@ class EthereumLane:
     generation: int = 1
     sender: KeyFile | None = None
     """The account that pays for transactions. A relay needs it, a validator has none."""
+    max_fee_per_gas: int = DEFAULT_MAX_FEE_PER_GAS
+    """Wei: transactions wait while the chain wants more."""
     note: str = ""
     """Shown by /v1/status, e.g. that all endpoints are one node."""
 
     def __post_init__(self) -> None:
         if not self.endpoints:
             raise ValueError("a lane needs an endpoint")
+        if self.max_fee_per_gas < 1:
+            raise ValueError("max_fee_per_gas is below 1")
 
     @property
     def lane(self) -> Lane:

@@ -4,7 +4,10 @@
   + CallTooLarge: one transaction cannot hold it: split it
   + CallRejected: the ledger refuses it with a reason outside of the table
   + SenderUnfunded: the sender cannot pay the ledger's fee
-  + FeeTooLow: another transaction of the same sender and slot is in the way
+  + FeeBoundReached: the ledger wants more than the operator allows
+  + ChainUnavailable
+    - FeeTooLow: the price does not do now; a higher one under the same slot does
+    - NotTakenNow: the node's pool has no place for it now
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 from caimi.ports.chain import ChainError, ChainUnavailable
 from caimi.types.failure import Blame, Certainty, Retry
 
-__all__ = ["CallRejected", "CallTooLarge", "FeeTooLow", "SenderUnfunded"]
+__all__ = ["CallRejected", "CallTooLarge", "FeeBoundReached", "FeeTooLow", "NotTakenNow", "SenderUnfunded"]
 
 
 class CallTooLarge(ChainError):
@@ -39,7 +42,22 @@ class SenderUnfunded(ChainError):
     hint = "send the chain's native money to the sender's account"
 
 
-class FeeTooLow(ChainUnavailable):
-    """Another transaction with the same slot waits and this one's fee is too low to replace it."""
+class FeeBoundReached(ChainError):
+    """What the ledger wants for a transaction now is above what the operator allows. Nothing was sent."""
 
-    hint = "`status` tells which of the two is taken; prepared again, the fee is raised"
+    blame = Blame.OPERATOR
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "wait until the chain is cheaper, it goes on by itself; or raise `max_fee_per_gas` of the lane and restart"
+
+
+class FeeTooLow(ChainUnavailable):
+    """The node takes these bytes for no price this low: of the block, or to replace another one of the same slot."""
+
+    hint = "the same call is signed again under the same slot at a higher fee; `status` tells which of the two is taken"
+
+
+class NotTakenNow(ChainUnavailable):
+    """The node's pool takes no such transaction at the moment: it is full, or earlier slots are missing there."""
+
+    hint = "it is sent again by itself"

@@ -224,10 +224,32 @@ class ChainPort(ChainReader, Protocol):
         """
         ...
 
+    async def reprice(self, prepared: PreparedCall) -> PreparedCall:
+        """The same call with the same slot at a higher fee, which replaces the other in a pool; nothing is sent.
+
+        The ledger takes at most one of the two. The call is not tried again. Only where transactions have slots.
+
+        Raises:
+            FeeBoundReached: It would cost more than the operator allows.
+            SenderUnfunded: The sender cannot pay it.
+            CallRejected: This ledger knows no slots.
+            ChainUnavailable: Ask again later.
+        """
+        ...
+
+    async def fill(self, slot: int) -> PreparedCall:
+        """A transaction that does nothing but use up `slot`, so that later ones can follow; nothing is sent.
+
+        Raises:
+            As `reprice`.
+        """
+        ...
+
     async def send(self, prepared: PreparedCall) -> None:
         """Hand the bytes to the ledger; already known bytes are fine.
 
         Raises:
+            FeeTooLow: Its price does not do now: `reprice` it.
             ChainUnavailable: Not known whether it arrived: `status` tells.
         """
         ...

@@ -1,15 +1,16 @@
-"""Rows of the outbox: how a call is keyed, made and changed."""
+"""Rows of the outbox: how a call is keyed, made and changed, and the transactions that carry it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from caimi.ports.relay_store import AddCall, CallRow, CallState, Purpose, PutCall
+from caimi.ports.chain import PreparedCall
+from caimi.ports.relay_store import AddCall, CallRow, CallState, Purpose, PutCall, TransactionRow, TransactionState
 from caimi.protocol.publication import Role
 from caimi.types.errors import BadBody, CaimiError, Refusal, Retry
 from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
@@ -33,9 +34,12 @@ __all__ = [
     "gives_up",
     "lock_key",
     "new_call",
+    "new_transaction",
     "other_key",
     "packed",
+    "prepared_call",
     "request_key",
+    "same_slot",
     "subjects_of",
 ]
 
@@ -150,6 +154,39 @@ def gives_up(row: CallRow, max_attempts: int) -> bool:
 def packed(rows: Sequence[CallRow]) -> bytes:
     """One call that does what all rows do, in order."""
     return rows[0].call if len(rows) == 1 else encode_call("multicall", tuple(row.call for row in rows))
+
+
+def new_transaction(lane: Lane, prepared: PreparedCall, now: UnixSeconds) -> TransactionRow:
+    """A signed transaction that was not sent yet."""
+    return TransactionRow(
+        lane=lane,
+        transaction=prepared.transaction,
+        slot=prepared.slot,
+        raw=prepared.raw,
+        state=TransactionState.PREPARED,
+        height=None,
+        cause="",
+        prepared=now,
+        sent=None,
+        included=None,
+        final=None,
+    )
+
+
+def prepared_call(row: TransactionRow) -> PreparedCall:
+    """The bytes of a transaction."""
+    return PreparedCall(transaction=row.transaction, raw=row.raw, slot=row.slot)
+
+
+def same_slot(rows: Iterable[TransactionRow]) -> list[list[TransactionRow]]:
+    """Live transactions of one lane by slot, in the given order; one without a slot stands alone.
+
+    Those of one slot carry the same calls at different prices: the ledger takes one of them at most.
+    """
+    groups: dict[int | str, list[TransactionRow]] = {}
+    for row in rows:
+        groups.setdefault(row.transaction if row.slot is None else row.slot, []).append(row)
+    return list(groups.values())
 
 
 def carried_run(row: CallRow) -> tuple[Certificate, tuple[Item, ...], tuple[Bytes32, ...]]:

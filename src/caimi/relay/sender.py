@@ -21,14 +21,13 @@ from caimi.ports.relay_store import (
     PutTransaction,
     RelayStep,
     RelayStore,
-    TransactionRow,
-    TransactionState,
 )
 from caimi.relay.backoff import Pauses
-from caimi.relay.calls import Failure, changed, failed, gives_up, packed
+from caimi.relay.calls import Failure, changed, failed, gives_up, new_transaction, packed, same_slot
 from caimi.relay.effects import effect_present
 from caimi.relay.lanes import RelayLane
 from caimi.relay.runs import halves
+from caimi.relay.slots import SlotKeeper
 from caimi.relay.tracker import Tracker
 from caimi.types.errors import CaimiError, ClockSkew, NotInitialised, Refusal, Retry, WrongChain
 from caimi.types.primitives import Bytes32
@@ -63,7 +62,6 @@ class Sender:
         self._observer = observer
         self._pauses = pauses
         self._max_attempts = max_attempts
-        self._replace_seconds = replace_seconds
         self._tracker = Tracker(
             lane,
             store=store,
@@ -73,12 +71,22 @@ class Sender:
             max_attempts=max_attempts,
             resend_seconds=resend_seconds,
         )
+        self._slots = SlotKeeper(
+            lane,
+            tracker=self._tracker,
+            store=store,
+            clock=clock,
+            observer=observer,
+            pauses=pauses,
+            resend_seconds=resend_seconds,
+            replace_seconds=replace_seconds,
+        )
         self._hint = ""
 
     @property
     def hint(self) -> str:
         """The last thing that the ledger or its node said against sending, "" if all is well."""
-        return self._hint or self._tracker.hint
+        return self._hint or self._slots.hint or self._tracker.hint
 
     async def turn(self) -> None:
         """Follow what is under way, then send what waits.
@@ -89,15 +97,17 @@ class Sender:
         try:
             await self._tracker.turn()
             await self._settle_elsewhere()
-            await self._replace_stuck()
+            await self._slots.outbid()
             await self._dispatch()
+            await self._slots.close_gaps()
         except CaimiError as error:
-            self._hint = f"{type(error).__name__}: {error}"
+            self._hint = f"{type(error).__name__}: {error}; {error.hint}"
             raise
         self._hint = ""
 
     async def _dispatch(self) -> None:
-        free = max(0, self._lane.in_flight - len(self._store.transactions(self._lane.lane, LIVE)))
+        under_way = same_slot(self._store.transactions(self._lane.lane, LIVE))
+        free = max(0, self._lane.in_flight - len(under_way))
         ready = await self._ready(free * self._lane.batch_calls)
         while ready and free > 0:
             batch, ready = self._take_batch(ready)
@@ -164,44 +174,13 @@ class Sender:
 
     async def _bind(self, rows: Sequence[CallRow], prepared: PreparedCall) -> None:
         now = self._clock.now()
-        transaction = TransactionRow(
-            lane=self._lane.lane,
-            transaction=prepared.transaction,
-            slot=prepared.slot,
-            raw=prepared.raw,
-            state=TransactionState.PREPARED,
-            height=None,
-            cause="",
-            prepared=now,
-            sent=None,
-            included=None,
-            final=None,
-        )
+        transaction = new_transaction(self._lane.lane, prepared, now)
         bound = [PutCall(row=changed(r, CallState.BOUND, now, transaction=prepared.transaction)) for r in rows]
         self._store.write(RelayStep.PREPARED, PutTransaction(row=transaction), *bound)
         await self._tracker.send(transaction)
 
-    async def _replace_stuck(self) -> None:
-        # A numbered transaction that nobody includes blocks all after it. Its calls get another one with the same slot,
-        # for which the adapter raises the fee; both are followed, and the ledger takes one of them.
-        oldest = self._clock.now() - self._replace_seconds
-        for row in self._store.transactions(self._lane.lane, (TransactionState.PREPARED, TransactionState.SENT)):
-            calls = self._store.calls_in(self._lane.lane, row.transaction)
-            if row.slot is None or not calls or row.prepared > oldest:
-                continue
-            try:
-                prepared = await self._lane.port.prepare(packed(calls), slot=row.slot)
-            except _LANE_FAULTS:
-                raise
-            except (Refusal, CallTooLarge, CallRejected):
-                # What the calls want may be there by now; then this transaction only has to use up its slot.
-                continue
-            if prepared.transaction != row.transaction:
-                self._observer.step("relay.replaces", lane=self._lane.name, transaction=row.transaction)
-                await self._bind(calls, prepared)
-
     async def _free_slot(self) -> int | None:
-        # The lowest slot that neither the ledger nor a transaction of ours has taken: a gap closes by itself.
+        # The lowest slot that neither the ledger nor a transaction of ours has taken: what waits closes gaps first.
         following = await self._lane.port.next_slot()
         if following is None:
             return None

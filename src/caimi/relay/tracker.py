@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import assert_never
+from typing import Final, assert_never
 
-from caimi.ports.call_errors import CallRejected
+from caimi.ports.call_errors import CallRejected, FeeTooLow, NotTakenNow, SenderUnfunded
 from caimi.ports.chain import (
     CallStatus,
     ChainError,
     Included,
     Lost,
     NotIncluded,
-    PreparedCall,
     Reverted,
     StatusUnknown,
 )
@@ -32,11 +31,17 @@ from caimi.ports.relay_store import (
     TransactionState,
 )
 from caimi.relay.backoff import Pauses
-from caimi.relay.calls import Failure, changed, failed, gives_up
+from caimi.relay.calls import Failure, changed, failed, gives_up, prepared_call, same_slot
 from caimi.relay.lanes import RelayLane
 from caimi.types.primitives import UnixSeconds
 
 __all__ = ["Tracker", "judge"]
+
+_WAITING: Final = (TransactionState.PREPARED, TransactionState.SENT)
+_TAKEN: Final = (TransactionState.DONE, TransactionState.INCLUDED)
+_USELESS: Final = (TransactionState.FAILED, TransactionState.REVERTED)
+# The step under which the changes of one slot are stored: that of the transaction that counts.
+_WEIGHT: Final = (RelayStep.DONE, RelayStep.INCLUDED, RelayStep.RETRIED, RelayStep.SENT)
 
 
 def judge(row: TransactionRow, status: CallStatus, now: UnixSeconds) -> tuple[RelayStep, TransactionRow] | None:
@@ -97,21 +102,30 @@ class Tracker:
         self._max_attempts = max_attempts
         self._resend_seconds = resend_seconds
         self._sent_at: dict[str, float] = {}
-        self.hint = ""
-        """What the node said last against taking a transaction."""
+        self._refused: dict[str, ChainError] = {}
+
+    @property
+    def hint(self) -> str:
+        """What the node said last against taking a transaction that still waits, "" if nothing."""
+        return next((f"{type(error).__name__}: {error}; {error.hint}" for error in self._refused.values()), "")
+
+    def is_underpriced(self, transaction: str) -> bool:
+        """Whether the node refused it for its price when it was handed over last."""
+        return isinstance(self._refused.get(transaction), FeeTooLow)
 
     async def send(self, row: TransactionRow) -> None:
         """Hand a transaction to the ledger; if that is not known to have worked, it is done again later."""
         self._sent_at[row.transaction] = self._clock.monotonic()
         try:
-            await self._lane.port.send(_prepared(row))
+            await self._lane.port.send(prepared_call(row))
         except ChainError as error:
-            self.hint = f"{type(error).__name__}: {error}"
-            self._observer.step("relay.not-sent", lane=self._lane.name, transaction=row.transaction, text=self.hint)
+            self._refused[row.transaction] = error
+            text = f"{type(error).__name__}: {error}"
+            self._observer.step("relay.not-sent", lane=self._lane.name, transaction=row.transaction, text=text)
             if isinstance(error, CallRejected):
                 await self._drop_rejected(row, str(error))
             return
-        self.hint = ""
+        self._refused.pop(row.transaction, None)
         if row.state is TransactionState.PREPARED:
             sent = dataclasses.replace(row, state=TransactionState.SENT, sent=self._clock.now())
             self._store.write(RelayStep.SENT, PutTransaction(row=sent))
@@ -123,62 +137,104 @@ class Tracker:
             return
         now = self._clock.now()
         lost = dataclasses.replace(row, state=TransactionState.LOST, cause=cause, final=now)
-        self._store.write(RelayStep.RETRIED, PutTransaction(row=lost), *self._call_changes(lost, now))
+        live = self._store.transactions(self._lane.lane, LIVE)
+        after = next(
+            group
+            for group in same_slot(lost if other.transaction == row.transaction else other for other in live)
+            if lost in group
+        )
+        self._refused.pop(row.transaction, None)
+        changes = self._call_changes(after, now, counts=True)
+        self._store.write(RelayStep.RETRIED, PutTransaction(row=lost), *changes)
 
     async def turn(self) -> None:
         """Ask for the status of every live transaction, keep what changed, and send again what is not there."""
         rows = self._store.transactions(self._lane.lane, LIVE)
-        statuses = await asyncio.gather(*(self._status(row) for row in rows))
+        asked = await asyncio.gather(*(self._status(row) for row in rows))
+        statuses = {row.transaction: status for row, status in zip(rows, asked, strict=True)}
         now = self._clock.now()
         changes: dict[RelayStep, list[Change]] = {}
         again: list[TransactionRow] = []
-        for row, status in zip(rows, statuses, strict=True):
-            verdict = judge(row, status, now)
-            if verdict is None:
-                # The same bytes take effect at most once: what was not handed over is, whatever the node knows.
-                if row.state is TransactionState.PREPARED or (isinstance(status, NotIncluded) and self._is_due(row)):
-                    again.append(row)
+        for group in same_slot(rows):
+            verdicts = [judge(row, statuses[row.transaction], now) for row in group]
+            after = [row if verdict is None else verdict[1] for row, verdict in zip(group, verdicts, strict=True)]
+            if all(row.state in _WAITING for row in after) and (
+                verdicts[-1] is not None or self._is_due(after[-1], statuses[after[-1].transaction])
+            ):
+                # Only the newest of a slot: it pays most. What fell off the ledger is sent at once.
+                again.append(after[-1])
+            steps = [verdict[0] for verdict in verdicts if verdict is not None]
+            if not steps:
                 continue
-            step, after = verdict
-            self._tell(after)
-            changes.setdefault(step, []).extend([PutTransaction(row=after), *self._call_changes(after, now)])
-            if step is RelayStep.SENT:
-                again.append(after)
-            if after.state not in LIVE:
-                self._sent_at.pop(row.transaction, None)
+            changed_rows = [row for row, verdict in zip(after, verdicts, strict=True) if verdict is not None]
+            for row in changed_rows:
+                self._tell(row)
+            # One slot's transactions and calls change together: a call is never bound to a dead transaction.
+            together = changes.setdefault(min(steps, key=_WEIGHT.index), [])
+            together += [PutTransaction(row=row) for row in changed_rows]
+            together += self._call_changes(after, now)
         for step, together in changes.items():
             self._store.write(step, *together)
+        self._forget_all_but({group[-1].transaction for group in same_slot(rows)})
         for row in again:
             await self.send(row)
 
     async def _status(self, row: TransactionRow) -> CallStatus:
         try:
-            return await self._lane.port.status(_prepared(row))
+            return await self._lane.port.status(prepared_call(row))
         except ChainError as error:
             return StatusUnknown(because=f"{type(error).__name__}: {error}")
 
-    def _is_due(self, row: TransactionRow) -> bool:
+    def _is_due(self, row: TransactionRow, status: CallStatus) -> bool:
+        # The same bytes take effect at most once: what was not handed over is, whatever the node knows; what a node
+        # refused for a reason waits like the rest.
         sent_at = self._sent_at.get(row.transaction)
-        return sent_at is None or self._clock.monotonic() - sent_at >= self._resend_seconds
+        if sent_at is None or self._clock.monotonic() - sent_at >= self._resend_seconds:
+            return row.state is TransactionState.PREPARED or isinstance(status, NotIncluded)
+        unanswered = not isinstance(self._refused.get(row.transaction), (FeeTooLow, NotTakenNow, SenderUnfunded))
+        return row.state is TransactionState.PREPARED and unanswered
 
-    def _call_changes(self, after: TransactionRow, now: UnixSeconds) -> list[Change]:
-        calls = self._store.calls_in(self._lane.lane, after.transaction)
-        match after.state:
-            case TransactionState.DONE:
-                for call in calls:
-                    self._pauses.over(call.key)
-                return [PutCall(row=changed(call, CallState.DONE, now, height=after.height)) for call in calls]
-            case TransactionState.FAILED | TransactionState.REVERTED | TransactionState.LOST:
-                return [PutCall(row=self._again(call, after, now)) for call in calls]
-            case _:
-                return []
+    def _forget_all_but(self, transactions: set[str]) -> None:
+        self._sent_at = {t: at for t, at in self._sent_at.items() if t in transactions}
+        self._refused = {t: error for t, error in self._refused.items() if t in transactions}
 
-    def _again(self, call: CallRow, transaction: TransactionRow, now: UnixSeconds) -> CallRow:
-        name = "Lost" if transaction.state is TransactionState.LOST else "Reverted"
-        cause = Failure(name=name, values={"cause": transaction.cause, "transaction": transaction.transaction})
+    def _call_changes(self, rows: list[TransactionRow], now: UnixSeconds, *, counts: bool = False) -> list[Change]:
+        # `rows` are all of one slot. Whichever of them is included counts, for the calls of all.
+        bound = [
+            call
+            for row in rows
+            for call in self._store.calls_in(self._lane.lane, row.transaction)
+            if call.state is CallState.BOUND
+        ]
+        taken = next((row for row in rows if row.state in _TAKEN), None)
+        if taken is not None and taken.state is TransactionState.DONE:
+            for call in bound:
+                self._pauses.over(call.key)
+            done = {"transaction": taken.transaction, "height": taken.height}
+            return [PutCall(row=changed(call, CallState.DONE, now, **done)) for call in bound]
+        useless = next((row for row in rows if row.state in _USELESS), None)
+        waiting = [row for row in rows if row.state in _WAITING]
+        if taken is None and (useless is not None or not waiting):
+            return [PutCall(row=self._again(call, useless or rows[-1], now, counts=counts)) for call in bound]
+        heir = (taken or waiting[-1]).transaction
+        return [
+            PutCall(row=changed(call, CallState.BOUND, now, transaction=heir))
+            for call in bound
+            if call.transaction != heir
+        ]
+
+    def _again(self, call: CallRow, transaction: TransactionRow, now: UnixSeconds, *, counts: bool) -> CallRow:
+        lost = transaction.state is TransactionState.LOST
+        cause = Failure(
+            name="Lost" if lost else "Reverted",
+            values={"cause": transaction.cause, "transaction": transaction.transaction},
+        )
         self._pauses.failed(call.key)
-        state = CallState.REFUSED if gives_up(call, self._max_attempts) else CallState.QUEUED
-        return failed(call, state, cause, now)
+        # That somebody else used its slot says nothing about a call: it was not tried.
+        tried = counts or not lost
+        state = CallState.REFUSED if tried and gives_up(call, self._max_attempts) else CallState.QUEUED
+        row = failed(call, state, cause, now)
+        return row if tried else dataclasses.replace(row, attempts=call.attempts)
 
     def _tell(self, row: TransactionRow) -> None:
         self._observer.step(
@@ -190,7 +246,3 @@ class Tracker:
             cause=row.cause or None,
         )
         self._observer.count("transactions", lane=self._lane.name, state=row.state.value)
-
-
-def _prepared(row: TransactionRow) -> PreparedCall:
-    return PreparedCall(transaction=row.transaction, raw=row.raw, slot=row.slot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from caimi.ports.call_errors import CallRejected
 from caimi.ports.chain import (
     CallStatus,
     ChainUnavailable,
@@ -169,7 +170,25 @@ class SimulatedChain:
             salt = self._entropy(24)
         place = b"" if number is None else number.to_bytes(8, "big")
         raw = len(salt + place).to_bytes(1, "big") + salt + place + call
-        return PreparedCall(transaction="0x" + keccak256(self._sender + raw).hex(), raw=raw, slot=number)
+        return self._prepared(raw, number)
+
+    async def reprice(self, prepared: PreparedCall) -> PreparedCall:
+        """See `ChainPort.reprice`: other bytes for the same; there are no prices here."""
+        self._numbered()
+        raw = (prepared.raw[0] + 1).to_bytes(1, "big") + b"\1" + prepared.raw[1:]
+        return self._prepared(raw, prepared.slot)
+
+    async def fill(self, slot: int) -> PreparedCall:
+        """See `ChainPort.fill`."""
+        self._numbered()
+        return self._prepared(b"\x08" + slot.to_bytes(8, "big"), slot)
+
+    def _numbered(self) -> None:
+        if self._asked().ledger.slots is not Slots.NUMBERED:
+            raise CallRejected("transactions of this ledger are not numbered")
+
+    def _prepared(self, raw: bytes, slot: int | None) -> PreparedCall:
+        return PreparedCall(transaction="0x" + keccak256(self._sender + raw).hex(), raw=raw, slot=slot)
 
     async def send(self, prepared: PreparedCall) -> None:
         """See `ChainPort.send`."""

@@ -36,6 +36,7 @@ class SimulatedTransaction:
     sender: Address
     slot: int | None
     call: bytes = field(repr=False)
+    """Empty: it does nothing but use its slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,8 @@ class SimulatedLedger:
             before = len(registry.state.events)
             refusal: Refusal | None = None
             try:
-                registry = after_call(registry, transaction.call, now=time)
+                # No call at all only uses its slot.
+                registry = after_call(registry, transaction.call, now=time) if transaction.call else registry
             except Refusal as error:
                 refusal = error
             slots[transaction.sender] = slots.get(transaction.sender, 0) + 1

@@ -70,6 +70,7 @@ class FakeNode:
         self.alter: Callable[[bytes], bytes] = lambda body: body
         """Changes the bytes of every answer."""
         self.count = 0
+        self.base_fee = 10**9
 
     def client(self, *, limits: RpcLimits | None = None, chain_id: int = CHAIN_ID) -> RpcClient:
         """A client of this node."""
@@ -122,7 +123,7 @@ class FakeNode:
             "number": hex(height),
             "hash": self.hash(height),
             "timestamp": hex(1_800_000_000 + 12 * height),
-            "baseFeePerGas": hex(10**9),
+            "baseFeePerGas": hex(self.base_fee),
             "gasLimit": hex(60_000_000),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,7 +15,14 @@ from caimi.chains.ethereum.finality import DepthFinality
 from caimi.chains.ethereum.registry import EthereumRegistry
 from caimi.chains.ethereum.transaction import read_transaction
 from caimi.crypto.ecdsa import SigningKey
-from caimi.ports.call_errors import CallRejected, CallTooLarge, FeeTooLow, SenderUnfunded
+from caimi.ports.call_errors import (
+    CallRejected,
+    CallTooLarge,
+    FeeBoundReached,
+    FeeTooLow,
+    NotTakenNow,
+    SenderUnfunded,
+)
 from caimi.ports.chain import (
     ChainUnavailable,
     Included,
@@ -106,16 +114,90 @@ def test_node_without_suggested_tip_gets_the_smallest() -> None:
     _act(node, scene)
 
 
-def test_slot_that_is_used_again_pays_more() -> None:
+def test_repriced_call_differs_in_its_fees_only() -> None:
     async def scene(port: EthereumRegistry) -> None:
         first = await port.prepare(_CALL, slot=7)
         assert (await port.prepare(_CALL, slot=7)).raw == first.raw
-        await port.send(first)
-        again = read_transaction((await port.prepare(_CALL, slot=7)).raw)
-        assert again.max_fee * 10 >= read_transaction(first.raw).max_fee * 11
-        assert read_transaction((await port.prepare(_CALL, slot=8)).raw).max_fee == read_transaction(first.raw).max_fee
+        again = await port.reprice(first)
+        old, new = read_transaction(first.raw), read_transaction(again.raw)
+        assert new.max_fee * 8 >= old.max_fee * 9
+        assert new.max_priority_fee * 8 >= old.max_priority_fee * 9
+        assert dataclasses.replace(new, max_fee=old.max_fee, max_priority_fee=old.max_priority_fee) == old
+        assert again.slot == 7
+        assert again.transaction == "0x" + keccak256(again.raw).hex() != first.transaction
 
     _act(_node(), scene)
+
+
+def test_repriced_call_pays_what_the_chain_costs_now() -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        first = await port.prepare(_CALL, slot=7)
+        node.base_fee *= 100
+        again = read_transaction((await port.reprice(first)).raw)
+        assert again.max_fee >= 2 * node.base_fee
+
+    _act(node, scene)
+
+
+def test_repricing_does_not_try_the_call_again() -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        first = await port.prepare(_CALL, slot=7)
+        node.methods["eth_call"] = node.methods["eth_estimateGas"] = _fail(3, "reverted", "0x" + _SMALL.hex())
+        assert (await port.reprice(first)).slot == 7
+
+    _act(node, scene)
+
+
+def test_filler_moves_nothing_but_the_nonce() -> None:
+    async def scene(port: EthereumRegistry) -> None:
+        filler = await port.fill(9)
+        sent = read_transaction(filler.raw)
+        assert (filler.slot, sent.nonce, sent.to, sent.value, sent.data) == (9, 9, _KEY.address, 0, b"")
+        assert (sent.gas, sent.chain_id) == (21_000, CHAIN_ID)
+
+    _act(_node(), scene)
+
+
+_Price = Callable[[EthereumRegistry, PreparedCall], Awaitable[PreparedCall]]
+_PRICES: dict[str, _Price] = {
+    "prepare": lambda port, _: port.prepare(_CALL, slot=7),
+    "reprice": lambda port, old: port.reprice(old),
+    "fill": lambda port, _: port.fill(7),
+}
+
+
+@pytest.mark.parametrize("price", _PRICES.values(), ids=_PRICES)
+def test_rejects_to_pay_above_the_bound(price: _Price) -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        old = await port.prepare(_CALL, slot=7)
+        node.base_fee = 501 * 10**9
+        with pytest.raises(FeeBoundReached, match="501000000000"):
+            await price(port, old)
+        node.base_fee = 499 * 10**9
+        assert read_transaction((await price(port, old)).raw).max_fee == 500 * 10**9
+
+    _act(node, scene)
+
+
+@pytest.mark.parametrize("price", _PRICES.values(), ids=_PRICES)
+def test_rejects_to_pay_what_the_sender_does_not_have(price: _Price) -> None:
+    node = _node()
+
+    async def scene(port: EthereumRegistry) -> None:
+        old = await port.prepare(_CALL, slot=7)
+        node.methods["eth_getBalance"] = lambda _: hex(10**9)
+        with pytest.raises(SenderUnfunded, match="0x" + _KEY.address.hex()) as caught:
+            await price(port, old)
+        needed = int(str(caught.value).split("needs ")[1].split(":")[0])
+        assert str(caught.value).endswith(f"{needed - 10**9} wei are missing")
+
+    _act(node, scene)
 
 
 _TRIALS: dict[str, tuple[Method, type[Exception]]] = {
@@ -148,6 +230,8 @@ def test_rejects_a_call_by_what_its_trial_says(method: str, trial: Method, expec
             await port.prepare(_CALL, slot=0)
         if isinstance(caught.value, SmallDeposit):
             assert caught.value.values == (10, 9)
+        if isinstance(caught.value, SenderUnfunded):
+            assert "0x" + _KEY.address.hex() in str(caught.value)
 
     _act(node, scene)
     assert "eth_sendRawTransaction" not in node.asked
@@ -198,17 +282,6 @@ def test_rejects_a_call_that_is_too_long_without_asking() -> None:
     assert node.posts == 0
 
 
-def test_rejects_a_sender_without_money() -> None:
-    node = _node()
-    node.methods["eth_getBalance"] = lambda _: hex(10**9)
-
-    async def scene(port: EthereumRegistry) -> None:
-        with pytest.raises(SenderUnfunded):
-            await port.prepare(_CALL, slot=0)
-
-    _act(node, scene)
-
-
 def test_rejects_a_client_of_another_chain() -> None:
     rpc = FakeNode().client(chain_id=5)
     with pytest.raises(WrongRegistry):
@@ -218,7 +291,19 @@ def test_rejects_a_client_of_another_chain() -> None:
 # --- send
 
 
-@pytest.mark.parametrize("message", ["already known", "nonce too low", "transaction already imported", "ALREADY KNOWN"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "already known",
+        "ALREADY KNOWN",
+        "transaction already imported",
+        "Known transaction",
+        "AlreadyKnown",
+        "nonce too low",
+        "nonce too low: next nonce 4, tx nonce 3",
+        "OldNonce, Current nonce: 4, nonce of rejected tx: 3",
+    ],
+)
 def test_bytes_that_the_node_has_are_fine(message: str) -> None:
     node = _node()
     node.methods["eth_sendRawTransaction"] = _fail(-32000, message)
@@ -233,8 +318,21 @@ def test_bytes_that_the_node_has_are_fine(message: str) -> None:
     ("code", "message", "expected"),
     [
         (-32000, "replacement transaction underpriced", FeeTooLow),
-        (-32000, "insufficient funds for gas * price + value", SenderUnfunded),
+        (-32003, "max fee per gas less than block base fee", FeeTooLow),
+        (-32000, "transaction underpriced: gas tip cap 1, minimum needed 1000000", FeeTooLow),
+        (-32000, "max fee per gas less than block base fee: address 0xab, maxFeePerGas: 1, baseFee: 7", FeeTooLow),
+        (-32010, "FeeTooLow, MaxFeePerGas too low. MaxFeePerGas: 1, BaseFee: 7", FeeTooLow),
+        (-32000, "Gas price below current base fee", FeeTooLow),
+        (-32010, "ReplacementNotAllowed", FeeTooLow),
+        (-32000, "txpool is full", NotTakenNow),
+        (-32003, "nonce too high", NotTakenNow),
+        (-32000, "future transaction tries to replace pending", NotTakenNow),
+        (-32005, "too fast", NotTakenNow),
+        (-32000, "transaction indexing is in progress", NotTakenNow),
+        (-32003, "Insufficient funds for gas * price + value", SenderUnfunded),
+        (-32010, "InsufficientFunds, Balance is 0 less than sending value", SenderUnfunded),
         (-32000, "intrinsic gas too low", CallRejected),
+        (-32000, "exceeds block gas limit", CallRejected),
         (-32603, "internal error", ChainUnavailable),
     ],
 )
@@ -245,6 +343,21 @@ def test_rejects_a_transaction_by_what_the_node_says(code: int, message: str, ex
     async def scene(port: EthereumRegistry) -> None:
         with pytest.raises(expected):
             await port.send(await port.prepare(_CALL, slot=0))
+
+    _act(node, scene)
+
+
+@pytest.mark.parametrize(("has", "words"), [(10**9, "wei are missing"), (10**18, "Insufficient funds for gas")])
+def test_sender_that_a_node_finds_too_poor_is_named(has: int, words: str) -> None:
+    node = _node()
+    node.methods["eth_sendRawTransaction"] = _fail(-32003, "Insufficient funds for gas * price + value")
+
+    async def scene(port: EthereumRegistry) -> None:
+        prepared = await port.prepare(_CALL, slot=0)
+        node.methods["eth_getBalance"] = lambda _: hex(has)
+        with pytest.raises(SenderUnfunded, match="0x" + _KEY.address.hex()) as caught:
+            await port.send(prepared)
+        assert words in str(caught.value)
 
     _act(node, scene)
 

@@ -15,7 +15,7 @@ from caimi.chains.ethereum.fees import (
     gas_limit,
 )
 from caimi.chains.ethereum.reverts import REVERT_SELECTORS, read_revert
-from caimi.ports.call_errors import CallTooLarge
+from caimi.ports.call_errors import CallTooLarge, FeeBoundReached
 from caimi.types.errors import Refusal
 from caimi.types.refusals import BY_NAME
 from caimi.wire.codec import encode_values
@@ -87,11 +87,41 @@ def test_tip_is_never_below_the_smallest() -> None:
     assert FeePolicy(smallest_tip=5).fees(base_fee=0, suggested_tip=0, replaced=None).max_priority_fee == 5
 
 
-def test_replacement_pays_a_tenth_more_on_both_prices() -> None:
+def test_replacement_pays_an_eighth_more_on_both_prices() -> None:
     policy = FeePolicy()
     before = policy.fees(base_fee=10**9, suggested_tip=10**8, replaced=None)
     again = policy.fees(base_fee=1, suggested_tip=1, replaced=before)
-    assert again.max_fee * 10 >= before.max_fee * 11
-    assert again.max_priority_fee * 10 >= before.max_priority_fee * 11
-    dearer = policy.fees(base_fee=10**12, suggested_tip=10**10, replaced=before)
-    assert dearer == policy.fees(base_fee=10**12, suggested_tip=10**10, replaced=None)
+    assert again.max_fee * 8 >= before.max_fee * 9
+    assert again.max_priority_fee * 8 >= before.max_priority_fee * 9
+    dearer = policy.fees(base_fee=10**11, suggested_tip=10**10, replaced=before)
+    assert dearer == policy.fees(base_fee=10**11, suggested_tip=10**10, replaced=None)
+
+
+def test_tiny_prices_rise_too() -> None:
+    once = FeePolicy(smallest_tip=1).fees(base_fee=0, suggested_tip=0, replaced=None)
+    again = FeePolicy(smallest_tip=1).fees(base_fee=0, suggested_tip=0, replaced=once)
+    assert (again.max_fee, again.max_priority_fee) == (2, 2)
+
+
+def test_fees_end_at_the_bound() -> None:
+    policy = FeePolicy(most=100, smallest_tip=1)
+    assert policy.fees(base_fee=60, suggested_tip=10, replaced=None) == Fees(max_priority_fee=10, max_fee=100)
+    # A tip that leaves no room is less, a base fee that leaves none is waited for.
+    assert policy.fees(base_fee=99, suggested_tip=10, replaced=None) == Fees(max_priority_fee=1, max_fee=100)
+    with pytest.raises(FeeBoundReached, match="base fee is 100 wei per gas, at most 100"):
+        policy.fees(base_fee=100, suggested_tip=0, replaced=None)
+
+
+def test_rejects_a_replacement_that_the_bound_makes_useless() -> None:
+    policy = FeePolicy(most=100, smallest_tip=1)
+    policy.fees(base_fee=10, suggested_tip=1, replaced=Fees(max_priority_fee=1, max_fee=88))
+    with pytest.raises(FeeBoundReached, match="101 wei per gas"):
+        policy.fees(base_fee=10, suggested_tip=1, replaced=Fees(max_priority_fee=1, max_fee=89))
+
+
+def test_repeated_replacements_end_at_the_bound() -> None:
+    policy, fees = FeePolicy(), FeePolicy().fees(base_fee=10**9, suggested_tip=0, replaced=None)
+    with pytest.raises(FeeBoundReached):
+        for _ in range(100):
+            fees = policy.fees(base_fee=10**9, suggested_tip=0, replaced=fees)
+            assert fees.max_priority_fee <= fees.max_fee <= policy.most

@@ -14,6 +14,8 @@ from types import ModuleType
 
 import pytest
 
+from caimi.ports.call_errors import FeeTooLow
+from caimi.ports.chain import PreparedCall
 from caimi.ports.relay_store import RelayStep
 from caimi.protocol.publication import State
 from caimi.simulators.chain import SimulatedChain
@@ -143,10 +145,42 @@ async def _name_taken(world: World, client: Client) -> None:
     client.publish(world.publication("fabric", "ethereum", nonce=keccak256(b"other")), State.ABORTED)
 
 
+async def _gap(world: World, client: Client) -> None:
+    # The ledger forgets the transaction of slot 0, which was final, while the lock waits in slot 1.
+    await world.fund("fabric", 100)
+    funding = Funding(
+        at=world.lane("ethereum"),
+        account=world.publisher.address,
+        amount=1,
+        nonce=keccak256(b"forgotten"),
+        deadline=UnixSeconds(2**40),
+    )
+    call = encode_call("fund", funding, world.publisher.sign(typed_digest(world.network, funding)).to_bytes())
+    await world.relays[0].intake.call(world.lane("ethereum"), call)
+    for _ in range(6):
+        await client.step()
+    client.publish(world.publication("fabric", "ethereum"), State.COMMITTED)
+    await client.turn()
+    await client.survive(world.relays[0].turn)
+    world.ledgers["ethereum"].reorganise(100)
+    world.ledgers["ethereum"].drop_pool()
+
+
+class Underpriced(FaultyPort):
+    """A node to which the first price of everything is too low."""
+
+    async def send(self, prepared: PreparedCall) -> None:
+        if prepared.raw[0] == _FIRST_PRICE:
+            raise FeeTooLow("max fee per gas less than block base fee")
+        await self.port.send(prepared)
+
+
 def _on(lane: str, kind: Callable[[SimulatedChain], FaultyPort]) -> Wrap:
     return lambda name, port: kind(port) if name == lane else port
 
 
+# How the bytes of a numbered transaction begin that was not repriced.
+_FIRST_PRICE = 8
 COMMIT = Scenario(act=_commit)
 SCENARIOS = {
     RelayStep.FOLLOWED: COMMIT,
@@ -154,6 +188,8 @@ SCENARIOS = {
     RelayStep.PASSED: COMMIT,
     RelayStep.CARRIED: COMMIT,
     RelayStep.PREPARED: COMMIT,
+    RelayStep.REPRICED: Scenario(act=_commit, wrap=_on("ethereum", Underpriced)),
+    RelayStep.FILLED: Scenario(act=_gap),
     RelayStep.SENT: COMMIT,
     RelayStep.INCLUDED: COMMIT,
     RelayStep.DONE: COMMIT,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 
-from caimi.chains.ethereum.blocks import read_block, read_tip
+from caimi.chains.ethereum.blocks import Block, read_block, read_tip
 from caimi.chains.ethereum.errors import ChainMoved, MalformedAnswer, RpcFailure
 from caimi.chains.ethereum.event_index import ScanLimits
-from caimi.chains.ethereum.fees import TX_GAS_CAP, FeePolicy, Fees, check_call_size, gas_limit
+from caimi.chains.ethereum.fees import FeePolicy, Fees, check_call_size, gas_limit
 from caimi.chains.ethereum.fields import as_hash, as_object, as_quantity, hex_data, hex_quantity
 from caimi.chains.ethereum.jsonrpc import Answer, RpcClient
+from caimi.chains.ethereum.node_words import Sent, check_estimate, check_trial, read_sent
 from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
 from caimi.chains.ethereum.reverts import read_revert
 from caimi.chains.ethereum.transaction import Transaction, read_transaction, sign_transaction
 from caimi.crypto.ecdsa import SigningKey
-from caimi.ports.call_errors import CallRejected, CallTooLarge, FeeTooLow, SenderUnfunded
+from caimi.ports.call_errors import SenderUnfunded
 from caimi.ports.chain import (
     CallStatus,
     ChainUnavailable,
@@ -26,20 +28,12 @@ from caimi.ports.chain import (
     Reverted,
     StatusUnknown,
 )
-from caimi.types.errors import BadEncoding, Refusal
+from caimi.types.errors import BadEncoding
 from caimi.types.primitives import Bytes32
-from caimi.wire.functions import decode_call
 
 __all__ = ["EthereumRegistry"]
 
-_SLOTS_REMEMBERED: Final = 256
-# What nodes say of bytes that they have or that came too late: `status` tells which.
-_KNOWN: Final = ("already known", "already imported", "known transaction", "nonce too low")
-_UNDERPRICED: Final = ("underpriced", "fee too low to replace")
-_UNFUNDED: Final = "insufficient funds"
-_OUT_OF_GAS: Final = ("out of gas", "gas required exceeds", "exceeds allowance", "gas limit")
-_INDEXING: Final = "indexing is in progress"
-_INTERNAL: Final = -32603
+_TRANSFER_GAS: Final = 21_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +64,6 @@ class EthereumRegistry(EthereumReader):
         super().__init__(rpc, site, limits=limits)
         self._sender = sender
         self._policy = fees or FeePolicy()
-        self._paid: dict[int, Fees] = {}
 
     async def next_slot(self) -> int | None:
         """See `ChainPort.next_slot`: the sender's transaction count in the latest block."""
@@ -85,6 +78,7 @@ class EthereumRegistry(EthereumReader):
             CallTooLarge: It needs more gas than one transaction may use: split it.
             CallRejected: It would revert with another reason.
             SenderUnfunded: The sender cannot pay.
+            FeeBoundReached: The chain costs more now than the fee policy allows.
             ChainUnavailable, MalformedAnswer, RpcFailure, WrongChain: Of the node.
         """
         check_call_size(call)
@@ -102,26 +96,77 @@ class EthereumRegistry(EthereumReader):
                 ("eth_getBalance", (sender, "latest")),
             ]
         )
-        _check_trial(dry_run, call)
-        _check_estimate(estimate, call)
-        block = read_block(latest, "the latest block")
-        if block is None:
-            raise ChainMoved(f"{self.rpc.node} has no latest block")
+        check_trial(dry_run, call, sender=sender)
+        check_estimate(estimate, call, sender=sender)
+        block = self._latest(latest)
         gas = gas_limit(as_quantity(estimate, "the gas estimate"), block_gas_limit=block.gas_limit)
-        suggested = 0 if isinstance(tip, RpcFailure) else as_quantity(tip, "the suggested tip", bits=128)
-        prices = self._policy.fees(base_fee=block.base_fee, suggested_tip=suggested, replaced=self._paid.get(nonce))
+        prices = self._prices(block, tip, replaced=None)
         self._check_money(money, gas * prices.max_fee)
         return self._sign(call, nonce, gas, prices)
+
+    async def reprice(self, prepared: PreparedCall) -> PreparedCall:
+        """See `ChainPort.reprice`: both fees rise by an eighth at least, and to what the chain costs now.
+
+        The prices replaced are read from the bytes, so that a restart forgets none.
+
+        Raises:
+            FeeBoundReached: Of the fee policy.
+            SenderUnfunded: The sender cannot pay it.
+            BadEncoding: `prepared` is none of ours.
+            ChainUnavailable, MalformedAnswer, RpcFailure, WrongChain: Of the node.
+        """
+        old = read_transaction(prepared.raw)
+        replaced = Fees(max_priority_fee=old.max_priority_fee, max_fee=old.max_fee)
+        prices = await self._affordable(old.gas, replaced)
+        return self._signed(dataclasses.replace(old, max_priority_fee=prices.max_priority_fee, max_fee=prices.max_fee))
+
+    async def fill(self, slot: int) -> PreparedCall:
+        """See `ChainPort.fill`: nothing is transferred from the sender to itself. Raises as `reprice`."""
+        prices = await self._affordable(_TRANSFER_GAS, replaced=None)
+        return self._signed(
+            Transaction(
+                chain_id=self.site.chain_id,
+                nonce=slot,
+                max_priority_fee=prices.max_priority_fee,
+                max_fee=prices.max_fee,
+                gas=_TRANSFER_GAS,
+                to=self._sender.address,
+                data=b"",
+            )
+        )
+
+    async def _affordable(self, gas: int, replaced: Fees | None) -> Fees:
+        latest, tip, money = await self.rpc.batch(
+            [
+                ("eth_getBlockByNumber", ("latest", False)),
+                ("eth_maxPriorityFeePerGas", ()),
+                ("eth_getBalance", (hex_data(self._sender.address), "latest")),
+            ]
+        )
+        prices = self._prices(self._latest(latest), tip, replaced=replaced)
+        self._check_money(money, gas * prices.max_fee)
+        return prices
+
+    def _latest(self, answer: Answer) -> Block:
+        block = read_block(answer, "the latest block")
+        if block is None:
+            raise ChainMoved(f"{self.rpc.node} has no latest block")
+        return block
+
+    def _prices(self, block: Block, tip: Answer, *, replaced: Fees | None) -> Fees:
+        suggested = 0 if isinstance(tip, RpcFailure) else as_quantity(tip, "the suggested tip", bits=128)
+        return self._policy.fees(base_fee=block.base_fee, suggested_tip=suggested, replaced=replaced)
 
     def _check_money(self, answer: Answer, needed: int) -> None:
         if isinstance(answer, RpcFailure):
             raise answer
         has = as_quantity(answer, "the sender's balance", bits=256)
         if has < needed:
-            raise SenderUnfunded(f"{hex_data(self._sender.address)} has {has} wei and needs {needed}")
+            account = hex_data(self._sender.address)
+            raise SenderUnfunded(f"{account} has {has} wei and needs {needed}: {needed - has} wei are missing")
 
     def _sign(self, call: bytes, nonce: int, gas: int, prices: Fees) -> PreparedCall:
-        signed = sign_transaction(
+        return self._signed(
             Transaction(
                 chain_id=self.site.chain_id,
                 nonce=nonce,
@@ -130,34 +175,34 @@ class EthereumRegistry(EthereumReader):
                 gas=gas,
                 to=self.site.contract,
                 data=call,
-            ),
-            self._sender,
+            )
         )
-        return PreparedCall(transaction=hex_data(signed.hash), raw=signed.raw, slot=nonce)
+
+    def _signed(self, transaction: Transaction) -> PreparedCall:
+        signed = sign_transaction(transaction, self._sender)
+        return PreparedCall(transaction=hex_data(signed.hash), raw=signed.raw, slot=transaction.nonce)
 
     async def send(self, prepared: PreparedCall) -> None:
         """See `ChainPort.send`.
 
         Raises:
-            FeeTooLow: Another transaction with this slot waits at a price that this one does not beat.
-            SenderUnfunded, CallRejected: The node does not take it, now or ever.
-            ChainUnavailable: Not known whether it arrived.
+            FeeTooLow: Its price does not do: the block's is higher, or another one with its slot pays more.
+            SenderUnfunded: The sender cannot pay it.
+            CallRejected: The node never takes it.
+            NotTakenNow, ChainUnavailable: It may not have arrived; the same bytes may do later.
         """
-        self._remember_price(prepared)
         try:
             answer = await self.rpc.call("eth_sendRawTransaction", hex_data(prepared.raw))
         except RpcFailure as error:
-            _check_sent(error)
+            if read_sent(error) is Sent.UNFUNDED:
+                sent = read_transaction(prepared.raw)
+                money = await self.rpc.call("eth_getBalance", hex_data(self._sender.address), "latest")
+                self._check_money(money, sent.gas * sent.max_fee)
+                # It covers this one alone, so the node counts others that wait before it.
+                raise SenderUnfunded(f"{hex_data(self._sender.address)}: {error.message}") from error
             return
         if hex_data(as_hash(answer, "the transaction's hash")) != prepared.transaction:
             raise MalformedAnswer(f"{self.rpc.node} names another transaction than was sent")
-
-    def _remember_price(self, prepared: PreparedCall) -> None:
-        # What is sent next with this slot has to pay more, or nodes keep the old one.
-        sent = read_transaction(prepared.raw)
-        self._paid[sent.nonce] = Fees(max_priority_fee=sent.max_priority_fee, max_fee=sent.max_fee)
-        while len(self._paid) > _SLOTS_REMEMBERED:
-            del self._paid[min(self._paid)]
 
     async def status(self, prepared: PreparedCall) -> CallStatus:
         """See `ChainPort.status`. A node that does not answer gives `StatusUnknown`."""
@@ -217,56 +262,6 @@ class EthereumRegistry(EthereumReader):
         except ChainUnavailable:
             return "reverted"
         return "reverted, and would not now"
-
-
-def _check_trial(answer: Answer, call: bytes) -> None:
-    # A dry run or an estimate that did not go through.
-    if not isinstance(answer, RpcFailure):
-        return
-    message = answer.message.lower()
-    if answer.data is not None and len(answer.data) >= 4:
-        reason = read_revert(answer.data)
-        if isinstance(reason, Refusal):
-            raise reason from answer
-        raise CallRejected(reason) from answer
-    if any(words in message for words in _OUT_OF_GAS):
-        raise CallTooLarge(f"more than {TX_GAS_CAP} gas: {answer.message}") from answer
-    if _UNFUNDED in message:
-        raise SenderUnfunded(answer.message) from answer
-    if "revert" in message:
-        _check_encoding(call, answer)
-        raise CallRejected(answer.message) from answer
-    raise answer
-
-
-def _check_encoding(call: bytes, answer: RpcFailure) -> None:
-    # The contract's decoder reverts without a word (spec 10 §2), so the call itself has to say what is wrong in it.
-    try:
-        decode_call(call)
-    except Refusal as refusal:
-        raise refusal from answer
-
-
-def _check_estimate(answer: Answer, call: bytes) -> None:
-    # The dry run, which may use more gas than a transaction, went through. What fails within a transaction's gas fails
-    # for want of it: a call inside that runs out of gas looks like an unknown revert.
-    try:
-        _check_trial(answer, call)
-    except CallRejected as error:
-        raise CallTooLarge(f"more than {TX_GAS_CAP} gas: {error}") from error
-
-
-def _check_sent(error: RpcFailure) -> None:
-    message = error.message.lower()
-    if any(words in message for words in _KNOWN):
-        return
-    if any(words in message for words in _UNDERPRICED):
-        raise FeeTooLow(error.message) from error
-    if _UNFUNDED in message:
-        raise SenderUnfunded(error.message) from error
-    if error.code == _INTERNAL or _INDEXING in message:
-        raise ChainUnavailable(error.message) from error
-    raise CallRejected(error.message) from error
 
 
 def _read_receipt(answer: Any, transaction: str) -> _Receipt | None:

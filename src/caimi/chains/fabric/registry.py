@@ -13,6 +13,7 @@ from caimi.chains.fabric.deliver import BlockStream
 from caimi.chains.fabric.errors import CommitStatusError, FabricError, PeersApart, ValidationCode
 from caimi.chains.fabric.port_errors import BrokenLedger, port_error
 from caimi.chains.fabric.transaction import Committed, EndorsedTransaction
+from caimi.ports.call_errors import CallRejected
 from caimi.ports.chain import (
     CallStatus,
     ChainUnavailable,
@@ -201,6 +202,14 @@ class FabricRegistry:
         await self.index.verify_chain()
         endorsed = await self._endorsed(call)
         return PreparedCall(transaction=endorsed.tx_id, raw=endorsed.envelope, slot=None)
+
+    async def reprice(self, prepared: PreparedCall) -> PreparedCall:
+        """Always `CallRejected`: a member's transactions have neither slot nor fee."""
+        raise CallRejected(f"{prepared.transaction} has neither slot nor fee")
+
+    async def fill(self, slot: int) -> PreparedCall:
+        """Always `CallRejected`: see `reprice`."""
+        raise CallRejected(f"no slot {slot}: a member's transactions are not numbered")
 
     async def _endorsed(self, call: bytes) -> EndorsedTransaction:
         # What our peer accepts and the others refuse is decided by the state that all of them will have in a moment.
