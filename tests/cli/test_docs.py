@@ -27,7 +27,7 @@ _PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`(caimi (?:[a-z-]+)(?: [^`]*)?)`")
 
 
-def _parse(words: list[str]) -> None:
+def parse_command(words: list[str]) -> None:
     """Parse a whole command line without running anything.
 
     Raises:
@@ -54,13 +54,13 @@ def _documented() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "command"), _documented())
 def test_a_documented_command_is_parsed(page: str, command: str) -> None:
-    _parse(shlex.split(command))
+    parse_command(shlex.split(command))
 
 
 def test_rejects_a_command_that_does_not_exist() -> None:
     for wrong in ("fly", "publish model.onnx", "publish m.onnx --name a --home f --mirror e --gas 3", "up now"):
         with pytest.raises(Exception, match=r"."):
-            _parse(shlex.split(wrong))
+            parse_command(shlex.split(wrong))
 
 
 def _programs() -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import typer
 from caimi.cli.account_commands import account_app
 from caimi.cli.demo_command import demo
 from caimi.cli.devnet_commands import down, fund, status, up
+from caimi.cli.doctor_command import doctor
 from caimi.cli.inference_commands import infer, verify
 from caimi.cli.model_commands import models, publish, trace
 from caimi.cli.output import HomeOption
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (up, down, status, demo, publish, models, infer, trace, verify, fund):
+for command in (up, down, status, doctor, demo, publish, models, infer, trace, verify, fund):
     app.command()(command)
 app.add_typer(account_app, name="account")
 

@@ -28,6 +28,7 @@ __all__ = [
     "ToolchainMalformed",
     "ToolchainMissing",
     "load_toolchain",
+    "named_programs",
 ]
 
 MANIFEST_NAME: Final = "caimi-toolchain.json"
@@ -37,6 +38,8 @@ _ENVIRONMENT_NAME: Final = "CAIMI_TOOLCHAIN"
 _FORMAT: Final = 1
 _MAX_BYTES: Final = 64 * 1024
 _FABRIC_PROGRAMS: Final = ("configtxgen", "cryptogen", "orderer", "peer")
+_SINGLE_PROGRAMS: Final = ("chaincode", "anvil", "cast", "forge", "go")
+_OPTIONAL_PROGRAMS: Final = ("solc", "kubo")
 
 
 class ToolchainError(CaimiError):
@@ -86,9 +89,7 @@ def load_toolchain(*, environment: Mapping[str, str] | None = None, prefix: Path
         ToolchainMissing: there is no such file, or a program that it names is gone.
         ToolchainMalformed: the file is too large, is not JSON, or lacks a path.
     """
-    variables = os.environ if environment is None else environment
-    named = variables.get(_ENVIRONMENT_NAME)
-    path = Path(named) if named else (Path(sys.prefix) if prefix is None else prefix) / MANIFEST_NAME
+    path = _place(environment, prefix)
     paths = _read(path)
     kubo = paths.get("kubo")
     toolchain = Toolchain(
@@ -104,6 +105,25 @@ def load_toolchain(*, environment: Mapping[str, str] | None = None, prefix: Path
         if not (program.is_file() and os.access(program, os.X_OK)):
             raise ToolchainMissing(f"{path} names {program}, which is not an executable file")
     return toolchain
+
+
+def named_programs(*, environment: Mapping[str, str] | None = None, prefix: Path | None = None) -> dict[str, Path]:
+    """The programs that the file names, by name; whether they exist is not looked at. Arguments as `load_toolchain`.
+
+    Raises:
+        ToolchainMissing, ToolchainMalformed: As `load_toolchain`.
+    """
+    path = _place(environment, prefix)
+    paths = _read(path)
+    fabric = _required(paths, "fabric_bin", path)
+    named = {name: _required(paths, name, path) for name in _SINGLE_PROGRAMS}
+    others = {name: Path(paths[name]) for name in _OPTIONAL_PROGRAMS if name in paths}
+    return {**{name: fabric / name for name in _FABRIC_PROGRAMS}, **named, **others}
+
+
+def _place(environment: Mapping[str, str] | None, prefix: Path | None) -> Path:
+    named = (os.environ if environment is None else environment).get(_ENVIRONMENT_NAME)
+    return Path(named) if named else (Path(sys.prefix) if prefix is None else prefix) / MANIFEST_NAME
 
 
 def _programs(toolchain: Toolchain) -> list[Path]:

@@ -125,11 +125,7 @@ class SlotKeeper:
         self._observer.count("transactions_repriced", lane=self._lane.name)
         now = self._clock.now()
         calls = [call for row in rows for call in self._store.calls_in(self._lane.lane, row.transaction)]
-        moved = [
-            PutCall(row=changed(call, CallState.BOUND, now, transaction=prepared.transaction))
-            for call in calls
-            if call.state is CallState.BOUND
-        ]
+        moved = [PutCall(row=changed(call, CallState.BOUND, now, transaction=prepared.transaction)) for call in calls]
         await self._send(RelayStep.REPRICED, prepared, moved)
 
     async def _fill(self, slot: int) -> None:

@@ -200,12 +200,7 @@ class Tracker:
 
     def _call_changes(self, rows: list[TransactionRow], now: UnixSeconds, *, counts: bool = False) -> list[Change]:
         # `rows` are all of one slot. Whichever of them is included counts, for the calls of all.
-        bound = [
-            call
-            for row in rows
-            for call in self._store.calls_in(self._lane.lane, row.transaction)
-            if call.state is CallState.BOUND
-        ]
+        bound = [call for row in rows for call in self._store.calls_in(self._lane.lane, row.transaction)]
         taken = next((row for row in rows if row.state in _TAKEN), None)
         if taken is not None and taken.state is TransactionState.DONE:
             for call in bound:

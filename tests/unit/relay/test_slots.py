@@ -120,6 +120,10 @@ def test_earlier_transaction_of_a_slot_counts_if_it_is_included() -> None:
         await world.pool.deliver(world.pool.kept[0])
         await world.step(1)
         assert (world.state(key), world.row(key).transaction) == (CallState.BOUND, first.transaction)
+        handed = len(world.pool.handed)
+        world.clock.advance(30)
+        await world.turn()
+        assert len(world.pool.handed) == handed, "its slot is used: the other one is of no use"
         await world.step(5)
         row = world.row(key)
         assert (row.state, row.transaction, row.attempts) == (CallState.DONE, first.transaction, 0)
@@ -333,6 +337,20 @@ def test_bound_of_fees_is_named_and_nothing_fails() -> None:
         assert "max_fee_per_gas" in world.sender.hint
         world.pool.reprices, world.pool.takes = None, _repriced
         await world.step(40)
+        assert (world.state(key), world.sender.hint) == (CallState.DONE, "")
+
+    _act(scene)
+
+
+def test_bound_of_fees_is_forgotten_with_its_transaction() -> None:
+    async def scene(world: SenderWorld) -> None:
+        world.pool.takes, world.pool.reprices = _nothing, FeeBoundReached("no more")
+        key = world.queue(1)
+        await world.turn()
+        await world.step(61)
+        assert "FeeBoundReached" in world.sender.hint
+        await world.pool.deliver(world.pool.kept[0])
+        await world.step(4)
         assert (world.state(key), world.sender.hint) == (CallState.DONE, "")
 
     _act(scene)

@@ -22,7 +22,7 @@ from caimi.sdk.errors import MalformedFile, OtherFormat
 from caimi.sdk.network import FORMAT, read_network, write_json
 from caimi.types.primitives import Bytes32, UnixSeconds
 
-__all__ = ["VERSIONS", "DevnetPlan", "StateFolder", "check_state", "load_or_make_plan"]
+__all__ = ["VERSIONS", "DevnetPlan", "StateFolder", "check_state", "load_or_make_plan", "read_plan"]
 
 VERSIONS: Final = {"fabric": "3.1.1", "registry": "1"}
 """What a state folder's ledgers were made with: another version cannot go on with them."""
@@ -54,6 +54,12 @@ class DevnetPlan:
     fabric_window_s: int = 30
     ethereum_window_s: int = 5
     min_deposit: int = 1_000
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All ports of the network, on the loopback."""
+        own = (self.ethereum_port, self.content_port, self.relay_port, self.host_port)
+        return (*self.fabric_ports, *own, *self.validator_ports)
 
     @property
     def n(self) -> int:
@@ -216,6 +222,16 @@ def check_state(folder: StateFolder) -> None:
         if any(found.get(name) != version for name, version in VERSIONS.items()):
             made, ours = (", ".join(f"{n} {v.get(n)}" for n in VERSIONS) for v in (found, VERSIONS))
             raise OtherFormat(f"{folder.network} was made with {made}; this version runs {ours}")
+
+
+def read_plan(folder: StateFolder) -> DevnetPlan:
+    """The plan of a folder that has one.
+
+    Raises:
+        OtherFormat: Another version made it.
+        MalformedFile: It is damaged.
+    """
+    return _read_plan(folder.plan)
 
 
 def load_or_make_plan(folder: StateFolder) -> DevnetPlan:
