@@ -13,7 +13,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 from vectorgen import fixtures as fx  # noqa: E402 - the path is set above
 from vectorgen.certificate_suite import certificate_suite  # noqa: E402
 from vectorgen.edge_scenarios import creation_suite  # noqa: E402
-from vectorgen.registry_suite import registry_suite  # noqa: E402
+from vectorgen.registry_suite import SCENARIOS, registry_suite  # noqa: E402
+from vectorgen.revocation_scenarios import REVOCATION_SCENARIOS  # noqa: E402
 from vectorgen.wire_suite import board_suite, events_suite, receipt_suite, wire_suite  # noqa: E402
 
 
@@ -26,8 +27,10 @@ def suites() -> dict[str, dict[str, Any]]:
         "events/run.json": events_suite(),
         "certificate/quorum.json": certificate_suite(),
         "registry/creation.json": creation_suite(),
-        "registry/ethereum.json": registry_suite(fx.ETHEREUM, fx.FABRIC),
-        "registry/fabric.json": registry_suite(fx.FABRIC, fx.ETHEREUM),
+        "registry/ethereum.json": registry_suite(SCENARIOS, fx.ETHEREUM, fx.FABRIC),
+        "registry/fabric.json": registry_suite(SCENARIOS, fx.FABRIC, fx.ETHEREUM),
+        "registry/ethereum-brakes.json": registry_suite(REVOCATION_SCENARIOS, fx.ETHEREUM, fx.FABRIC),
+        "registry/fabric-brakes.json": registry_suite(REVOCATION_SCENARIOS, fx.FABRIC, fx.ETHEREUM),
     }
 
 

@@ -26,6 +26,7 @@ from caimi.types.records import (
     Lane,
     Mint,
     Publication,
+    Revocation,
     Terms,
     Withdrawal,
 )
@@ -68,6 +69,7 @@ class Traffic:
         self.held: dict[PublicationId, State] = {}
         """Told by the caller: publications of the registry and their states, so that later calls have a chance."""
         self.runs: list[Call] = []
+        self.revocations: list[Call] = []
         self.lengths = dict.fromkeys(OTHERS, 0)
         self.fresh = 0
 
@@ -135,8 +137,15 @@ class Traffic:
 
     def single(self) -> Call:
         """One call that is no batch."""
-        makers: Sequence[Callable[[], Call]] = (self.lock, self.run, self.money, self.abort, self.inference)
-        return self.rng.choices(makers, weights=(30, 40, 15, 10, 15))[0]()
+        makers: Sequence[Callable[[], Call]] = (
+            self.lock,
+            self.run,
+            self.money,
+            self.abort,
+            self.inference,
+            self.revoke,
+        )
+        return self.rng.choices(makers, weights=(30, 40, 15, 10, 15, 8))[0]()
 
     def batch(self) -> Call:
         """A multicall; rarely one in another, or with a call that nobody knows."""
@@ -234,6 +243,23 @@ class Traffic:
         key = next(k for k in PEOPLE if k.address == p.publisher)
         return "abortUnlocked", (p, self.sign(key, p))
 
+    def revoke(self) -> Call:
+        """Take back something that may be locked here, or anything else."""
+        here = [i for i in self.held if i in self.publications]
+        identifier = self.rng.choice(here) if here and self.chance(85) else self.identifier()
+        owner = next(k for k in PEOPLE if k.address == self.publications[identifier].publisher)
+        person = owner if self.chance(92) else self.rng.choice(PEOPLE)
+        revocation = Revocation(
+            at=OWN if self.chance(95) else OTHERS[0],
+            publication=identifier,
+            publisher=person.address,
+            reason=self.either(0, 7, 0xFFFF),
+            nonce=self.nonce(),
+            deadline=self.soon(),
+        )
+        self.revocations.append(("revoke", (revocation, self.sign(person, revocation))))
+        return self.rng.choice(self.revocations[-3:])
+
     # --- money
 
     def money(self) -> Call:
@@ -316,8 +342,10 @@ class Traffic:
         request = word(f"request {self.rng.randrange(4)}")
         receipt = self.either(word("receipt"), word("receipt"), word("receipt 2"), ZERO32)
         answered = (Kind.ANSWERED, (request, receipt, Cid(codec=0, digest=ZERO32)))
-        likely = outcomes if source == p.home else answers
-        kind, values = self.rng.choice(likely) if self.chance(85) else self.either(answered, *outcomes, *answers)
+        revoked = (Kind.REVOKED, (self.either(0, 7), source if self.chance(90) else OWN))
+        likely = [*(outcomes if source == p.home else answers), revoked]
+        others = (answered, revoked, *outcomes, *answers)
+        kind, values = self.rng.choice(likely) if self.chance(85) else self.either(*others)
         here = self.either((OWN,), (OWN,), (OWN,), (), (source, OWN), (source,))
         subject = typed_digest(NETWORK, p)
         event = Event(schema=1, kind=kind, destinations=here, subject=subject, body=encode_body(kind, *values))
@@ -326,7 +354,7 @@ class Traffic:
     def odd(self, event: Event) -> Event:
         """An event that is carried, and ignored or refused."""
         body = event.body
-        changes: list[dict[str, Any]] = [{"kind": k} for k in (7, 15, 99)] + [{"schema": 2}]
+        changes: list[dict[str, Any]] = [{"kind": k} for k in (8, 15, 99)] + [{"schema": 2}]
         changes += [{"body": b} for b in (b"", body[:-1], body + bytes(32), b"\1" + body[1:])]
         return dataclasses.replace(event, **self.rng.choice(changes))
 

@@ -24,7 +24,8 @@ from tests.conformance.registry_world import CHAIN, GENESIS, ISSUER, OPENING, OT
 
 _CALLS = 300
 _NOTES = {"note 1 0", "note 2 0", "note 3 420", "note 3 430", "note 3 431", "note 3 432", "note 4 0"}
-_COMMON = {"", "BadEncoding", "BadSignature", "LowBalance", "UnknownPublication", "WrongRegistry"} | _NOTES
+_STATES = {f"state {s.name}" for s in State if s is not State.NONE}
+_COMMON = {"", "BadEncoding", "BadSignature", "LowBalance", "UnknownPublication", "WrongRegistry"} | _NOTES | _STATES
 """Answers and notes that every seed has to meet, so that the test cannot become empty."""
 _RECORD = ("uint8", "uint8", "address", "string", "uint64", "Lane", "Lane[]", "uint128", "uint64", "uint8", "uint8")
 
@@ -122,6 +123,9 @@ class Pair:
         """Everything that views show."""
         state, traffic = self.model.state, self.traffic
         for identifier in traffic.publications:
+            record = state.publications.get(identifier)
+            revoked = self.read("isRevoked", ("bytes32",), (identifier,), ("bool",))
+            assert revoked == (record is not None and record.revoked)
             assert self.read("publication", ("bytes32",), (identifier,), _RECORD) == self.record(identifier)
         for person in (*PEOPLE, STRANGER):
             for view, amounts in (("balance", state.balances), ("tokens", state.tokens)):
@@ -157,6 +161,7 @@ def play(driver: Driver, seed: int, calls: int, *, check_every: int = 100) -> Co
         if number % check_every == check_every - 1:
             pair.compare()
     pair.compare()
+    pair.seen.update(f"state {p.state.name}" for p in pair.model.state.publications.values())
     return pair.seen
 
 

@@ -30,6 +30,7 @@ _CALLS = 250
 _COMMON = {
     *("", "BadEncoding", "BadSignature", "HighS", "UnknownPublication", "WrongRegistry", "WrongSigner", "NotHome"),
     *("note 1 0", "note 2 0", "note 3 430", "note 4 0"),  # applied, pending, WrongAuthority, ignored
+    *(f"state {s.name}" for s in State if s is not State.NONE),
 }
 """Answers that the seeds together have to meet, so that the test cannot become empty."""
 _RECORD = ("uint8", "uint8", "address", "string", "uint64", "Lane", "Lane[]", "uint128", "uint64", "uint8", "uint8")
@@ -129,6 +130,9 @@ class Pair:
         state, traffic, view = self.model.state, self.traffic, self.ledger.view
         assert view("eventCount", (), (), ("uint64",)) == len(state.events)
         for identifier in traffic.publications:
+            record = state.publications.get(identifier)
+            revoked = view("isRevoked", ("bytes32",), (identifier,), ("bool",))
+            assert revoked == (record is not None and record.revoked)
             assert view("publication", ("bytes32",), (identifier,), _RECORD) == self.record(identifier)
         for person in (*PEOPLE, STRANGER):
             for name, amounts in (("balance", state.balances), ("tokens", state.tokens)):
@@ -159,6 +163,7 @@ def play(anvil: Anvil, seed: int, calls: int) -> Counter[str]:
             pair.fund(pair.traffic.rng.choice(PEOPLE), 500)
         pair.same(pair.next())
     pair.compare()
+    pair.seen.update(f"state {p.state.name}" for p in pair.model.state.publications.values())
     return pair.seen
 
 

@@ -17,7 +17,8 @@ from caimi.wire.codec import decode, encode_values
 from caimi.wire.digests import leaf_hash
 
 CREATIONS = suite("registry/creation.json")["cases"]
-SUITES = {n: suite(f"registry/{n}.json") for n in ("ethereum", "fabric")}
+SUITES = {n: suite(f"registry/{n}.json") for n in ("ethereum", "fabric", "ethereum-brakes", "fabric-brakes")}
+CASES = [(name, number) for name, read in SUITES.items() for number in range(len(read["cases"]))]
 
 
 def play(case: dict[str, Any]) -> Registry:
@@ -69,18 +70,18 @@ def test_creation(case: dict[str, Any]) -> None:
     assert arguments(caught.value) == unhex(case["arguments"])
 
 
-@pytest.mark.parametrize("ledger", list(SUITES))
-@pytest.mark.parametrize("number", range(len(SUITES["fabric"]["cases"])))
-def test_scenario(ledger: str, number: int) -> None:
-    case = SUITES[ledger]["cases"][number]
+@pytest.mark.parametrize(("name", "number"), CASES)
+def test_scenario(name: str, number: int) -> None:
+    case = SUITES[name]["cases"][number]
     registry = play(case)
     state = registry.state
     assert [leaf_hash(registry.lane, i) for i in state.events] == [unhex(x) for x in case["leaves"]]
     assert [[a.sequence, a.disposition, a.code] for a in state.applied] == case["applied"]
     for expected in case["publications"]:
         record = state.publications[PublicationId(Bytes32(unhex(expected["id"])))]
-        actual = (record.role, record.state, str(record.deposit), record.awaited, record.reason)
-        assert actual == tuple(expected[k] for k in ("role", "state", "deposit", "awaited", "reason"))
+        actual = (record.role, record.state, str(record.deposit), record.awaited, record.reason, record.revoked)
+        fields = ("role", "state", "deposit", "awaited", "reason", "revoked")
+        assert actual == tuple(expected[k] for k in fields)
     assert len(state.publications) == len(case["publications"])
     for account in case["balances"]:
         assert state.balances.get(Address(unhex(account["address"])), 0) == int(account["balance"])

@@ -161,7 +161,7 @@ EDGE_SCENARIOS: list[tuple[str, Callable[[Script], None]]] = [
     ("what a multicall may hold", _multicall_limits),
     ("calls that are none", _malformed),
 ]
-"""For both ledgers, as `_SCENARIOS` of the suite."""
+"""For both ledgers, as `SCENARIOS` of the suite."""
 
 
 def creation_suite() -> dict[str, Any]:

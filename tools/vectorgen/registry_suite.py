@@ -28,7 +28,7 @@ from vectorgen.edge_scenarios import EDGE_SCENARIOS
 from vectorgen.fixtures import Key, certify, hexed, seeded
 from vectorgen.script import DEADLINE, NOW, Script
 
-__all__ = ["registry_suite"]
+__all__ = ["SCENARIOS", "registry_suite"]
 
 
 def _commit(s: Script) -> None:
@@ -373,7 +373,7 @@ def _multicall(s: Script) -> None:
     s.do("multicall", tuple(calls))
 
 
-_SCENARIOS: list[tuple[str, Callable[[Script], None]]] = [
+SCENARIOS: list[tuple[str, Callable[[Script], None]]] = [
     ("lock at home, the mirror's LOCKED commits, repeats do nothing", _commit),
     ("the mirror's LOCKED comes before home's lock", _early_answer),
     ("the mirror's REFUSED comes before home's lock", _early_refusal),
@@ -398,13 +398,15 @@ _SCENARIOS: list[tuple[str, Callable[[Script], None]]] = [
     ("inference at a mirror: requests and answers", _inference),
     ("a mirror's ANSWERED at home", _receipt_home),
     ("multicall is all or nothing", _multicall),
+    *EDGE_SCENARIOS,
 ]
+"""Publications, money and inference."""
 
 
-def registry_suite(own: Lane, other: Lane) -> dict[str, Any]:
-    """All scenarios for one registry."""
+def registry_suite(scenarios: list[tuple[str, Callable[[Script], None]]], own: Lane, other: Lane) -> dict[str, Any]:
+    """The scenarios for one registry."""
     cases: list[dict[str, Any]] = []
-    for number, (comment, play) in enumerate((*_SCENARIOS, *EDGE_SCENARIOS)):
+    for number, (comment, play) in enumerate(scenarios):
         script = Script(number + 1, comment, own, other)
         play(script)
         cases.append(script.written())

@@ -121,6 +121,7 @@ class Script:
                     "deposit": str(p.deposit),
                     "awaited": p.awaited,
                     "reason": int(p.reason),
+                    "revoked": p.revoked,
                 }
                 for i, p in state.publications.items()
             ],

@@ -22,6 +22,7 @@ from caimi.types.records import (
     PartialPost,
     Publication,
     Receipt,
+    Revocation,
     Terms,
     Withdrawal,
 )
@@ -229,6 +230,17 @@ def wire_suite() -> dict[str, Any]:
             ),
             *_inference(at),
             (fx.checkpoint(fx.FABRIC, events), fx.VALIDATORS[0]),
+            (
+                Revocation(
+                    at=at,
+                    publication=seeded("id"),
+                    publisher=fx.PUBLISHER.address,
+                    reason=7,
+                    nonce=seeded("revocation"),
+                    deadline=_WHEN,
+                ),
+                fx.PUBLISHER,
+            ),
         ]
     )
 

@@ -12,6 +12,9 @@ import {OwnEvents, Refusals, WrongGeneration} from "./libs/Errors.sol";
 /// @notice Once the certificate and the run hold, no item can make the call revert: functions here answer with a
 /// disposition and a code. Running out of gas reverts the whole call, so that nothing is marked.
 abstract contract Application is Decisions {
+    // No place in a list; shifting a bit so far gives zero.
+    uint256 private constant NOWHERE = type(uint256).max;
+
     // Generation of every lane until governance can raise it.
     uint64 private constant GENERATION = 1;
 
@@ -66,6 +69,7 @@ abstract contract Application is Decisions {
             return _applyOutcome(source, e.subject, State.SUPERSEDED);
         }
         if (e.kind == Kind.ANSWERED) return _applyReceipt(source, e);
+        if (e.kind == Kind.REVOKED) return _applyRevocation(source, e);
         return (Disposition.IGNORED, 0);
     }
 
@@ -85,7 +89,8 @@ abstract contract Application is Decisions {
         PublicationRecord storage record = _publications[id];
         if (record.role == Role.NONE) {
             // The first answer stays.
-            if (_earlyAnswers[id][source] == State.NONE) _earlyAnswers[id][source] = answer;
+            EarlyWord storage early = _early[id][source];
+            if (early.answer == State.NONE) early.answer = answer;
             return (Disposition.PENDING, 0);
         }
         uint8 bit = _mirrorBit(record, source);
@@ -105,19 +110,36 @@ abstract contract Application is Decisions {
     function _applyOutcome(bytes32 source, bytes32 id, State outcome) private returns (Disposition, uint16) {
         PublicationRecord storage record = _publications[id];
         if (record.role == Role.NONE) {
-            State kept = _earlyOutcomes[id][source];
+            EarlyWord storage early = _early[id][source];
+            State kept = early.outcome;
             if (kept == State.NONE || (kept == State.COMMITTED && outcome == State.SUPERSEDED)) {
-                _earlyOutcomes[id][source] = outcome;
+                early.outcome = outcome;
             }
             return (Disposition.PENDING, 0);
         }
-        bool ofHome = record.role == Role.MIRROR && record.home == _laneNumbers[source];
-        if (!ofHome) return _refused(Refusals.WRONG_AUTHORITY);
+        if (!_isHomeOf(record, source)) return _refused(Refusals.WRONG_AUTHORITY);
         (bool moves, bool there) = _followStep(record.state, outcome);
         if (there) return (Disposition.IGNORED, 0);
         if (!moves) return _refused(Refusals.ALREADY_DECIDED);
-        record.state = outcome;
+        record.state = _following(outcome, record.revoked);
         return (Disposition.APPLIED, 0);
+    }
+
+    // The word of a publisher, given at another registry of the publication, which tells all: here nothing is told.
+    function _applyRevocation(bytes32 source, Event calldata e) private returns (Disposition, uint16) {
+        (bool ok, bytes32 chain, bytes32 registry) = Bodies.readRevoked(e.body);
+        if (!ok) return _refused(Refusals.BAD_BODY);
+        if (CaimiWire.laneKey(chain, registry) != source) return _refused(Refusals.WRONG_AUTHORITY);
+        PublicationRecord storage record = _publications[e.subject];
+        if (record.role == Role.NONE) {
+            _early[e.subject][source].revoked = true;
+            return (Disposition.PENDING, 0);
+        }
+        if (!_isHomeOf(record, source) && !_isMirrorOf(record, source)) return _refused(Refusals.WRONG_AUTHORITY);
+        (uint16 refusal, bool fresh) = _takeRevocation(record);
+        if (refusal != 0) return _refused(refusal);
+        if (!fresh) return (Disposition.IGNORED, 0);
+        return (record.state == State.LOCKED ? Disposition.PENDING : Disposition.APPLIED, 0);
     }
 
     // A mirror's ANSWERED, at home.
@@ -134,13 +156,26 @@ abstract contract Application is Decisions {
 
     // The bit of a mirror in a home's record; 0 if this is not home or the source is not one of its mirrors.
     function _mirrorBit(PublicationRecord storage record, bytes32 source) private view returns (uint8) {
+        if (record.role != Role.HOME) return 0;
+        return uint8(1 << _placeAmong(record.mirrors, source));
+    }
+
+    function _isHomeOf(PublicationRecord storage record, bytes32 source) private view returns (bool) {
+        return record.role == Role.MIRROR && record.home == _laneNumbers[source];
+    }
+
+    function _isMirrorOf(PublicationRecord storage record, bytes32 source) private view returns (bool) {
+        return _placeAmong(record.mirrors, source) != NOWHERE;
+    }
+
+    // Place of a lane in a list of numbers.
+    function _placeAmong(bytes memory numbers, bytes32 source) private view returns (uint256) {
         uint32 number = _laneNumbers[source];
-        if (record.role != Role.HOME || number == 0) return 0;
-        bytes memory numbers = record.mirrors;
+        if (number == 0) return NOWHERE;
         for (uint256 i = 0; i < numbers.length / 4; i++) {
-            if (_numberAt(numbers, i) == number) return uint8(1 << i);
+            if (_numberAt(numbers, i) == number) return i;
         }
-        return 0;
+        return NOWHERE;
     }
 
     function _refused(uint16 code) private pure returns (Disposition, uint16) {

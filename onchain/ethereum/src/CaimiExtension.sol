@@ -4,13 +4,14 @@ pragma solidity ^0.8.30;
 import {Inference} from "./Inference.sol";
 import {Money} from "./Money.sol";
 import {RegistryStorage} from "./RegistryStorage.sol";
+import {Revocations} from "./Revocations.sol";
 import {Views} from "./Views.sol";
 import {Site} from "./libs/Creation.sol";
 import {UnknownFunction} from "./libs/Errors.sol";
 
-/// @title The part of a registry that is not about publications: money, inference, views
+/// @title The part of a registry that needs no certificate: money, inference, revocations, views
 /// @notice A registry creates its own and runs this code on its own storage; a call to this address changes nothing.
-contract CaimiExtension is Money, Inference, Views {
+contract CaimiExtension is Money, Inference, Revocations, Views {
     /// @param site what the registry fixed at its creation
     constructor(Site memory site) RegistryStorage(site) {}
 

@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {RegistryStorage} from "./RegistryStorage.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
 import {AbortReason, Kind, Lane, State} from "./libs/Records.sol";
+import {Refusals} from "./libs/Errors.sol";
 
 /// @title How home decides and what a decision moves (spec 30 §2)
 /// @notice Each transition of the table is in the function of its input; the caller has checked the state before it.
@@ -20,6 +21,12 @@ abstract contract Decisions is RegistryStorage {
     function _commitHome(bytes32 id, PublicationRecord storage record) internal {
         record.state = State.COMMITTED;
         _emit(Kind.OUTCOME, _mirrorsOf(record), id, abi.encode(State.COMMITTED, uint16(AbortReason.NONE)));
+        _meetRival(id, record);
+        if (record.revoked) _revoke(record);
+    }
+
+    // The name's latest version, or superseded by it at once.
+    function _meetRival(bytes32 id, PublicationRecord storage record) private {
         mapping(bytes32 => bytes32) storage latest = _latest[record.publisher];
         bytes32 nameHash = keccak256(bytes(record.name));
         bytes32 rivalId = latest[nameHash];
@@ -28,42 +35,66 @@ abstract contract Decisions is RegistryStorage {
             return;
         }
         PublicationRecord storage rival = _publications[rivalId];
-        if (rival.version < record.version) {
-            latest[nameHash] = id;
-            _supersede(rivalId, rival, record.version);
-        } else {
+        if (rival.version > record.version) {
             _supersede(id, record, rival.version);
+            return;
         }
+        latest[nameHash] = id;
+        // A REVOKED version stays the latest until a higher one is committed.
+        if (rival.state == State.COMMITTED) _supersede(rivalId, rival, record.version);
     }
 
-    // Answers of the mirrors that came before home knew the publication.
+    // A publisher's revocation: at once, or while LOCKED together with COMMITTED. `refusal` is 0 or ALREADY_DECIDED;
+    // `fresh` is false if the revocation was known.
+    function _takeRevocation(PublicationRecord storage record) internal returns (uint16 refusal, bool fresh) {
+        State state = record.state;
+        if (state == State.ABORTED || state == State.REFUSED) return (Refusals.ALREADY_DECIDED, false);
+        if (record.revoked) return (0, false);
+        record.revoked = true;
+        if (state != State.LOCKED) _revoke(record);
+        return (0, true);
+    }
+
+    // What the mirrors told before home knew the publication.
     function _earlyAnswersOf(bytes32 id, Lane[] calldata mirrors)
         internal
         view
-        returns (uint8 answered, uint8 awaited, bool refused)
+        returns (uint8 answered, uint8 awaited, bool refused, bool revoked)
     {
         awaited = uint8(mirrors.length);
         for (uint256 i = 0; i < mirrors.length; i++) {
-            State answer = _earlyAnswers[id][CaimiWire.laneKey(mirrors[i])];
-            if (answer == State.NONE) continue;
+            EarlyWord memory early = _early[id][CaimiWire.laneKey(mirrors[i])];
+            revoked = revoked || early.revoked;
+            if (early.answer == State.NONE) continue;
             answered |= uint8(1 << i);
             awaited--;
-            refused = refused || answer == State.REFUSED;
+            refused = refused || early.answer == State.REFUSED;
         }
     }
 
     // Whether a mirror in `state` moves when its home says `outcome`, and whether it is there already.
     function _followStep(State state, State outcome) internal pure returns (bool moves, bool there) {
         if (state == outcome || (state == State.SUPERSEDED && outcome == State.COMMITTED)) return (false, true);
+        if (state == State.REVOKED) return (false, outcome != State.ABORTED);
         if (state == State.LOCKED) return (true, false);
         if (state == State.REFUSED) return (outcome == State.ABORTED, false);
         return (state == State.COMMITTED && outcome == State.SUPERSEDED, false);
+    }
+
+    // The state of a mirror that follows its home: what waited for COMMITTED takes effect with it.
+    function _following(State outcome, bool revoked) internal pure returns (State) {
+        return revoked && outcome != State.ABORTED ? State.REVOKED : outcome;
     }
 
     function _supersede(bytes32 id, PublicationRecord storage record, uint64 byVersion) private {
         record.state = State.SUPERSEDED;
         _giveBack(record);
         _emit(Kind.SUPERSEDED, _mirrorsOf(record), id, abi.encode(byVersion));
+    }
+
+    function _revoke(PublicationRecord storage record) private {
+        record.state = State.REVOKED;
+        _giveBack(record);
     }
 
     function _giveBack(PublicationRecord storage record) private {

@@ -68,7 +68,7 @@ abstract contract Locks is Decisions {
         record.role = Role.HOME;
         record.home = HERE;
         record.awaited = uint8(publication.mirrors.length);
-        (record.answered,,) = _earlyAnswersOf(id, publication.mirrors);
+        (record.answered,,,) = _earlyAnswersOf(id, publication.mirrors);
         _abortHome(id, record, AbortReason.NEVER_LOCKED);
     }
 
@@ -99,7 +99,7 @@ abstract contract Locks is Decisions {
         _debit(p.publisher, p.deposit);
         _nonces[p.publisher][p.nonce] = id;
         taken[p.version] = true;
-        (uint8 answered, uint8 awaited, bool refused) = _earlyAnswersOf(id, p.mirrors);
+        (uint8 answered, uint8 awaited, bool refused, bool revoked) = _earlyAnswersOf(id, p.mirrors);
         PublicationRecord storage record = _publications[id];
         _store(record, p);
         record.role = Role.HOME;
@@ -108,6 +108,7 @@ abstract contract Locks is Decisions {
         record.deposit = p.deposit;
         record.awaited = awaited;
         record.answered = answered;
+        record.revoked = revoked;
         // EVENT
         _emit(Kind.LOCKED, p.mirrors, id, abi.encode(Role.HOME, p.home));
         if (refused) _abortHome(id, record, AbortReason.MIRROR_REFUSED);
@@ -123,19 +124,30 @@ abstract contract Locks is Decisions {
         _store(record, p);
         record.role = Role.MIRROR;
         record.home = _numberOf(p.home);
+        bool revoked = code == 0 && _earlyRevocationOf(id, p);
+        record.revoked = revoked;
         // An outcome that came before this lock takes effect. A home that commits what this mirror refuses has more
         // than f bad validators behind it: the refusal stands.
-        bytes32 homeKey = CaimiWire.laneKey(p.home);
-        State outcome = _earlyOutcomes[id][homeKey];
+        EarlyWord storage early = _early[id][CaimiWire.laneKey(p.home)];
+        State outcome = early.outcome;
         bool moves = false;
         if (outcome != State.NONE) {
-            delete _earlyOutcomes[id][homeKey];
+            early.outcome = State.NONE;
             (moves,) = _followStep(state, outcome);
         }
-        record.state = moves ? outcome : state;
+        record.state = moves ? _following(outcome, revoked) : state;
         // EVENT
         if (code == 0) _emitTo(Kind.LOCKED, p.home, id, abi.encode(Role.MIRROR, p.home));
         else _emitTo(Kind.REFUSED, p.home, id, abi.encode(code, p.home));
+    }
+
+    // Whether home or another mirror told of a revocation before this mirror's lock; of lawful bytes, so at most 8 lanes.
+    function _earlyRevocationOf(bytes32 id, Publication calldata p) private view returns (bool) {
+        if (_early[id][CaimiWire.laneKey(p.home)].revoked) return true;
+        for (uint256 i = 0; i < p.mirrors.length; i++) {
+            if (!_isHere(p.mirrors[i]) && _early[id][CaimiWire.laneKey(p.mirrors[i])].revoked) return true;
+        }
+        return false;
     }
 
     function _store(PublicationRecord storage record, Publication calldata p) private {

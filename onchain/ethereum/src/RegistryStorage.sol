@@ -30,7 +30,7 @@ abstract contract RegistryStorage {
     );
 
     // One publication here. Lanes are kept as numbers of `_lanes`, which costs one slot instead of two for each. The
-    // members up to `answered` share a slot, the only one that an answer or an outcome writes.
+    // members up to `revoked` share a slot, the only one that an answer or an outcome writes.
     struct PublicationRecord {
         address publisher;
         Role role;
@@ -41,6 +41,8 @@ abstract contract RegistryStorage {
         uint32 home;
         // At home: bit i is set once the i-th mirror has answered.
         uint8 answered;
+        // Its publisher's revocation is known here. While LOCKED it waits for the outcome.
+        bool revoked;
         // Escrowed here now; 0 on mirrors and once given back.
         uint128 deposit;
         uint64 version;
@@ -48,6 +50,16 @@ abstract contract RegistryStorage {
         string name;
         // 4 bytes each. Only a REFUSED publication of a mirror can name more than 7.
         bytes mirrors;
+    }
+
+    // What another registry told of a publication before the lock here.
+    struct EarlyWord {
+        // LOCKED or REFUSED of a mirror, to home.
+        State answer;
+        // COMMITTED, ABORTED or SUPERSEDED of a home, to this mirror.
+        State outcome;
+        // It took the publisher's revocation.
+        bool revoked;
     }
 
     // One inference request taken here.
@@ -84,10 +96,10 @@ abstract contract RegistryStorage {
     mapping(bytes32 laneKey => uint32 number) internal _laneNumbers;
 
     mapping(bytes32 id => PublicationRecord) internal _publications;
-    // LOCKED or REFUSED of a mirror, before home's lock.
-    mapping(bytes32 id => mapping(bytes32 laneKey => State)) internal _earlyAnswers;
-    // COMMITTED, ABORTED or SUPERSEDED of a home, before this mirror's lock.
-    mapping(bytes32 id => mapping(bytes32 laneKey => State)) internal _earlyOutcomes;
+    // One slot for each registry that told something.
+    mapping(bytes32 id => mapping(bytes32 laneKey => EarlyWord)) internal _early;
+    // No longer used; the slots below stay where they are.
+    bytes32 private _reservedOutcomes;
     mapping(bytes32 laneKey => mapping(uint64 generation => mapping(uint256 word => uint256 bits))) internal _marks;
     mapping(address publisher => mapping(bytes32 nameHash => mapping(uint64 version => bool))) internal _takenNames;
     mapping(address publisher => mapping(bytes32 nameHash => bytes32 id)) internal _latest;

@@ -60,6 +60,13 @@ abstract contract Views is RegistryStorage {
         return _marks[CaimiWire.laneKey(source)][generation][sequence >> 8] >> (sequence & 0xff) & 1 == 1;
     }
 
+    /// @notice Whether a publication's revocation by its publisher is known here: it waits while LOCKED and has no effect once
+    /// ABORTED.
+    /// @param id digest of the publication
+    function isRevoked(bytes32 id) external view returns (bool) {
+        return _publications[id].revoked;
+    }
+
     /// @notice One publication here; all zero if it is unknown.
     /// @param id digest of the publication
     /// @return role 1 home, 2 mirror

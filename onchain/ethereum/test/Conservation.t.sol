@@ -64,6 +64,15 @@ contract Traffic is Fixture {
         try registry.abort(ids[which % ids.length]) {} catch {}
     }
 
+    function revokeSome(uint256 which) external {
+        if (ids.length == 0) return;
+        bytes32 id = ids[which % ids.length];
+        (,, address publisher,,,,,,,,) = registry.publication(id);
+        uint256 key = publisher == vm.addr(keys[0]) ? keys[0] : keys[1];
+        Revocation memory r = Revocation(own, id, publisher, 0, freshNonce(), uint64(_time));
+        try registry.revoke(r, sign(key, wire.hash(r))) {} catch {}
+    }
+
     function count() external view returns (uint256) {
         return ids.length;
     }

@@ -75,11 +75,11 @@ contract GasTest is Fixture {
     }
 
     function test_apply_run_of_10_at_mirror() public {
-        _check("applyRun, 10 OUTCOME", _measure(_run(10, false)), 209_000);
+        _check("applyRun, 10 OUTCOME", _measure(_run(10, false)), 209_500);
     }
 
     function test_apply_run_of_100_at_mirror() public {
-        _check("applyRun, 100 OUTCOME", _measure(_run(100, false)), 1_684_000);
+        _check("applyRun, 100 OUTCOME", _measure(_run(100, false)), 1_690_000);
     }
 
     // Money, requests and answers are the extension's, which makes each the first call of an account: about 3,000.

@@ -275,8 +275,9 @@ contract RegistryTest is Fixture {
     }
 
     function test_code_has_room() public view {
-        vm.assertTrue(address(registry).code.length <= 24_576 - 8192, "the registry has less than 8 KiB of room");
-        vm.assertTrue(_extension().code.length <= 24_576 - 8192, "the extension has less than 8 KiB of room");
+        // Brakes and governance have used half of the 8 KiB that were kept for them; the rest is for ranges of locks.
+        vm.assertTrue(address(registry).code.length <= 24_576 - 4096, "the registry has less than 4 KiB of room");
+        vm.assertTrue(_extension().code.length <= 24_576 - 4096, "the extension has less than 4 KiB of room");
     }
 
     // --- views

@@ -8,7 +8,7 @@ import {Suite} from "./support/Suite.sol";
 import {Log} from "./support/Vm.sol";
 import {WireHarness} from "./support/WireHarness.sol";
 
-/// @notice Plays vectors/registry/ethereum.json: each scenario on a registry of its own at the scenario's address.
+/// @notice Plays vectors/registry/ethereum*.json: each scenario on a registry of its own at the scenario's address.
 contract RegistryVectorsTest is Suite {
     bytes32 private constant EMITTED = keccak256("Emitted(uint64,uint16,uint16,(bytes32,bytes32)[],bytes32,bytes)");
     bytes32 private constant APPLIED = keccak256("Applied(bytes32,bytes32,uint64,uint8,uint16)");
@@ -20,10 +20,18 @@ contract RegistryVectorsTest is Suite {
     }
 
     function test_scenarios() public {
-        string memory json = load("registry/ethereum.json");
+        _play("registry/ethereum.json", 24);
+    }
+
+    function test_brakes() public {
+        _play("registry/ethereum-brakes.json", 12);
+    }
+
+    function _play(string memory name, uint256 least) private {
+        string memory json = load(name);
         bytes32 network = vm.parseJsonBytes32(json, ".network");
         string[] memory cases = cut(json, "cases");
-        vm.assertTrue(cases.length >= 24, "cases");
+        vm.assertTrue(cases.length >= least, "cases");
         for (uint256 i = 0; i < cases.length; i++) {
             uint256 before = vm.snapshotState();
             this.play(cases[i], network);
@@ -164,6 +172,7 @@ contract RegistryVectorsTest is Suite {
             vm.assertEq(deposit, vm.parseJsonUint(json, string.concat(key, ".deposit")), name);
             vm.assertEq(awaited, vm.parseJsonUint(json, string.concat(key, ".awaited")), name);
             vm.assertEq(reason, vm.parseJsonUint(json, string.concat(key, ".reason")), name);
+            vm.assertTrue(registry.isRevoked(id) == vm.parseJsonBool(json, string.concat(key, ".revoked")), name);
         }
     }
 
@@ -215,7 +224,8 @@ contract RegistryVectorsTest is Suite {
         for (uint256 i = 0; i < table.length; i++) {
             if (keccak256(bytes(table[i][0])) == wanted) arguments = table[i][1];
         }
-        if (wanted == keccak256("NotLocked") || wanted == keccak256("NotCommitted")) arguments = "uint8";
+        bool ofState = wanted == keccak256("NotLocked") || wanted == keccak256("NotCommitted");
+        if (ofState || wanted == keccak256("AlreadyDecided")) arguments = "uint8";
         if (wanted == keccak256("UnknownPublication") || wanted == keccak256("UnknownRequest")) arguments = "bytes32";
         return bytes4(keccak256(bytes(string.concat(name, "(", arguments, ")"))));
     }

@@ -44,6 +44,7 @@ VIEWS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             "uint8",
         ),
     ),
+    "isRevoked": (("bytes32",), ("bool",)),
     "balance": (("address",), ("uint128",)),
     "tokens": (("address",), ("uint128",)),
     "receiptOf": (("bytes32",), ("bytes32",)),

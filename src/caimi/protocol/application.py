@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from caimi.crypto.quorum import ValidatorSet, verify_certificate
-from caimi.protocol.decision import follow_home, meet_answers
+from caimi.protocol.decision import follow_home, meet_answers, take_revocation
 from caimi.protocol.publication import Disposition, Role, State
 from caimi.protocol.registry_state import Applied, RegistryState
 from caimi.types.errors import (
@@ -118,6 +118,8 @@ def _apply_item(state: RegistryState, source: Lane, item: Item, now: UnixSeconds
             return _apply_outcome(state, source, item, State.SUPERSEDED)
         case Kind.ANSWERED:
             return _apply_receipt(state, source, item)
+        case Kind.REVOKED:
+            return _apply_revocation(state, source, item)
         case _:
             return Disposition.IGNORED
 
@@ -177,3 +179,20 @@ def _apply_receipt(state: RegistryState, source: Lane, item: Item) -> Dispositio
         return Disposition.IGNORED
     state.carried_receipts[request] = receipt_hash
     return Disposition.APPLIED
+
+
+def _apply_revocation(state: RegistryState, source: Lane, item: Item) -> Disposition:
+    # The publisher's signature was given at another registry of the publication, which tells all: here nothing is told.
+    _, at = decode_body(Kind.REVOKED, item.event.body)
+    if at != source:
+        raise WrongAuthority
+    identifier = PublicationId(item.event.subject)
+    record = state.publications.get(identifier)
+    if record is None:
+        state.pending_revocations.add((identifier, source))
+        return Disposition.PENDING
+    if source not in (record.home, *record.mirrors):
+        raise WrongAuthority
+    if not take_revocation(state, record):
+        return Disposition.IGNORED
+    return Disposition.APPLIED if record.state is State.REVOKED else Disposition.PENDING

@@ -11,8 +11,10 @@ The rules, by the name that a finding carries:
 * asked-uncommitted: a registry takes requests only of what is committed there
 * decided-twice: home decides once
 * foreign-decision: only home decides
-* split: nowhere COMMITTED (or SUPERSEDED) while elsewhere ABORTED or REFUSED
+* split: nowhere COMMITTED (or SUPERSEDED, REVOKED) while elsewhere ABORTED or REFUSED
 * uncaused-commit: home commits only what all its mirrors have locked; a mirror is COMMITTED only if home is
+* revoked-twice: a registry tells of a publication's revocation once
+* revoked-untold: what is REVOKED was revoked by its publisher's signature at one of its registries, which told it
 * unfinished: after the last fault everything reaches an end everywhere (asked for, not always due)
 * deposit: a deposit is held at home while LOCKED or COMMITTED, and nowhere else
 * money: what an account put in is what it has, by balance, deposits and withdrawals
@@ -32,7 +34,7 @@ from caimi.wire.functions import decode_body
 
 __all__ = ["AccountHistory", "Completeness", "Finding", "LaneHistory", "RecordHistory", "audit"]
 
-_GOOD: Final = (State.COMMITTED, State.SUPERSEDED)
+_GOOD: Final = (State.COMMITTED, State.SUPERSEDED, State.REVOKED)
 _BAD: Final = (State.ABORTED, State.REFUSED)
 
 
@@ -101,6 +103,7 @@ def audit(histories: Sequence[LaneHistory], *, finished: Completeness | None = N
     for identifier in sorted({i for h in histories for i in h.records}):
         records = {h.lane: (h, h.records[identifier]) for h in histories if identifier in h.records}
         findings += _outcome(identifier, records, {h.lane: h for h in histories})
+        findings += _revocation(identifier, records, finished)
         if finished is not None:
             findings += _unfinished(identifier, records, finished)
     return tuple(findings)
@@ -120,11 +123,14 @@ def _gaps(history: LaneHistory) -> Iterable[Finding]:
 def _twice(history: LaneHistory) -> Iterable[Finding]:
     answers: Counter[Bytes32] = Counter()
     outcomes: Counter[Bytes32] = Counter()
+    revocations: Counter[Bytes32] = Counter()
     for item in history.items:
         event = item.event
         record = history.records.get(PublicationId(event.subject))
         if event.kind in (Kind.LOCKED, Kind.REFUSED):
             answers[event.subject] += 1
+        elif event.kind == Kind.REVOKED:
+            revocations[event.subject] += 1
         elif event.kind == Kind.OUTCOME:
             outcomes[event.subject] += 1
             if record is None or record.role is not Role.HOME:
@@ -133,6 +139,7 @@ def _twice(history: LaneHistory) -> Iterable[Finding]:
                 )
     yield from _more_than_once("answered-twice", history, answers)
     yield from _more_than_once("decided-twice", history, outcomes)
+    yield from _more_than_once("revoked-twice", history, revocations)
 
 
 def _inference(history: LaneHistory) -> Iterable[Finding]:
@@ -200,6 +207,21 @@ def _outcome(
             home = histories.get(record.home)
             if home is not None and not _has(home, identifier, Kind.OUTCOME):
                 yield Finding("uncaused-commit", history.name, _shown(identifier), f"{home.name} never decided it")
+
+
+def _revocation(
+    identifier: PublicationId,
+    records: Mapping[Lane, tuple[LaneHistory, RecordHistory]],
+    finished: Completeness | None,
+) -> Iterable[Finding]:
+    told = any(_has(history, identifier, Kind.REVOKED) for history, _ in records.values())
+    for history, record in records.values():
+        # A registry that is not shown may have told it.
+        if record.state is State.REVOKED and not told and all(r in records for r in (record.home, *record.mirrors)):
+            yield Finding("revoked-untold", history.name, _shown(identifier), "no registry of it told a revocation")
+        due = finished is not None and history.lane in finished.lanes
+        if due and told and record.state in (State.COMMITTED, State.SUPERSEDED):
+            yield Finding("unfinished", history.name, _shown(identifier), f"revoked, and still {record.state.name}")
 
 
 def _has(history: LaneHistory, identifier: PublicationId, kind: Kind) -> bool:

@@ -20,6 +20,7 @@ _METHODS: Final = {
     "applyRun": "apply_run",
     "abort": "abort",
     "abortUnlocked": "abort_unlocked",
+    "revoke": "revoke",
     "withdraw": "withdraw",
     "fund": "fund",
     "requestInference": "request_inference",

@@ -11,7 +11,16 @@ from caimi.types.primitives import PublicationId, Sequence
 from caimi.types.records import Event, Item, Kind
 from caimi.wire.functions import encode_body
 
-__all__ = ["abort_home", "advance", "emit", "follow_home", "meet_answers", "meet_outcome"]
+__all__ = [
+    "abort_home",
+    "advance",
+    "emit",
+    "follow_home",
+    "meet_answers",
+    "meet_outcome",
+    "meet_revocations",
+    "take_revocation",
+]
 
 _OUTCOME_INPUT = {
     State.COMMITTED: Input.HOME_COMMITTED,
@@ -69,17 +78,48 @@ def meet_outcome(state: RegistryState, identifier: PublicationId) -> None:
 
 
 def follow_home(record: PublicationRecord, outcome: State) -> bool:
-    """A mirror follows its home; False if it was there already.
+    """A mirror follows its home, and what waited for COMMITTED takes effect; False if it was there already.
 
     Raises:
         AlreadyDecided: The table has no such transition.
     """
     if record.role is not Role.MIRROR:
         raise AlreadyDecided(record.state)
-    if record.state is outcome or (record.state is State.SUPERSEDED and outcome is State.COMMITTED):
+    committed = outcome in (State.COMMITTED, State.SUPERSEDED)
+    if record.state is outcome or (committed and record.state in (State.SUPERSEDED, State.REVOKED)):
         return False
     advance(record, _OUTCOME_INPUT[outcome])
+    if committed and record.revoked:
+        advance(record, Input.REVOKED)
     return True
+
+
+def take_revocation(state: RegistryState, record: PublicationRecord) -> bool:
+    """A publisher's revocation: at once, or while LOCKED together with COMMITTED. False if it was known.
+
+    Raises:
+        AlreadyDecided: ABORTED or REFUSED here: there is nothing to take back.
+    """
+    if record.state in (State.ABORTED, State.REFUSED):
+        raise AlreadyDecided(record.state)
+    if record.revoked:
+        return False
+    record.revoked = True
+    if record.state is not State.LOCKED:
+        _revoke(state, record)
+    return True
+
+
+def meet_revocations(state: RegistryState, identifier: PublicationId) -> None:
+    """Let revocations that came before the lock here wait with it for the outcome."""
+    record = state.publications[identifier]
+    lanes = (record.home, *record.mirrors)
+    record.revoked = any((identifier, lane) in state.pending_revocations for lane in lanes)
+
+
+def _revoke(state: RegistryState, record: PublicationRecord) -> None:
+    advance(record, Input.REVOKED)
+    _give_back(state, record)
 
 
 def _give_back(state: RegistryState, record: PublicationRecord) -> None:
@@ -92,15 +132,26 @@ def _commit_home(state: RegistryState, identifier: PublicationId) -> None:
     advance(record, Input.ALL_LOCKED)
     body = encode_body(Kind.OUTCOME, State.COMMITTED, AbortReason.NONE)
     emit(state, Event(schema=1, kind=Kind.OUTCOME, destinations=record.mirrors, subject=identifier, body=body))
+    _meet_rival(state, identifier)
+    if record.revoked:
+        _revoke(state, record)
+
+
+def _meet_rival(state: RegistryState, identifier: PublicationId) -> None:
+    # A REVOKED version stays the latest of its name: a lower one that is committed after it is superseded all the same.
+    record = state.publications[identifier]
     name = (record.publisher, record.name)
-    rival = state.latest.get(name)
-    if rival is None:
+    latest = state.latest.get(name)
+    if latest is None:
         state.latest[name] = identifier
-    elif state.publications[rival].version < record.version:
-        state.latest[name] = identifier
-        _supersede(state, rival, record.version)
-    else:
-        _supersede(state, identifier, state.publications[rival].version)
+        return
+    rival = state.publications[latest]
+    if rival.version > record.version:
+        _supersede(state, identifier, rival.version)
+        return
+    state.latest[name] = identifier
+    if rival.state is State.COMMITTED:
+        _supersede(state, latest, record.version)
 
 
 def _supersede(state: RegistryState, identifier: PublicationId, by_version: int) -> None:

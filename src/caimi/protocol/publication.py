@@ -18,6 +18,7 @@ class State(IntEnum):
     ABORTED = 3
     REFUSED = 4
     SUPERSEDED = 5
+    REVOKED = 6
 
 
 class Role(IntEnum):
@@ -58,6 +59,7 @@ class Input(Enum):
     HOME_COMMITTED = "home's OUTCOME, committed"
     HOME_ABORTED = "home's OUTCOME, aborted"
     HOME_SUPERSEDED = "home's SUPERSEDED"
+    REVOKED = "its publisher's revocation"
 
 
 TRANSITIONS: Final[Mapping[tuple[Role, State, Input], State]] = {
@@ -67,6 +69,8 @@ TRANSITIONS: Final[Mapping[tuple[Role, State, Input], State]] = {
     (Role.HOME, State.LOCKED, Input.MIRROR_REFUSED): State.ABORTED,
     (Role.HOME, State.LOCKED, Input.DEADLINE): State.ABORTED,
     (Role.HOME, State.COMMITTED, Input.HIGHER_VERSION): State.SUPERSEDED,
+    (Role.HOME, State.COMMITTED, Input.REVOKED): State.REVOKED,
+    (Role.HOME, State.SUPERSEDED, Input.REVOKED): State.REVOKED,
     (Role.MIRROR, State.NONE, Input.LOCK): State.LOCKED,
     (Role.MIRROR, State.NONE, Input.REFUSE): State.REFUSED,
     (Role.MIRROR, State.LOCKED, Input.HOME_COMMITTED): State.COMMITTED,
@@ -74,6 +78,8 @@ TRANSITIONS: Final[Mapping[tuple[Role, State, Input], State]] = {
     (Role.MIRROR, State.LOCKED, Input.HOME_SUPERSEDED): State.SUPERSEDED,
     (Role.MIRROR, State.REFUSED, Input.HOME_ABORTED): State.ABORTED,
     (Role.MIRROR, State.COMMITTED, Input.HOME_SUPERSEDED): State.SUPERSEDED,
+    (Role.MIRROR, State.COMMITTED, Input.REVOKED): State.REVOKED,
+    (Role.MIRROR, State.SUPERSEDED, Input.REVOKED): State.REVOKED,
 }
 """Every transition there is; a pair that is absent is refused (or, when repeated, does nothing)."""
 

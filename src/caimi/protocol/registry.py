@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from caimi.crypto.ecdsa import recover
 from caimi.protocol.application import apply_run
-from caimi.protocol.decision import abort_home, emit, meet_answers, meet_outcome
+from caimi.protocol.decision import abort_home, emit, meet_answers, meet_outcome, meet_revocations, take_revocation
 from caimi.protocol.publication import AbortReason, Input, Role, State
 from caimi.protocol.registry_state import PublicationRecord, RegistryConfig, RegistryState, RequestRecord
 from caimi.protocol.validity import check_cid, check_publication
@@ -49,6 +49,7 @@ from caimi.types.records import (
     Kind,
     Lane,
     Publication,
+    Revocation,
     Withdrawal,
 )
 from caimi.wire.codec import Record
@@ -224,6 +225,26 @@ class Registry:
             Event(schema=1, kind=Kind.ANSWERED, destinations=(home,), subject=asked.publication, body=body),
         )
 
+    def revoke(self, revocation: Revocation, signature: bytes, *, now: UnixSeconds) -> None:
+        """Take a publication back for ever, by its publisher's word; the other registries are told."""
+        account = revocation.publisher
+        if self._authorise(revocation, account, revocation.at, revocation.nonce, signature):
+            return
+        if now > revocation.deadline:
+            raise Expired(revocation.deadline, now)
+        identifier = PublicationId(revocation.publication)
+        record = self.state.publications.get(identifier)
+        if record is None:
+            raise UnknownPublication(identifier)
+        if record.publisher != account:
+            raise WrongSigner(record.publisher, account)
+        if not take_revocation(self.state, record):
+            return
+        self._use_nonce(account, revocation.nonce, revocation)
+        others = tuple(lane for lane in (record.home, *record.mirrors) if lane != self.lane)
+        body = encode_body(Kind.REVOKED, revocation.reason, self.lane)
+        emit(self.state, Event(schema=1, kind=Kind.REVOKED, destinations=others, subject=identifier, body=body))
+
     # --- authority
 
     def _verify_publisher(self, publication: Publication, signature: bytes) -> PublicationId:
@@ -285,6 +306,7 @@ class Registry:
             state,
             Event(schema=1, kind=Kind.LOCKED, destinations=publication.mirrors, subject=identifier, body=body),
         )
+        meet_revocations(state, identifier)
         meet_answers(state, identifier)
 
     def _lock_mirror(self, identifier: PublicationId, publication: Publication) -> None:
@@ -302,6 +324,8 @@ class Registry:
             self.state,
             Event(schema=1, kind=kind, destinations=(publication.home,), subject=identifier, body=body),
         )
+        if state is State.LOCKED:
+            meet_revocations(self.state, identifier)
         meet_outcome(self.state, identifier)
 
     @staticmethod

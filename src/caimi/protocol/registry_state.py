@@ -62,6 +62,9 @@ class PublicationRecord:
     awaited: int
     """Mirrors that home still waits for."""
     reason: AbortReason = AbortReason.NONE
+    revoked: bool = False
+    """Its publisher's revocation is known here. While LOCKED it waits for the outcome; with ABORTED it stays without
+    effect."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,6 +105,8 @@ class RegistryState:
         default_factory=dict[tuple[PublicationId, Lane], State]
     )
     """COMMITTED, ABORTED or SUPERSEDED of a home, by id and home, before this mirror's lock."""
+    pending_revocations: set[tuple[PublicationId, Lane]] = field(default_factory=set[tuple[PublicationId, Lane]])
+    """REVOKED by id and registry that told it, before the lock here."""
     taken_names: set[tuple[Address, str, int]] = field(default_factory=set[tuple[Address, str, int]])
     latest: dict[tuple[Address, str], PublicationId] = field(default_factory=dict[tuple[Address, str], PublicationId])
     nonces: dict[tuple[Address, Bytes32], Bytes32] = field(default_factory=dict[tuple[Address, Bytes32], Bytes32])

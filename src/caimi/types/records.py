@@ -30,6 +30,7 @@ __all__ = [
     "Publication",
     "PublicationKind",
     "Receipt",
+    "Revocation",
     "Signature",
     "Terms",
     "Withdrawal",
@@ -143,6 +144,20 @@ class Withdrawal:
     account: Address
     recipient: Address
     amount: int
+    nonce: Bytes32
+    deadline: UnixSeconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """Its publisher takes a publication back, for ever and on all its registries (spec 30 §3)."""
+
+    at: Lane
+    """Any registry of the publication: that one tells the others."""
+    publication: Bytes32
+    publisher: Address
+    reason: int
+    """The publisher's own word to readers, u16: no registry looks at it."""
     nonce: Bytes32
     deadline: UnixSeconds
 

@@ -1,8 +1,10 @@
-"""What homes have decided, by their final events."""
+"""What homes have decided, and publishers have taken back, by final events."""
 
 from __future__ import annotations
 
-from caimi.ports.chain import ChainReader
+from contextlib import suppress
+
+from caimi.ports.chain import ChainReader, ChainUnavailable, SourcesDisagree
 from caimi.protocol.publication import State
 from caimi.types.primitives import PublicationId, Sequence
 from caimi.types.records import Event, Kind
@@ -14,24 +16,34 @@ _BATCH = 256
 
 
 class FinalOutcomes:
-    """State of every publication that one registry decided as home, in final blocks only."""
+    """What one registry says of publications, in final blocks only."""
 
     def __init__(self, reader: ChainReader) -> None:
         self._reader = reader
         self._next = Sequence(1)
         self._states: dict[PublicationId, State] = {}
+        self._revoked: set[PublicationId] = set()
 
     async def state(self, identifier: PublicationId) -> State:
-        """The publication's final state at its home: NONE or LOCKED read as NONE.
+        """The publication's final state if this registry is its home: NONE or LOCKED read as NONE.
 
         Raises:
             ChainUnavailable, SourcesDisagree: Ask again later.
         """
+        await self._read()
+        return self._states.get(identifier, State.NONE)
+
+    async def is_revoked(self, identifier: PublicationId) -> bool:
+        """Whether this registry took its publisher's revocation; what was seen once counts also while it is down."""
+        with suppress(ChainUnavailable, SourcesDisagree):
+            await self._read()
+        return identifier in self._revoked
+
+    async def _read(self) -> None:
         while events := await self._reader.events(self._next, _BATCH):
             for event in events:
                 self._take(event.item.event)
             self._next = Sequence(events[-1].item.sequence + 1)
-        return self._states.get(identifier, State.NONE)
 
     def _take(self, event: Event) -> None:
         # The reader's registry made these events itself, so their bodies decode.
@@ -39,3 +51,5 @@ class FinalOutcomes:
             self._states[PublicationId(event.subject)] = State(decode_body(Kind.OUTCOME, event.body)[0])
         elif event.schema == 1 and event.kind == Kind.SUPERSEDED:
             self._states[PublicationId(event.subject)] = State.SUPERSEDED
+        elif event.schema == 1 and event.kind == Kind.REVOKED:
+            self._revoked.add(PublicationId(event.subject))

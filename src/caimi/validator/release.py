@@ -111,6 +111,11 @@ class KeyRelease:
         if identifier != record.publication:
             raise ForeignPublication("0x" + identifier.hex())
         await self._check_committed(identifier, publication.home)
+        for lane in (publication.home, *publication.mirrors):
+            outcomes = self._outcomes.get(lane)
+            # Home will be told, but that takes a while. A mirror that is down stops nobody: home is what gates.
+            if outcomes is not None and await outcomes.is_revoked(identifier):
+                raise NotCommitted(State.REVOKED)
 
     def _make(self, lease: Bytes32, record: LeaseRequest, publication: Publication, capsule: bytes) -> bytes:
         parsed = Capsule.from_bytes(capsule)

@@ -59,6 +59,14 @@ SHAPES: Final[Mapping[type[Record], tuple[tuple[str, str], ...]]] = {
         ("nonce", "bytes32"),
         ("deadline", "uint64"),
     ),
+    r.Revocation: (
+        ("at", "Lane"),
+        ("publication", "bytes32"),
+        ("publisher", "address"),
+        ("reason", "uint16"),
+        ("nonce", "bytes32"),
+        ("deadline", "uint64"),
+    ),
     r.Funding: (
         ("at", "Lane"),
         ("account", "address"),

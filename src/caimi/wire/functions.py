@@ -18,6 +18,7 @@ FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "applyRun": ("Certificate", "Item[]", "bytes32[]"),
     "abort": ("bytes32",),
     "abortUnlocked": ("Publication", "bytes"),
+    "revoke": ("Revocation", "bytes"),
     "withdraw": ("Withdrawal", "bytes"),
     "requestInference": ("InferenceRequest", "bytes"),
     "answerInference": ("Answer", "bytes", "HostKey", "bytes"),
@@ -40,10 +41,11 @@ BODIES: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.SUPERSEDED: ("uint64",),
     Kind.REQUESTED: ("bytes32", "address", "Cid", "bytes32", "bytes32", "uint64"),
     Kind.ANSWERED: ("bytes32", "bytes32", "Cid"),
+    Kind.REVOKED: ("uint16", "Lane"),
 }
 """LOCKED (role, home) · REFUSED (code, home) · OUTCOME (state, reason) · SUPERSEDED (by version) ·
 REQUESTED (request, consumer, input, input commitment, client key, deadline) ·
-ANSWERED (request, receipt hash, output)."""
+ANSWERED (request, receipt hash, output) · REVOKED (reason, registry that took the publisher's signature)."""
 
 
 def selector(name: str) -> bytes:

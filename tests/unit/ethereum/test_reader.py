@@ -62,7 +62,7 @@ def test_name_that_is_no_text_does_not_hide_the_record() -> None:
     assert view.name == "\\xff!"
 
 
-@pytest.mark.parametrize("changes", [{"role": 0}, {"role": 3}, {"state": 6}, {"reason": 4}])
+@pytest.mark.parametrize("changes", [{"role": 0}, {"role": 3}, {"state": 7}, {"reason": 4}])
 def test_rejects_publications_that_no_registry_has(changes: dict[str, Any]) -> None:
     with pytest.raises(MalformedAnswer):
         _view(_publication(**changes), lambda port: port.publication(PublicationId(_WORD)))

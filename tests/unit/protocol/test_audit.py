@@ -117,6 +117,52 @@ def test_finds_decision_of_a_mirror() -> None:
     assert rules(home, dataclasses.replace(mirror, items=both)) == {"foreign-decision"}
 
 
+REVOKED = event(Kind.REVOKED, encode_body(Kind.REVOKED, 7, MIRROR))
+
+
+def revoked(*told: Event) -> tuple[LaneHistory, LaneHistory]:
+    """Both ledgers say REVOKED; the mirror told `told`."""
+    home, mirror = histories()
+    nothing_held = {PUBLISHER: AccountHistory(funded=100, withdrawn=20, balance=80)}
+    home = dataclasses.replace(with_record(home, state=State.REVOKED, deposit=0), accounts=nothing_held)
+    mirror = dataclasses.replace(mirror, items=numbered(mirror.items[0].event, *told))
+    return home, with_record(mirror, state=State.REVOKED)
+
+
+def test_sound_revocation() -> None:
+    assert rules(*revoked(REVOKED), finished=True) == set()
+
+
+def test_finds_revocation_that_nobody_told() -> None:
+    assert rules(*revoked()) == {"revoked-untold"}
+
+
+def test_a_registry_that_is_not_shown_may_have_told_it() -> None:
+    assert rules(revoked()[0]) == set()
+
+
+def test_finds_revocation_told_twice() -> None:
+    assert rules(*revoked(REVOKED, REVOKED)) == {"revoked-twice"}
+
+
+def test_finds_deposit_of_what_is_revoked() -> None:
+    home, mirror = revoked(REVOKED)
+    assert "deposit" in rules(with_record(home, deposit=10), mirror)
+
+
+@pytest.mark.parametrize("wrong", [State.ABORTED, State.REFUSED])
+def test_finds_split_of_what_is_revoked(wrong: State) -> None:
+    home, mirror = revoked(REVOKED)
+    assert rules(home, with_record(mirror, state=wrong)) == {"split"}
+
+
+@pytest.mark.parametrize("late", [State.COMMITTED, State.SUPERSEDED])
+def test_finds_revocation_that_never_arrived(late: State) -> None:
+    home, mirror = revoked(REVOKED)
+    assert rules(home, with_record(mirror, state=late)) == set()
+    assert rules(home, with_record(mirror, state=late), finished=True) == {"unfinished"}
+
+
 def test_finds_second_answer_of_a_mirror() -> None:
     home, mirror = histories()
     both = numbered(mirror.items[0].event, event(Kind.REFUSED, encode_body(Kind.REFUSED, 404, HOME)))

@@ -48,8 +48,12 @@ def test_present_transition(role: Role, state: State, happened: Input) -> None:
     assert subject.state is TRANSITIONS[role, state, happened] is step(role, state, happened)
 
 
-def test_nothing_leaves_aborted_or_superseded() -> None:
-    assert not [p for p in TRANSITIONS if p[1] in (State.ABORTED, State.SUPERSEDED)]
+def test_nothing_leaves_aborted_or_revoked() -> None:
+    assert not [p for p in TRANSITIONS if p[1] in (State.ABORTED, State.REVOKED)]
+
+
+def test_superseded_is_left_by_a_revocation_only() -> None:
+    assert {p[2] for p in TRANSITIONS if p[1] is State.SUPERSEDED} == {Input.REVOKED}
 
 
 def test_mirrors_have_no_clock() -> None:

@@ -20,7 +20,7 @@ from caimi.simulators.ledger import SimulatedLedger, Slots
 from caimi.storage.sqlite_attestations import SqliteAttestationStore
 from caimi.storage.sqlite_relay import SqliteRelayStore
 from caimi.types.primitives import ZERO32, Epoch, Generation, PublicationId, SignerIndex, UnixSeconds
-from caimi.types.records import NO_TERMS, Attestation, Cid, Funding, Genesis, Lane, Publication
+from caimi.types.records import NO_TERMS, Attestation, Cid, Funding, Genesis, Lane, Publication, Revocation
 from caimi.validator.attestor import Attestor
 from caimi.validator.lane import SourceLane
 from caimi.validator.seat import Seat
@@ -255,6 +255,18 @@ class World:
         record = dataclasses.replace(record, **fields)
         identifier = publication_id(self.network, record)
         return record, self.publisher.sign(identifier).to_bytes(), identifier
+
+    def revocation(self, name: str, identifier: PublicationId) -> bytes:
+        """The call by which the publisher takes it back at one ledger."""
+        record = Revocation(
+            at=self.lane(name),
+            publication=identifier,
+            publisher=self.publisher.address,
+            reason=7,
+            nonce=keccak256(b"revocation" + name.encode()),
+            deadline=UnixSeconds(START + 10_000),
+        )
+        return encode_call("revoke", record, self.publisher.sign(typed_digest(self.network, record)).to_bytes())
 
     async def send(self, name: str, call: bytes, *, sender: str = "somebody") -> None:
         """Somebody else sends a call; it waits for the next block."""

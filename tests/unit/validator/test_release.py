@@ -16,7 +16,7 @@ from caimi.ports.key_release import ForeignCapsule, ForeignPublication, NoShareY
 from caimi.ports.key_vault import KeyStep
 from caimi.protocol.publication import State
 from caimi.types.errors import BadLease, LeaseEnded, NotCommitted, UnknownLease, WrongEpoch, WrongRegistry
-from caimi.types.primitives import ZERO32, Bytes32, Epoch, UnixSeconds
+from caimi.types.primitives import ZERO32, Bytes32, Epoch, PublicationId, UnixSeconds
 from caimi.types.records import Publication
 from caimi.validator.keys import ValidatorKeys
 from caimi.wire.digests import typed_digest
@@ -226,6 +226,45 @@ def test_rejects_a_publication_that_the_tip_takes_away() -> None:
         (record,) = state.publications.values()
         record.state = State.SUPERSEDED
         await refused(world, NotCommitted)(lease, publication, capsule.to_bytes())
+
+    with_lease(scenario)
+
+
+@pytest.mark.parametrize("taken_by", ["fabric", "ethereum"])
+def test_rejects_what_a_registry_tells_is_revoked_before_it_is_carried(taken_by: str) -> None:
+    async def scenario(world: KeyWorld, lease: Bytes32, publication: Publication, capsule: Capsule) -> None:
+        identifier = PublicationId(typed_digest(world.chains.network, publication))
+        await world.chains.send(taken_by, world.chains.revocation(taken_by, identifier))
+        for _ in range(4):
+            world.chains.ledgers[taken_by].mine()
+        with pytest.raises(NotCommitted) as caught:
+            await world.validators[0].release().release(lease, publication, capsule.to_bytes())
+        assert caught.value.values == (State.REVOKED,)
+        assert world.board.partials == {}
+
+    with_lease(scenario)
+
+
+def test_a_mirror_that_is_down_stops_nobody_but_what_it_told_counts() -> None:
+    async def scenario(world: KeyWorld, lease: Bytes32, publication: Publication, capsule: Capsule) -> None:
+        identifier = PublicationId(typed_digest(world.chains.network, publication))
+        mirror, early, late = (
+            world.chains.nodes["ethereum"],
+            world.validators[0].release(),
+            world.validators[1].release(),
+        )
+        mirror.is_up = False
+        await early.release(lease, publication, capsule.to_bytes())
+        mirror.is_up = True
+        await world.chains.send("ethereum", world.chains.revocation("ethereum", identifier))
+        for _ in range(4):
+            world.chains.ledgers["ethereum"].mine()
+        with pytest.raises(NotCommitted):
+            await early.release(lease, publication, capsule.to_bytes())
+        mirror.is_up = False
+        with pytest.raises(NotCommitted):
+            await early.release(lease, publication, capsule.to_bytes())
+        await late.release(lease, publication, capsule.to_bytes())
 
     with_lease(scenario)
 

@@ -36,6 +36,12 @@ library Bodies {
         ok = receiptHash != 0 && _number(body, 2) <= type(uint8).max;
     }
 
+    /// @notice REVOKED (reason u16, registry that took the publisher's signature).
+    function readRevoked(bytes calldata body) internal pure returns (bool ok, bytes32 chain, bytes32 registry) {
+        if (body.length != 96) return (false, 0, 0);
+        return (_number(body, 0) <= type(uint16).max, _word(body, 1), _word(body, 2));
+    }
+
     function _number(bytes calldata body, uint256 index) private pure returns (uint256) {
         return uint256(_word(body, index));
     }

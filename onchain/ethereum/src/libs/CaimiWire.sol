@@ -12,6 +12,7 @@ import {
     Item,
     Lane,
     Publication,
+    Revocation,
     Withdrawal
 } from "./Records.sol";
 
@@ -41,6 +42,9 @@ library CaimiWire {
     );
     bytes32 private constant WITHDRAWAL_TYPE = keccak256(
         "Withdrawal(Lane at,address account,address recipient,uint128 amount,bytes32 nonce,uint64 deadline)Lane(bytes32 chain,bytes32 registry)"
+    );
+    bytes32 private constant REVOCATION_TYPE = keccak256(
+        "Revocation(Lane at,bytes32 publication,address publisher,uint16 reason,bytes32 nonce,uint64 deadline)Lane(bytes32 chain,bytes32 registry)"
     );
     bytes32 private constant REQUEST_TYPE = keccak256(
         "InferenceRequest(Lane at,bytes32 publication,address consumer,Cid input,bytes32 inputCommitment,bytes32 clientKey,bytes32 nonce,uint64 deadline)Cid(uint8 codec,bytes32 digest)Lane(bytes32 chain,bytes32 registry)"
@@ -101,6 +105,13 @@ library CaimiWire {
             keccak256(
                 abi.encode(WITHDRAWAL_TYPE, _hash(w.target), w.account, w.recipient, w.amount, w.nonce, w.deadline)
             );
+    }
+
+    /// @notice hashStruct of a Revocation.
+    function hash(Revocation calldata r) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encode(REVOCATION_TYPE, _hash(r.target), r.publication, r.publisher, r.reason, r.nonce, r.deadline)
+        );
     }
 
     /// @notice hashStruct of an InferenceRequest.

@@ -58,6 +58,17 @@ struct Withdrawal {
     uint64 deadline;
 }
 
+/// @notice Its publisher takes a publication back, for ever and on all its registries.
+/// @param reason the publisher's own word to readers: no registry looks at it
+struct Revocation {
+    Lane target;
+    bytes32 publication;
+    address publisher;
+    uint16 reason;
+    bytes32 nonce;
+    uint64 deadline;
+}
+
 /// @notice A consumer asks for one answer; its digest is the request's id.
 struct InferenceRequest {
     Lane target;
@@ -154,7 +165,8 @@ enum State {
     COMMITTED,
     ABORTED,
     REFUSED,
-    SUPERSEDED
+    SUPERSEDED,
+    REVOKED
 }
 
 /// @notice What a registry is to a publication.
@@ -190,4 +202,5 @@ library Kind {
     uint16 internal constant SUPERSEDED = 4;
     uint16 internal constant REQUESTED = 5;
     uint16 internal constant ANSWERED = 6;
+    uint16 internal constant REVOKED = 7;
 }

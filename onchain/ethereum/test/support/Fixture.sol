@@ -151,6 +151,22 @@ abstract contract Fixture is Test {
         return State(state);
     }
 
+    // --- revocations
+
+    function revocation(bytes32 id) internal returns (Revocation memory) {
+        return Revocation(own, id, vm.addr(PUBLISHER), 7, freshNonce(), DEADLINE);
+    }
+
+    function revoke(bytes32 id) internal {
+        Revocation memory r = revocation(id);
+        registry.revoke(r, sign(PUBLISHER, wire.hash(r)));
+    }
+
+    // What another registry tells of a revocation that it took.
+    function revoked(Lane memory source, bytes32 id) internal view returns (Event memory) {
+        return Event(1, Kind.REVOKED, lanes(own), id, abi.encode(uint16(7), source));
+    }
+
     // --- events of other registries
 
     function answer(uint16 kind, bytes32 id) internal view returns (Event memory) {

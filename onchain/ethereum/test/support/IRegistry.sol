@@ -11,6 +11,7 @@ import {
     Item,
     Lane,
     Publication,
+    Revocation,
     Withdrawal
 } from "../../src/libs/Records.sol";
 
@@ -45,6 +46,7 @@ interface IRegistry {
         HostKey calldata hostKey,
         bytes calldata operatorSignature
     ) external;
+    function revoke(Revocation calldata revocation, bytes calldata signature) external;
     function multicall(bytes[] calldata calls) external returns (bytes[] memory);
 
     function version() external view returns (uint16);
@@ -67,6 +69,7 @@ interface IRegistry {
             uint8 awaited,
             uint8 reason
         );
+    function isRevoked(bytes32 id) external view returns (bool);
     function balance(address account) external view returns (uint128);
     function tokens(address account) external view returns (uint128);
     function receiptOf(bytes32 request) external view returns (bytes32);

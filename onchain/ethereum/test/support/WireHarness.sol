@@ -22,6 +22,10 @@ contract WireHarness {
         return CaimiWire.hash(r);
     }
 
+    function hash(Revocation calldata r) public pure returns (bytes32) {
+        return CaimiWire.hash(r);
+    }
+
     function hash(InferenceRequest calldata r) public pure returns (bytes32) {
         return CaimiWire.hash(r);
     }
@@ -48,6 +52,9 @@ contract WireHarness {
             (again, result) = (abi.encode(r), this.hash(r));
         } else if (name == keccak256("Withdrawal")) {
             Withdrawal memory r = abi.decode(encoded, (Withdrawal));
+            (again, result) = (abi.encode(r), this.hash(r));
+        } else if (name == keccak256("Revocation")) {
+            Revocation memory r = abi.decode(encoded, (Revocation));
             (again, result) = (abi.encode(r), this.hash(r));
         } else if (name == keccak256("InferenceRequest")) {
             InferenceRequest memory r = abi.decode(encoded, (InferenceRequest));
@@ -124,6 +131,10 @@ contract WireHarness {
 
     function isSuperseded(bytes calldata body) external pure returns (bool) {
         return Bodies.isSuperseded(body);
+    }
+
+    function readRevoked(bytes calldata body) external pure returns (bool, bytes32, bytes32) {
+        return Bodies.readRevoked(body);
     }
 
     function readAnswered(bytes calldata body) external pure returns (bool, bytes32, bytes32) {

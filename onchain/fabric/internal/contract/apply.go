@@ -111,6 +111,12 @@ func (r *registry) applyItem(source wire.Lane, event wire.Event) (uint8, error) 
 			return refused, wire.BadBody.With() // no registry emits it: zero is what stands for "not answered"
 		}
 		return r.applyReceipt(source, event.Subject, body)
+	case wire.KindRevoked:
+		var body wire.RevokedBody
+		if err := wire.DecodeBody(event.Body, &body); err != nil {
+			return refused, err
+		}
+		return r.applyRevocation(source, event.Subject, body.At)
 	}
 	return ignored, nil
 }

@@ -88,27 +88,45 @@ func (r *registry) commitHome(id wire.Bytes32, record state.Publication) error {
 	if err := advance(&record, inputAllLocked); err != nil {
 		return err
 	}
-	r.ledger.PutPublication(id, record)
 	r.out.emit(wire.KindOutcome, record.Mirrors, id, wire.OutcomeBody{State: stateCommitted, Reason: uint16(reasonNone)})
+	if err := r.meetRival(id, &record); err != nil {
+		return err
+	}
+	if record.Revoked == revocationKnown {
+		if err := r.revokeRecord(&record); err != nil {
+			return err
+		}
+	}
+	r.ledger.PutPublication(id, record)
+	return nil
+}
+
+// meetRival makes a committed version the latest of its name, or lets the latest supersede it at once. A REVOKED version
+// stays the latest until a higher one is committed.
+func (r *registry) meetRival(id wire.Bytes32, record *state.Publication) error {
 	rival, exists := r.ledger.Latest(record.Publisher, record.Name)
 	if !exists {
 		r.ledger.PutLatest(record.Publisher, record.Name, id)
 		return nil
 	}
 	other, _ := r.ledger.Publication(rival)
-	if other.Version < record.Version {
-		r.ledger.PutLatest(record.Publisher, record.Name, id)
-		return r.supersede(rival, other, record.Version)
+	if other.Version > record.Version {
+		return r.supersede(id, record, other.Version)
 	}
-	return r.supersede(id, record, other.Version)
+	r.ledger.PutLatest(record.Publisher, record.Name, id)
+	if other.State != stateCommitted {
+		return nil
+	}
+	err := r.supersede(rival, &other, record.Version)
+	r.ledger.PutPublication(rival, other)
+	return err
 }
 
-func (r *registry) supersede(id wire.Bytes32, record state.Publication, byVersion uint64) error {
-	if err := advance(&record, inputHigherVersion); err != nil {
+func (r *registry) supersede(id wire.Bytes32, record *state.Publication, byVersion uint64) error {
+	if err := advance(record, inputHigherVersion); err != nil {
 		return err
 	}
-	r.giveBack(&record)
-	r.ledger.PutPublication(id, record)
+	r.giveBack(record)
 	r.out.emit(wire.KindSuperseded, record.Mirrors, id, wire.SupersededBody{ByVersion: byVersion})
 	return nil
 }
@@ -130,13 +148,17 @@ func (r *registry) meetOutcome(id wire.Bytes32, record state.Publication) {
 	r.ledger.PutPublication(id, record)
 }
 
-// followHome moves a mirror's record; false if it was there already: AlreadyDecided.
+// followHome moves a mirror's record, and what waited for COMMITTED takes effect; false if it was there already: AlreadyDecided.
 func followHome(record *state.Publication, outcome uint8) (moved bool, err error) {
-	if record.State == outcome || (record.State == stateSuperseded && outcome == stateCommitted) {
+	isCommit := outcome == stateCommitted || outcome == stateSuperseded
+	if record.State == outcome || (isCommit && (record.State == stateSuperseded || record.State == stateRevoked)) {
 		return false, nil
 	}
 	if err := advance(record, outcomeInputs[outcome]); err != nil {
 		return false, err
+	}
+	if isCommit && record.Revoked == revocationKnown {
+		return true, advance(record, inputRevoked)
 	}
 	return true, nil
 }

@@ -69,6 +69,8 @@ func (r *registry) lockHome(id wire.Bytes32, p wire.Publication) error {
 	}
 	r.ledger.UseNonce(p.Publisher, p.Nonce, id)
 	r.ledger.Take(p.Publisher, p.Name, p.Version)
+	r.ledger.PrefetchLock(id, p.Home, p.Mirrors)
+	r.meetRevocations(id, &record)
 	r.out.emit(wire.KindLocked, p.Mirrors, id, wire.LockedBody{Role: roleHome, Home: p.Home})
 	return r.meetAnswers(id, record)
 }
@@ -86,6 +88,10 @@ func (r *registry) lockMirror(id wire.Bytes32, p wire.Publication) error {
 	}
 	if err := advance(&record, happened); err != nil {
 		return err
+	}
+	if record.State == stateLocked {
+		r.ledger.PrefetchLock(id, p.Home, p.Mirrors)
+		r.meetRevocations(id, &record)
 	}
 	r.out.emit(kind, []wire.Lane{p.Home}, id, body)
 	r.meetOutcome(id, record)

@@ -14,6 +14,7 @@ const (
 	stateAborted    uint8 = 3
 	stateRefused    uint8 = 4
 	stateSuperseded uint8 = 5
+	stateRevoked    uint8 = 6
 )
 
 // What a registry is to a publication.
@@ -44,6 +45,7 @@ const (
 	inputHomeCommitted
 	inputHomeAborted
 	inputHomeSuperseded
+	inputRevoked
 )
 
 type situation struct {
@@ -66,6 +68,10 @@ var transitions = map[situation]uint8{
 	{roleMirror, stateLocked, inputHomeSuperseded}:    stateSuperseded,
 	{roleMirror, stateRefused, inputHomeAborted}:      stateAborted,
 	{roleMirror, stateCommitted, inputHomeSuperseded}: stateSuperseded,
+	{roleHome, stateCommitted, inputRevoked}:          stateRevoked,
+	{roleHome, stateSuperseded, inputRevoked}:         stateRevoked,
+	{roleMirror, stateCommitted, inputRevoked}:        stateRevoked,
+	{roleMirror, stateSuperseded, inputRevoked}:       stateRevoked,
 }
 
 // What home's outcome is to a mirror.

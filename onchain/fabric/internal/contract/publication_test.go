@@ -11,8 +11,8 @@ import (
 func TestAbsentTransitionsAreRefused(t *testing.T) {
 	moves := 0
 	for role := roleHome; role <= roleMirror; role++ {
-		for before := stateNone; before <= stateSuperseded; before++ {
-			for happened := inputLock; happened <= inputHomeSuperseded; happened++ {
+		for before := stateNone; before <= stateRevoked; before++ {
+			for happened := inputLock; happened <= inputRevoked; happened++ {
 				record := state.Publication{Role: role, State: before}
 				err := advance(&record, happened)
 				if next, ok := transitions[situation{role, before, happened}]; ok {

@@ -37,19 +37,23 @@ type scenario struct {
 		ID                           vectortest.Hex
 		Role, State, Awaited, Reason uint8
 		Deposit                      string
+		Revoked                      bool
 	}
 	Leaves  []vectortest.Hex
 	Applied [][3]uint64
 }
 
 func TestRegistryVectors(t *testing.T) {
-	var suite struct {
-		Network vectortest.Hex
-		Cases   []scenario
-	}
-	vectortest.Read(t, "registry/fabric.json", &suite)
-	for _, s := range suite.Cases {
-		t.Run(fmt.Sprintf("%d: %s", s.TcID, s.Comment), func(t *testing.T) { s.play(t, suite.Network.Word(t)) })
+	for _, name := range []string{"registry/fabric.json", "registry/fabric-brakes.json"} {
+		var suite struct {
+			Network vectortest.Hex
+			Cases   []scenario
+		}
+		vectortest.Read(t, name, &suite)
+		for _, s := range suite.Cases {
+			title := fmt.Sprintf("%s/%d: %s", name, s.TcID, s.Comment)
+			t.Run(title, func(t *testing.T) { s.play(t, suite.Network.Word(t)) })
+		}
 	}
 }
 
@@ -162,8 +166,8 @@ func (s scenario) compare(t *testing.T, w *world, all outbox) {
 	}
 	for _, p := range s.Publications {
 		r := w.publication(p.ID.Word(t))
-		actual := fmt.Sprintln(r.Role, r.State, r.Deposit.Big(), r.Awaited, r.Reason)
-		if want := fmt.Sprintln(p.Role, p.State, p.Deposit, p.Awaited, p.Reason); actual != want {
+		actual := fmt.Sprintln(r.Role, r.State, r.Deposit.Big(), r.Awaited, r.Reason, r.Revoked == revocationKnown)
+		if want := fmt.Sprintln(p.Role, p.State, p.Deposit, p.Awaited, p.Reason, p.Revoked); actual != want {
 			t.Errorf("publication %x: %s, want %s", p.ID, actual, want)
 		}
 	}

@@ -19,8 +19,15 @@ func (r *registry) viewValidatorSet() ([]byte, error) {
 }
 
 func (r *registry) viewPublication(id wire.Bytes32) ([]byte, error) {
+	p, _ := r.ledger.Publication(id)
+	return wire.Encode(
+		p.Role, p.State, p.Publisher, p.Name, p.Version, p.Home, p.Mirrors, p.Deposit, p.Deadline, p.Awaited, p.Reason,
+	), nil
+}
+
+func (r *registry) viewIsRevoked(id wire.Bytes32) ([]byte, error) {
 	record, _ := r.ledger.Publication(id)
-	return wire.EncodeFields(record), nil
+	return wire.Encode(record.Revoked), nil
 }
 
 func (r *registry) viewBalance(account wire.Address) ([]byte, error) {

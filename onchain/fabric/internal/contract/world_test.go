@@ -199,11 +199,15 @@ func (w *world) view(name string, into any, arguments ...any) {
 func (w *world) publication(id wire.Bytes32) state.Publication {
 	w.t.Helper()
 	done := w.simulate("view", encoded("publication", id))
-	var record state.Publication
-	if err := wire.DecodeFields(done.Response.GetPayload(), wire.CallLimit, &record); err != nil {
+	var p state.Publication
+	fields := []any{
+		&p.Role, &p.State, &p.Publisher, &p.Name, &p.Version, &p.Home, &p.Mirrors, &p.Deposit, &p.Deadline, &p.Awaited, &p.Reason,
+	}
+	if err := wire.Decode(done.Response.GetPayload(), wire.CallLimit, fields...); err != nil {
 		w.t.Fatalf("publication: %s, %v", done.Response.GetMessage(), err)
 	}
-	return record
+	w.view("isRevoked", &p.Revoked, id)
+	return p
 }
 
 func (w *world) balance(k key) uint64 { return w.number("balance", k) }

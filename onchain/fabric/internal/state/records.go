@@ -18,7 +18,7 @@ func (c Config) Lane() wire.Lane {
 	return wire.Lane{Chain: c.Chain, Registry: wire.RegistryID(c.Channel, c.Chaincode)}
 }
 
-// Publication is one publication at this registry. Its fields are what the view `publication` answers.
+// Publication is one publication at this registry. Its fields up to Reason are what the view `publication` answers.
 type Publication struct {
 	Role      uint8
 	State     uint8
@@ -31,6 +31,7 @@ type Publication struct {
 	Deadline  uint64
 	Awaited   uint8 // mirrors that home still waits for
 	Reason    uint8
+	Revoked   uint8 // what the view `isRevoked` answers: a bool has the encoding of 0 or 1
 }
 
 // Request is one inference request made here.

@@ -22,6 +22,10 @@ func outcomeKey(id wire.Bytes32, home wire.Lane) string {
 	return fmt.Sprintf("outcome/%x/%x", id, wire.LaneHash(home))
 }
 
+func revocationKey(id wire.Bytes32, source wire.Lane) string {
+	return fmt.Sprintf("revocation/%x/%x", id, wire.LaneHash(source))
+}
+
 func markKey(source wire.Bytes32, generation, sequence uint64) string {
 	return fmt.Sprintf("mark/%x/%d/%d", source, generation, sequence)
 }
@@ -89,6 +93,25 @@ func (o *Overlay) EarlyOutcome(id wire.Bytes32, home wire.Lane) uint8 {
 // PutEarlyOutcome stores it; 0 when the lock has met it.
 func (o *Overlay) PutEarlyOutcome(id wire.Bytes32, home wire.Lane, state uint8) {
 	store(o, outcomeKey(id, home), state)
+}
+
+// IsRevokedEarly tells whether a registry told of the publisher's revocation before the lock here.
+func (o *Overlay) IsRevokedEarly(id wire.Bytes32, source wire.Lane) bool {
+	return len(o.get(revocationKey(id, source))) != 0
+}
+
+// RevokeEarly notes it.
+func (o *Overlay) RevokeEarly(id wire.Bytes32, source wire.Lane) {
+	o.put(revocationKey(id, source), []byte{1})
+}
+
+// PrefetchLock reads what registries may have told of a publication before its lock here.
+func (o *Overlay) PrefetchLock(id wire.Bytes32, home wire.Lane, mirrors []wire.Lane) {
+	keys := []string{outcomeKey(id, home), revocationKey(id, home)}
+	for _, mirror := range mirrors {
+		keys = append(keys, answerKey(id, mirror), revocationKey(id, mirror))
+	}
+	o.Prefetch(keys)
 }
 
 // IsMarked tells whether a carried event was met before.
@@ -216,7 +239,7 @@ func (o *Overlay) PrefetchRun(source wire.Lane, generation uint64, items []wire.
 		switch item.Event.Kind {
 		case wire.KindLocked, wire.KindRefused:
 			records = append(records, answerKey(item.Event.Subject, source), publicationKey(item.Event.Subject))
-		case wire.KindOutcome, wire.KindSuperseded, wire.KindAnswered:
+		case wire.KindOutcome, wire.KindSuperseded, wire.KindAnswered, wire.KindRevoked:
 			records = append(records, publicationKey(item.Event.Subject))
 		}
 	}

@@ -8,6 +8,7 @@ const (
 	KindSuperseded uint16 = 4
 	KindRequested  uint16 = 5
 	KindAnswered   uint16 = 6
+	KindRevoked    uint16 = 7
 )
 
 // Schema is the version of event bodies.
@@ -49,6 +50,12 @@ type AnsweredBody struct {
 	Request     Bytes32
 	ReceiptHash Bytes32
 	Output      Cid
+}
+
+// RevokedBody is REVOKED's: the publisher's reason and the registry that took the signature.
+type RevokedBody struct {
+	Reason uint16
+	At     Lane
 }
 
 // DecodeBody reads an event's body; bodies are static, so that the struct and its fields have one encoding (BadBody).

@@ -61,6 +61,16 @@ type Withdrawal struct {
 	Deadline  uint64
 }
 
+// Revocation is a publisher's word that takes a publication back for ever. Nobody looks at the reason.
+type Revocation struct {
+	At          Lane
+	Publication Bytes32
+	Publisher   Address
+	Reason      uint16
+	Nonce       Bytes32
+	Deadline    uint64
+}
+
 // Funding moves tokens of an account into its balance.
 type Funding struct {
 	At       Lane

@@ -15,7 +15,7 @@ var records = map[string]any{
 	"Publication": wire.Publication{}, "Withdrawal": wire.Withdrawal{}, "Funding": wire.Funding{}, "Mint": wire.Mint{},
 	"InferenceRequest": wire.InferenceRequest{}, "HostKey": wire.HostKey{}, "Answer": wire.Answer{},
 	"LeaseRequest": wire.LeaseRequest{}, "PartialPost": wire.PartialPost{}, "BoardPost": wire.BoardPost{},
-	"Checkpoint": wire.Checkpoint{},
+	"Checkpoint": wire.Checkpoint{}, "Revocation": wire.Revocation{},
 }
 
 type wireCase struct {
