@@ -18,6 +18,7 @@ from caimi.storage.content_server import create_app
 from caimi.storage.kubo import GatewayBlockSource, KuboBlockStore
 from caimi.storage.memory import MemoryBlockStore
 from tests.conformance.block_store_contract import BlockStoreContract, StoreFactory, leaf
+from tests.unit.relay.world import Recorder
 
 TOKEN: Final = "a token of the tests"
 
@@ -47,7 +48,7 @@ class TestHttp(BlockStoreContract):
     def stores(self, tmp_path: Path) -> StoreFactory:
         @contextlib.asynccontextmanager
         async def make() -> AsyncGenerator[BlockStore, None]:
-            app = create_app(FolderBlockStore(tmp_path), token=TOKEN)
+            app = create_app(FolderBlockStore(tmp_path), token=TOKEN, observer=Recorder())
             transport = httpx2.ASGITransport(app)
             async with HttpBlockStore("http://content.test", token=TOKEN, transport=transport) as store:
                 yield store

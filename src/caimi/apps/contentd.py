@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from caimi.apps.http_server import read_token, serve
+from caimi.apps.process import open_observer
 from caimi.apps.process_config import HttpConfig, read_config
+from caimi.apps.readiness import add_operator_routes
+from caimi.ports.content import ContentError
 from caimi.storage.content import FolderBlockStore
 from caimi.storage.content_server import create_app
 
@@ -27,6 +30,8 @@ class ContentConfig:
     """Where the blocks are."""
     token_file: Path
     """Its text without white space around is the bearer token of writers, at least 16 characters."""
+    log: Path | None = None
+    """JSON lines; None is standard error."""
 
 
 def main() -> None:
@@ -34,8 +39,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="CAIMI content store")
     parser.add_argument("--config", type=Path, required=True)
     config = read_config(ContentConfig, parser.parse_args().config)
-    store = FolderBlockStore(config.folder)
-    app = create_app(store, token=read_token(config.token_file), check_writable=store.check_writable)
+    store, observer = FolderBlockStore(config.folder), open_observer(config.name, config.log)
+    app = create_app(store, token=read_token(config.token_file), observer=observer, check_writable=store.check_writable)
+
+    async def missing() -> list[str]:
+        try:
+            store.check_writable()
+        except ContentError as error:
+            return [f"{type(error).__name__}: {error}"]
+        return []
+
+    add_operator_routes(app, observer, missing)
+    observer.step("process.started")
     asyncio.run(serve(app, config.http, _for_ever()))
 
 

@@ -13,10 +13,12 @@ from caimi.apps.hex_values import hex_of, read_bytes32, read_hex
 from caimi.apps.http_server import new_app
 from caimi.apps.json_observer import JsonObserver
 from caimi.apps.problem import NoSuchThing, Problem
+from caimi.apps.readiness import Check
 from caimi.bundle.cid import format_cid
 from caimi.bundle.signature import TensorSpec
 from caimi.host.direct import DirectInference
 from caimi.host.identity import ATTESTATION, HostIdentity
+from caimi.host.key_client import KeyClient
 from caimi.host.service import Host, public_text
 from caimi.host.shelf import ModelShelf, ShelvedModel
 from caimi.ports.host_store import RequestRow
@@ -38,6 +40,7 @@ class HostParts:
     host: Host
     shelf: ModelShelf
     direct: DirectInference
+    keys: KeyClient
     lanes: Mapping[str, Lane]
 
 
@@ -140,10 +143,19 @@ class HostStatusBody(BaseModel):
 
 
 def host_app(
-    parts: HostParts, observer: JsonObserver, *, may_change: Callable[[Request], Coroutine[Any, Any, None]]
+    parts: HostParts,
+    observer: JsonObserver,
+    *,
+    may_change: Callable[[Request], Coroutine[Any, Any, None]],
+    ready: Check,
 ) -> FastAPI:
-    """The application; `may_change` refuses changing calls without the token."""
-    app = new_app("CAIMI host (UNATTESTED)", observer)
+    """The application.
+
+    Arguments:
+        may_change: refuses changing calls without the token.
+        ready: what the host misses.
+    """
+    app = new_app("CAIMI host (UNATTESTED)", observer, ready=ready)
     problems: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (400, 404)}
     refusals: dict[int | str, dict[str, object]] = {
         code: {"model": Problem} for code in (400, 401, 404, 422, 425, 429, 503)

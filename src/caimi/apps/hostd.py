@@ -11,10 +11,13 @@ import httpx2
 from caimi.apps.host_api import HostParts, host_app
 from caimi.apps.host_clients import HttpHostRelay, HttpKeyRelease
 from caimi.apps.host_config import HostConfig, HostLimits
+from caimi.apps.host_readiness import HostReadiness
 from caimi.apps.http_server import bearer_check, read_token, serve
 from caimi.apps.key_files import open_key
 from caimi.apps.lane_wiring import open_board, open_sources
 from caimi.apps.process import crash_points, open_observer, run_daemon, when_reachable
+from caimi.apps.reachability import Reachability
+from caimi.apps.step_watch import StepWatch
 from caimi.apps.system import SystemClock, SystemEntropy
 from caimi.crypto.quorum import ValidatorSet
 from caimi.host.answering import Answerer, TensorLimits
@@ -27,6 +30,7 @@ from caimi.host.leases import LeaseDesk, LeaseTerms
 from caimi.host.publications import Publications
 from caimi.host.service import Host
 from caimi.host.shelf import ModelShelf, ShelfLimits
+from caimi.host.timed_runtime import TimedRuntime
 from caimi.ports.agreement import AgreeingReader
 from caimi.ports.chain import BoardPort, ChainReader
 from caimi.ports.observer import Observer
@@ -56,7 +60,8 @@ async def _run(config: HostConfig) -> None:
         readers = [open_sources(lane, stack) for lane in config.lanes]
         sites: tuple[RegistryReader, ...] = tuple(reader for some in readers for reader in some)
         epoch = await when_reachable(lambda: _epoch(sites, config), clock=clock, observer=observer)
-        store = SqliteHostStore(str(config.store), crash=crash_points(config.crash_at))
+        steps = StepWatch(crash_points(config.crash_at), clock=clock, observer=observer)
+        store = SqliteHostStore(str(config.store), crash=steps)
         stack.callback(store.close)
         client = await stack.enter_async_context(httpx2.AsyncClient(timeout=config.answer_seconds, trust_env=False))
         blocks = await stack.enter_async_context(HttpBlockStore(config.content, token=token))
@@ -74,7 +79,10 @@ async def _run(config: HostConfig) -> None:
         del operator
         parts = _parts(config, identity, outside, store, observer)
         stack.push_async_callback(parts.shelf.close)
-        app = host_app(parts, observer, may_change=bearer_check(token))
+        observer.collect(parts.host.collect)
+        observer.collect(parts.shelf.collect)
+        ready = _readiness(config, parts, client).missing
+        app = host_app(parts, observer, may_change=bearer_check(token), ready=ready)
         observer.step(
             "process.started", signing_key="0x" + identity.key.signing_key.hex(), epoch=epoch, attestation="UNATTESTED"
         )
@@ -124,7 +132,7 @@ def _parts(
         desk=desk,
         keys=keys,
         content=outside.content,
-        runtime=ChildRuntime(_runner_limits(limits)),
+        runtime=TimedRuntime(ChildRuntime(_runner_limits(limits)), clock=clock, observer=observer),
         clock=clock,
         observer=observer,
     )
@@ -143,7 +151,16 @@ def _parts(
         identity.network, DirectLimits(), relay=outside.relay, content=outside.content, store=store, clock=clock
     )
     named = {lane.name: lane.lane for lane in config.lanes}
-    return HostParts(identity=identity, host=host, shelf=shelf, direct=direct, lanes=named)
+    return HostParts(identity=identity, host=host, shelf=shelf, direct=direct, keys=keys, lanes=named)
+
+
+def _readiness(config: HostConfig, parts: HostParts, client: httpx2.AsyncClient) -> HostReadiness:
+    clock = SystemClock()
+    others = (
+        Reachability("the relay", config.relay, client, clock=clock),
+        Reachability("the content store", config.content, client, clock=clock),
+    )
+    return HostReadiness(parts.host, parts.keys, lanes=parts.lanes, others=others)
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,16 +18,17 @@ from granian.server.embed import Server
 from caimi.apps.json_observer import JsonObserver
 from caimi.apps.problem import Forbidden, MalformedRequest, add_problems
 from caimi.apps.process_config import HttpConfig
+from caimi.apps.readiness import Check, add_operator_routes
 from caimi.apps.strict_json import ConfigRefused
 
-__all__ = ["BodyLimit", "bearer_check", "new_app", "read_token", "serve"]
+__all__ = ["BodyLimit", "bearer_check", "new_app", "read_token", "serve", "served"]
 
 _SHORTEST_TOKEN: Final = 16
 _LONGEST_BODY: Final = 1 << 20
 
 
-def new_app(title: str, observer: JsonObserver) -> FastAPI:
-    """An application with what every process serves: /healthz, /metrics, problems, a limit on bodies."""
+def new_app(title: str, observer: JsonObserver, *, ready: Check) -> FastAPI:
+    """An application with what every process serves: /healthz, /readyz, /metrics, problems, a limit on bodies."""
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None)
     add_problems(app)
     app.add_middleware(BodyLimit, limit=_LONGEST_BODY)
@@ -36,10 +37,7 @@ def new_app(title: str, observer: JsonObserver) -> FastAPI:
     async def healthz() -> str:  # pyright: ignore[reportUnusedFunction] - a route
         return "ok\n"
 
-    @app.get("/metrics", response_class=PlainTextResponse, summary="Numbers in Prometheus' text format")
-    async def metrics() -> str:  # pyright: ignore[reportUnusedFunction] - a route
-        return observer.metrics()
-
+    add_operator_routes(app, observer, ready)
     return app
 
 
@@ -94,9 +92,7 @@ def bearer_check(token: str) -> Callable[[Request], Coroutine[Any, Any, None]]:
 
 async def serve(app: FastAPI, http: HttpConfig, work: Coroutine[Any, Any, None]) -> None:
     """Serve until SIGTERM or SIGINT; an error of `work` ends the process."""
-    server = Server(
-        app, address=http.host, port=http.port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False
-    )
+    server = _server(app, http)
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -113,3 +109,23 @@ async def serve(app: FastAPI, http: HttpConfig, work: Coroutine[Any, Any, None])
         await serving
     for task in done:
         task.result()
+
+
+@contextlib.asynccontextmanager
+async def served(app: FastAPI, http: HttpConfig) -> AsyncGenerator[None]:
+    """Serve while the block runs; signals are the caller's matter."""
+    server = _server(app, http)
+    serving = asyncio.create_task(server.serve())
+    try:
+        yield
+    finally:
+        if not serving.done():
+            server.stop()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+
+def _server(app: FastAPI, http: HttpConfig) -> Server:
+    return Server(
+        app, address=http.host, port=http.port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False
+    )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Final
+
+from caimi.apps.metric_book import MetricBook
+from caimi.ports.metrics import BUILD, STARTED, Counter, Gauge, Histogram
 
 __all__ = ["JsonObserver"]
 
 _LONGEST_TEXT: Final = 2_000
-Labels = tuple[tuple[str, str], ...]
 
 
 class JsonObserver:
@@ -22,8 +25,10 @@ class JsonObserver:
         self._process = process
         self._output = output
         self._lock = threading.Lock()
-        self._gauges: dict[tuple[str, Labels], float] = {}
-        self._counters: dict[tuple[str, Labels], int] = {}
+        self._book = MetricBook()
+        self._collectors: list[Callable[[], None]] = []
+        self.gauge(BUILD, 1, version=metadata.version("caimi"))
+        self.gauge(STARTED, time.time())
 
     @staticmethod
     def open(process: str, path: Path) -> JsonObserver:
@@ -39,32 +44,24 @@ class JsonObserver:
             self._output.write(line + "\n")
             self._output.flush()
 
-    def gauge(self, name: str, value: float, **labels: str) -> None:
+    def gauge(self, metric: Gauge, value: float, /, **labels: str) -> None:
         """Set a number."""
-        self._gauges[name, _labels(labels)] = value
+        self._book.set(metric, value, labels)
 
-    def count(self, name: str, **labels: str) -> None:
-        """Add one."""
-        key = name, _labels(labels)
-        self._counters[key] = self._counters.get(key, 0) + 1
+    def count(self, metric: Counter, amount: int = 1, /, **labels: str) -> None:
+        """Add to a number."""
+        self._book.add(metric, amount, labels)
+
+    def observe(self, metric: Histogram, value: float, /, **labels: str) -> None:
+        """Count one observation."""
+        self._book.observe(metric, value, labels)
+
+    def collect(self, collector: Callable[[], None]) -> None:
+        """Have `collector` called before each answer of /metrics: it sets what changes by itself, such as ages."""
+        self._collectors.append(collector)
 
     def metrics(self) -> str:
-        """All numbers in Prometheus' text format; names get the prefix `caimi_`, counters the suffix `_total`."""
-        lines: list[str] = []
-        for kind, suffix, numbers in (("gauge", "", self._gauges), ("counter", "_total", self._counters)):
-            for name in sorted({name for name, _ in numbers}):
-                full = f"caimi_{name}{suffix}"
-                lines.append(f"# TYPE {full} {kind}")
-                lines += [f"{full}{_shown(labels)} {value:g}" for (n, labels), value in numbers.items() if n == name]
-        return "\n".join(lines) + "\n"
-
-
-def _labels(labels: Mapping[str, str]) -> Labels:
-    return tuple(sorted(labels.items()))
-
-
-def _shown(labels: Labels) -> str:
-    if not labels:
-        return ""
-    pairs = ((k, v.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")) for k, v in labels)
-    return "{" + ",".join(f'{k}="{v}"' for k, v in pairs) + "}"
+        """All numbers in Prometheus' text format."""
+        for collector in self._collectors:
+            collector()
+        return self._book.text()

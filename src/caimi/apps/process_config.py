@@ -277,6 +277,7 @@ class TuningConfig:
     resend_seconds: float = 10.0
     replace_seconds: float = 60.0
     max_attempts: int = 10
+    stalled_seconds: float = 120.0
     in_flight: int = 4
     batch_calls: int = 32
 

@@ -13,6 +13,7 @@ from caimi.apps.hex_values import hex_of, read_bytes32, read_hex, read_lane
 from caimi.apps.http_server import new_app
 from caimi.apps.json_observer import JsonObserver
 from caimi.apps.problem import NoSuchThing, Problem
+from caimi.apps.readiness import stale_lanes
 from caimi.ports.relay_store import CallRow, PublicationRow, RelayStore
 from caimi.relay.engine import LaneReport, Relay
 from caimi.relay.timeline import PublicationTimeline, RequestTimeline, Timelines, TimelineStep
@@ -201,7 +202,7 @@ def relay_app(
     may_change: Callable[[Request], Coroutine[Any, Any, None]],
 ) -> FastAPI:
     """The application; `may_change` refuses changing calls without the token."""
-    app = new_app("CAIMI relay", observer)
+    app = new_app("CAIMI relay", observer, ready=lambda: _missing(relay))
     _add_changes(app, relay, may_change)
     _add_views(app, relay, store)
     return app
@@ -283,6 +284,12 @@ def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
     @app.get("/v1/status", summary="This relay's lanes")
     async def status() -> RelayStatusBody:  # pyright: ignore[reportUnusedFunction]
         return RelayStatusBody(network=hex_of(relay.network), lanes=[_lane_body(report) for report in relay.report()])
+
+
+async def _missing(relay: Relay) -> list[str]:
+    reports = relay.report()
+    unread = {report.name: report.unread_seconds for report in reports}
+    return stale_lanes(unread, {report.name: report.trouble for report in reports})
 
 
 def _lane_body(report: LaneReport) -> RelayLaneBody:

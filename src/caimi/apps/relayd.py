@@ -14,6 +14,7 @@ from caimi.apps.lane_wiring import open_sender
 from caimi.apps.process import crash_points, open_observer, run_daemon, when_reachable
 from caimi.apps.process_config import RelayConfig
 from caimi.apps.relay_api import relay_app
+from caimi.apps.step_watch import RELAY_PROGRESS, StepWatch
 from caimi.apps.system import SystemClock, SystemEntropy
 from caimi.apps.validator_client import ValidatorClient
 from caimi.ports.clock import Clock
@@ -34,7 +35,8 @@ async def _run(config: RelayConfig) -> None:
     async with AsyncExitStack() as stack:
         ports = [(lane, open_sender(lane, stack)) for lane in config.lanes]
         client = await stack.enter_async_context(httpx2.AsyncClient(timeout=tuning.answer_seconds))
-        store = SqliteRelayStore(str(config.store), crash=crash_points(config.crash_at))
+        steps = StepWatch(crash_points(config.crash_at), clock=clock, observer=observer, progress=RELAY_PROGRESS)
+        store = SqliteRelayStore(str(config.store), crash=steps)
         stack.callback(store.close)
         relay = Relay(
             config.network.id,
@@ -62,8 +64,11 @@ async def _run(config: RelayConfig) -> None:
                 resend=tuning.resend_seconds,
                 replace=tuning.replace_seconds,
                 max_attempts=tuning.max_attempts,
+                stalled=tuning.stalled_seconds,
             ),
         )
+        observer.collect(relay.collect)
+        observer.collect(steps.collect)
         app = relay_app(relay, store, observer, may_change=bearer_check(token))
         sites = [port for _, port in ports]
         observer.step("process.started")

@@ -11,10 +11,12 @@ from caimi.apps.hex_values import hex_of, read_bytes32, read_hex, read_lane
 from caimi.apps.http_server import new_app
 from caimi.apps.json_observer import JsonObserver
 from caimi.apps.problem import Problem
+from caimi.apps.readiness import LANE_BOUND_S
 from caimi.types.primitives import Generation, Sequence
 from caimi.types.records import Checkpoint, Publication, Signature
 from caimi.validator.attestor import Attestor
 from caimi.validator.keys import ValidatorKeys
+from caimi.validator.lane import LaneCondition
 from caimi.validator.rate_limit import RateLimiter
 from caimi.wire.codec import decode, encode
 
@@ -124,7 +126,7 @@ def validator_app(
     releases: RateLimiter,
 ) -> FastAPI:
     """The application; `releases` limits how often a client may ask for a partial."""
-    app = new_app("CAIMI validator", observer)
+    app = new_app("CAIMI validator", observer, ready=lambda: _missing(attestor, keys))
     problems: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (400, 422, 425, 429, 503)}
 
     @app.get("/v1/checkpoints", responses=problems, summary="Sign the root over a range of final events")
@@ -165,6 +167,19 @@ def validator_app(
         return _status(attestor, keys)
 
     return app
+
+
+async def _missing(attestor: Attestor, keys: ValidatorKeys) -> list[str]:
+    missing = [
+        f"lane {lane.name}: {lane.condition.value.upper()}" + (f": {lane.cause}" if lane.cause else "")
+        for lane in attestor.status().lanes
+        if lane.condition is not LaneCondition.FOLLOWING or attestor.unread_seconds(lane.lane) > LANE_BOUND_S
+    ]
+    generation = keys.status().generation
+    if keys.status().group_key is None:
+        waits = ", ".join(str(index) for index in generation.waits_for)
+        missing.append(f"no group key: phase {generation.phase}" + (f", waits for validators {waits}" if waits else ""))
+    return missing
 
 
 def _key_status(keys: ValidatorKeys) -> KeyStatusBody:

@@ -12,6 +12,7 @@ from caimi.apps.key_files import open_key, read_password
 from caimi.apps.lane_wiring import open_board, open_sources
 from caimi.apps.process import crash_points, open_observer, run_daemon, when_reachable
 from caimi.apps.process_config import ValidatorConfig
+from caimi.apps.step_watch import StepWatch
 from caimi.apps.system import SystemClock, SystemEntropy
 from caimi.apps.validator_api import validator_app
 from caimi.crypto.dkg_messages import DkgSession
@@ -20,6 +21,7 @@ from caimi.crypto.key_share import KeyShare
 from caimi.crypto.quorum import ValidatorSet
 from caimi.ports.agreement import AgreeingReader
 from caimi.ports.chain import BoardPort, ChainReader
+from caimi.ports.crash import CrashPoints
 from caimi.ports.observer import Observer
 from caimi.storage.sqlite_attestations import SqliteAttestationStore
 from caimi.storage.sqlite_vault import SqliteKeyVault
@@ -47,18 +49,11 @@ async def _run(config: ValidatorConfig) -> None:
             return take_seat(every, network=config.network.id, address=key.address)
 
         seat = await when_reachable(ask, clock=clock, observer=observer)
-        crash = crash_points(config.crash_at)
+        crash = StepWatch(crash_points(config.crash_at), clock=clock, observer=observer)
         store = SqliteAttestationStore(str(config.store), crash=crash)
         stack.callback(store.close)
         readers_by_lane = {lane.lane: AgreeingReader(readers) for lane, readers in lanes}
-        vault = SqliteKeyVault(
-            str(config.vault.file),
-            password=read_password(config.vault.password_file),
-            purpose=config.vault.purpose.encode(),
-            entropy=SystemEntropy(),
-            crash=crash,
-            cost=config.vault.cost,
-        )
+        vault = _vault(config, crash)
         stack.callback(vault.close)
         board = open_board(config.board_lane, stack)
         keys = _keys(config, seat, key=key, board=board, homes=readers_by_lane, vault=vault, observer=observer)
@@ -82,6 +77,8 @@ async def _run(config: ValidatorConfig) -> None:
         )
         limiter = RateLimiter(clock, per_second=config.requests_per_second, burst=config.burst)
         releases = RateLimiter(clock, per_second=config.releases_per_second, burst=config.release_burst)
+        observer.collect(attestor.collect)
+        observer.collect(keys.collect)
         app = validator_app(attestor, keys, limiter, observer, releases=releases)
         observer.step("process.started", signer=seat.signer, epoch=seat.epoch)
         await serve(app, config.http, _work(attestor, keys))
@@ -91,6 +88,17 @@ async def _work(attestor: Attestor, keys: ValidatorKeys) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(attestor.run())
         tasks.create_task(keys.run())
+
+
+def _vault(config: ValidatorConfig, crash: CrashPoints) -> SqliteKeyVault:
+    return SqliteKeyVault(
+        str(config.vault.file),
+        password=read_password(config.vault.password_file),
+        purpose=config.vault.purpose.encode(),
+        entropy=SystemEntropy(),
+        crash=crash,
+        cost=config.vault.cost,
+    )
 
 
 def _keys(
@@ -136,7 +144,9 @@ def _keys(
             observer=observer,
         )
 
-    return ValidatorKeys(generation, epoch=seat.epoch, vault=vault, make_release=make_release)
+    return ValidatorKeys(
+        generation, epoch=seat.epoch, vault=vault, make_release=make_release, clock=clock, observer=observer
+    )
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from caimi.apps.devnet.status import DevnetStatus
 
 __all__ = ["down", "fund", "status", "up"]
+
+_READY: Final = {True: "yes", False: "no", None: ""}
 
 
 def up(
@@ -178,10 +180,12 @@ def _shown(found: DevnetStatus) -> list[str]:
         lag = ", ".join(f"{n} events behind at {to}" for to, n in lane.get("lag", {}).items() if n)
         if lag:
             lines.append(f"{'':<10} {lag}")
-    lines += ["", "process            pid  restarts  memory"]
+    lines += ["", "process            pid  restarts  memory  ready"]
     for process in found.processes:
         memory = "" if process.pss_mb is None else f"{process.pss_mb:.0f} MB"
-        lines.append(f"{process.name:<16} {process.pid or 'down':>5} {process.restarts:>9}  {memory:>6}")
+        lines.append(
+            f"{process.name:<16} {process.pid or 'down':>5} {process.restarts:>9}  {memory:>6}  {_READY[process.ready]}"
+        )
     lines += ["", *(f"PROBLEM     {problem}" for problem in found.problems)]
     if found.is_healthy:
         lines.append("All is well.")

@@ -36,6 +36,9 @@ class ProcessSpec:
     health_url: str | None = None
     """`http://` address that answers 200, or `tcp://host:port` that accepts a connection, once the process is useful.
     None: useful as soon as it runs."""
+    ready_url: str | None = None
+    """`http://` address that says whether the process can do its work, as a JSON object with `missing`; None: it
+    cannot be asked."""
     start_order: int = 0
     """Lower ones are healthy before higher ones are started."""
     restart: RestartPolicy = RestartPolicy.ALWAYS

@@ -131,11 +131,22 @@ class Supervisor:
         self._guard: asyncio.subprocess.Process | None = None
         self._guard_pipe: int | None = None
         self._started_at = 0.0
+        self._url: str | None = None
 
     @property
     def children(self) -> Mapping[str, ChildState]:
         """The processes by name."""
         return self._children
+
+    @property
+    def url(self) -> str | None:
+        """Where this supervisor itself can be asked, None if nowhere."""
+        return self._url
+
+    def serves_at(self, url: str) -> None:
+        """Have the status file tell where this supervisor can be asked."""
+        self._url = url
+        self._write_status()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -345,6 +356,7 @@ class Supervisor:
         status = {
             "pid": os.getpid() if self._guard is not None else None,
             "started_at": self._started_at,
+            "url": self._url,
             "processes": {name: child.to_json() for name, child in self._children.items()},
         }
         fresh = self._home / "supervisor.json.new"

@@ -23,6 +23,12 @@ class LaneFollower:
         self._reader = reader
         self._store = store
         self._clock = clock
+        self._read_at = clock.monotonic()
+
+    @property
+    def unread_seconds(self) -> float:
+        """For how long the lane was not read without an error; from the start on if it never was."""
+        return self._clock.monotonic() - self._read_at
 
     @property
     def lane(self) -> Lane:
@@ -49,6 +55,7 @@ class LaneFollower:
             self._store.follow(
                 HostStep.FOLLOWED, self.lane, events[-1].item.sequence, requests=requests, answered=answered
             )
+        self._read_at = self._clock.monotonic()
 
     def _requested(self, final: FinalEvent) -> RequestRow:
         event = final.item.event

@@ -22,10 +22,12 @@ from caimi.ports.chain import ChainReader
 from caimi.ports.clock import Clock
 from caimi.ports.host_relay import HostRelay, SignedBytes
 from caimi.ports.host_store import HostStep, HostStore, RequestRow, RequestState
+from caimi.ports.metrics import HOST_BATCH, HOST_BUSY, HOST_FAILURES, HOST_REQUESTS, HOST_WAITING, KEYS_SECONDS
 from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
 from caimi.ports.observer import Observer
 from caimi.types.errors import CaimiError, Expired
 from caimi.types.primitives import Bytes32, UnixSeconds
+from caimi.types.records import Lane
 
 __all__ = ["Host", "HostTuning", "public_text"]
 
@@ -117,6 +119,19 @@ class Host:
         """How many requests are in each state."""
         return self.store.counts()
 
+    def unread_seconds(self) -> Mapping[Lane, float]:
+        """For how long each lane was not read without an error."""
+        return {follower.lane: follower.unread_seconds for follower in self._followers}
+
+    def collect(self) -> None:
+        """Set the gauges of the requests and of the keys."""
+        counts, gauge = self.counts(), self._observer.gauge
+        for state in RequestState:
+            gauge(HOST_REQUESTS, counts.get(state, 0), state=state.value)
+        gauge(HOST_BUSY, len(self._busy))
+        gauge(HOST_WAITING, max(0, counts.get(RequestState.SEEN, 0) - len(self._busy)))
+        gauge(KEYS_SECONDS, max(0, self.identity.key.until - self._clock.now()))
+
     def check_keys(self) -> None:
         """Refuse to go on with keys that are about to end.
 
@@ -177,6 +192,7 @@ class Host:
         else:
             self._troubles.pop(row.id, None)
             self.store.put(HostStep.SIGNED, dataclasses.replace(row, state=RequestState.SIGNED, signed=signed))
+            self._observer.observe(HOST_BATCH, 1)
             self._observer.step("host.answered", request="0x" + row.id.hex(), publication="0x" + row.publication.hex())
 
     def _failed(self, row: RequestRow, error: CaimiError) -> None:
@@ -185,6 +201,7 @@ class Host:
         if is_final(error) or crashes >= self._tuning.crashes:
             self._end(row, HostStep.REFUSED, RequestState.REFUSED, error)
             return
+        self._observer.count(HOST_FAILURES, error=type(error).__name__, next="retried")
         pause = min(known.pause_s * 2, self._tuning.longest_pause_s) if known else self._tuning.first_pause_s
         until = self._clock.monotonic() + pause
         self._troubles[row.id] = _Trouble(error=error, pause_s=pause, until=until, crashes=crashes)
@@ -203,6 +220,7 @@ class Host:
         self._troubles.pop(row.id, None)
         self._sent_at.pop(row.id, None)
         reason = type(error).__name__
+        self._observer.count(HOST_FAILURES, error=reason, next=state.value)
         self.store.put(step, dataclasses.replace(row, state=state, reason=reason, text=public_text(error)))
         self._observer.step("host.not_answered", request="0x" + row.id.hex(), state=state.value, cause=reason)
 

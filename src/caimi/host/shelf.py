@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from caimi.bundle.manifest import Manifest
@@ -14,6 +14,7 @@ from caimi.host.loading import is_final, open_model, wipe
 from caimi.host.publications import KnownPublication
 from caimi.ports.clock import Clock
 from caimi.ports.content import ContentStore
+from caimi.ports.metrics import LEASE_CALLS, LEASE_SECONDS, LEASES, LOAD_SECONDS
 from caimi.ports.model_runtime import LoadedModel, ModelRuntime
 from caimi.ports.observer import Observer
 from caimi.types.errors import CaimiError
@@ -130,6 +131,13 @@ class ModelShelf:
             if place.lease is not None and place.model is not None and place.manifest is not None
         )
 
+    def collect(self) -> None:
+        """Set the gauges of the leases."""
+        shown, now = self.shown(), self._clock.now()
+        self._observer.gauge(LEASES, len(shown))
+        self._observer.gauge(LEASE_CALLS, min((one.calls_left for one in shown), default=0))
+        self._observer.gauge(LEASE_SECONDS, max(0, min((one.lease_end - now for one in shown), default=0)))
+
     async def close(self) -> None:
         """End all models."""
         for place in self._places.values():
@@ -143,11 +151,13 @@ class ModelShelf:
         is_loaded = place.model is not None and place.model.is_alive
         if place.lease is None or not place.lease.is_good(self._clock.now()):
             place.lease, place.is_released = None, False
-            place.lease = await self._desk.open(place.publication.id, opening=opening)
+            with self._stage("lease"):
+                place.lease = await self._desk.open(place.publication.id, opening=opening)
         if is_loaded and place.is_released:
             return
         # Also for a model that is loaded: a new lease counts only with a new release.
-        combined = await self._keys.fetch(place.lease, place.publication)
+        with self._stage("key"):
+            combined = await self._keys.fetch(place.lease, place.publication)
         place.is_released = True
         if is_loaded:
             return
@@ -164,15 +174,24 @@ class ModelShelf:
         await self._make_room(place)
 
     async def _load(self, publication: KnownPublication, data_key: bytes) -> tuple[LoadedModel, Manifest]:
-        opened = await open_model(
-            self._content, publication.record, data_key, max_content_bytes=self._limits.content_bytes
-        )
+        with self._stage("open"):
+            opened = await open_model(
+                self._content, publication.record, data_key, max_content_bytes=self._limits.content_bytes
+            )
         try:
-            model = await self._runtime.load(opened.model, opened.manifest)
+            with self._stage("start"):
+                model = await self._runtime.load(opened.model, opened.manifest)
         finally:
             wipe(opened.model)
         self._observer.step("host.loaded", publication="0x" + publication.id.hex())
         return model, opened.manifest
+
+    @contextmanager
+    def _stage(self, name: str) -> Generator[None]:
+        # Only what succeeded: a refusal after milliseconds would make loading look quick.
+        began = self._clock.monotonic()
+        yield
+        self._observer.observe(LOAD_SECONDS, self._clock.monotonic() - began, stage=name)
 
     async def _make_room(self, kept: _Place) -> None:
         loaded = [place for place in self._places.values() if place.model is not None]

@@ -23,6 +23,7 @@ __all__ = [
     "Included",
     "Lost",
     "NotIncluded",
+    "Paying",
     "PreparedCall",
     "PublicationView",
     "Reverted",
@@ -203,6 +204,15 @@ class Forgetful(Protocol):
 
     async def forget(self, first: Sequence) -> None:
         """Keep nothing of the events numbered `first` and on."""
+        ...
+
+
+@runtime_checkable
+class Paying(Protocol):
+    """A port whose transactions cost the chain's own money."""
+
+    async def funds(self) -> int:
+        """What the paying account has at the tip, in the chain's smallest unit. Raises as `ChainReader.head`."""
         ...
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "DropEvents",
     "FollowedEvent",
     "MoveCursor",
+    "OpenWorkflow",
     "PublicationRow",
     "Purpose",
     "PutCall",
@@ -209,6 +210,18 @@ class PublicationRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenWorkflow:
+    """A publication, request or other call that is under way, as far as the store can tell."""
+
+    subject: Bytes32
+    is_publication: bool
+    since: UnixSeconds
+    """When the relay learned of it."""
+    progressed: UnixSeconds
+    """When a call about it last came a step further. Attempts that failed are no progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddCall:
     """Queue a call unless its key is known."""
 
@@ -327,4 +340,23 @@ class RelayStore(Protocol):
 
     def undecided(self, home: Lane) -> tuple[PublicationRow, ...]:
         """Watched publications of a home that has not decided finally, oldest first."""
+        ...
+
+    def open_subjects(self, lane: Lane, limit: int) -> tuple[Bytes32, ...]:
+        """Undecided publications of that home, and what calls for that registry serve that are not at their end.
+
+        At most `limit` of each, oldest first.
+        """
+        ...
+
+    def unanswered(self, lane: Lane, limit: int) -> tuple[CallRow, ...]:
+        """Of the newest `limit` requests of this relay that are on that registry, those without a final answer."""
+        ...
+
+    def workflow(self, subject: Bytes32) -> OpenWorkflow | None:
+        """How far a publication or the calls about anything else are; None if nothing is known of it."""
+        ...
+
+    def on_the_way(self, destination: Lane, key_prefix: str) -> tuple[int, UnixSeconds | None]:
+        """What calls of such keys serve that are not at their end: how many subjects, and when the oldest was made."""
         ...

@@ -7,6 +7,7 @@ from typing import Final
 from caimi.crypto.quorum import ValidatorSet
 from caimi.ports.chain import Forgetful
 from caimi.ports.clock import Clock
+from caimi.ports.metrics import RUN_EVENTS
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import (
     AddCall,
@@ -96,6 +97,8 @@ class Carrier:
         row = run_row(key, destination, apply_run_call(certificate, run, chosen), chosen, self._clock.now())
         moved = MoveCursor(source=source, destination=destination, sequence=run[-1].sequence)
         self._store.write(RelayStep.CARRIED, AddCall(row=row), moved)
+        pair = {"source": self._source.name, "destination": self._destination.name}
+        self._observer.observe(RUN_EVENTS, len(chosen), **pair)
         return True
 
     async def _certify(self, run: tuple[Item, ...]) -> Certificate | None:
@@ -104,7 +107,9 @@ class Carrier:
         validators = ValidatorSet(validators=view.validators, f=view.f, t=view.t)
         source = self._source.lane
         wanted = Range(source=source, generation=self._source.generation, first=run[0].sequence, last=run[-1].sequence)
-        certificate = await self._certifier.certify(wanted, validators=validators, epoch=view.epoch)
+        certificate = await self._certifier.certify(
+            wanted, validators=validators, epoch=view.epoch, name=self._source.name
+        )
         if merkle_root([leaf_hash(source, item) for item in run]) == certificate.checkpoint.root:
             return certificate
         self._observer.step("relay.source-contradicted", lane=self._source.name, first=wanted.first, last=wanted.last)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from caimi.crypto.ecdsa import EcdsaSignature, recover
 from caimi.crypto.quorum import ValidatorSet
 from caimi.ports.clock import Clock
+from caimi.ports.metrics import CERTIFICATE_SECONDS, DISSENTS, SIGNATURE_SECONDS, VALIDATOR_ANSWERS
 from caimi.ports.observer import Observer
 from caimi.ports.validators import NotYet, ValidatorPort
 from caimi.types.errors import Blame, CaimiError, Refusal, Retry, UnknownSigner, WrongEpoch, WrongSigner
@@ -66,6 +67,15 @@ class _Answers:
                 return Certificate(checkpoint=checkpoint, signatures=tuple(signatures[s] for s in lowest))
         return None
 
+    def silent(self, peers: Sequence[ValidatorPeer]) -> list[SignerIndex]:
+        signed = {signer for group in self.groups.values() for signer in group}
+        return sorted(peer.signer for peer in peers if peer.signer not in self.said and peer.signer not in signed)
+
+    def unhelpful(self, peers: Sequence[ValidatorPeer]) -> tuple[int, ...]:
+        # Who did not add to the largest group, counted from 1.
+        largest = max(self.groups.values(), key=len, default=dict[SignerIndex, Signature]())
+        return tuple(sorted(peer.signer + 1 for peer in peers if peer.signer not in largest))
+
 
 class Certifier:
     """Makes certificates out of validators' answers."""
@@ -84,15 +94,22 @@ class Certifier:
         self._clock = clock
         self._observer = observer
         self._answer_seconds = answer_seconds
+        self._missing: dict[Lane, tuple[int, ...]] = {}
 
-    async def certify(self, wanted: Range, *, validators: ValidatorSet, epoch: Epoch) -> Certificate:
+    def missing(self, source: Lane) -> tuple[int, ...]:
+        """Numbers (from 1) of the validators whose signature was missing when no certificate of `source` came about."""
+        return self._missing.get(source, ())
+
+    async def certify(self, wanted: Range, *, validators: ValidatorSet, epoch: Epoch, name: str = "") -> Certificate:
         """A certificate with exactly q signatures, ascending.
 
+        Arguments:
+            name: of the source lane, for the metrics.
         Raises:
             NotYet: The range is not final for enough validators.
             NoQuorum: They differ, refuse, or do not answer in time.
         """
-        answers = _Answers()
+        answers, began = _Answers(), self._clock.monotonic()
 
         async def ask(peer: ValidatorPeer) -> None:
             try:
@@ -105,16 +122,37 @@ class Certifier:
                 answers.said[peer.signer] = error
                 return
             answers.groups[checkpoint][peer.signer] = signature
+            self._observer.count(VALIDATOR_ANSWERS, validator=_number(peer.signer), answer="signed")
+            waited = self._clock.monotonic() - began
+            self._observer.observe(SIGNATURE_SECONDS, waited, validator=_number(peer.signer))
 
         asking = {asyncio.create_task(ask(peer)) for peer in self._peers}
         await self._until_quorum(answers, validators.q, asking)
         certificate = answers.quorum(validators.q)
         self._name_dissenters(answers, certificate, wanted)
         if certificate is not None:
+            self._missing.pop(wanted.source, None)
+            self._observer.observe(CERTIFICATE_SECONDS, self._clock.monotonic() - began, source=name)
             return certificate
+        self._missing[wanted.source] = answers.unhelpful(self._peers)
         if sum(isinstance(e, NotYet) for e in answers.said.values()) > validators.n - validators.q:
-            raise NotYet(f"events {wanted.first} to {wanted.last} are not final for enough validators")
-        raise NoQuorum(_summary(answers, validators))
+            raise NotYet(
+                f"events {wanted.first} to {wanted.last} are not final for enough validators: {self._said(answers)}"
+            )
+        most = max((len(group) for group in answers.groups.values()), default=0)
+        counts = f"{most} of {validators.q} equal checkpoints, {len(answers.groups)} different ones"
+        raise NoQuorum(f"{counts}; {self._said(answers)}")
+
+    def _said(self, answers: _Answers) -> str:
+        # Everybody who did not help, by number and with what was said; nobody is left out of it.
+        said = [
+            f"validator {_number(signer)}: {_name(error)}{_text(error)}"
+            for signer, error in sorted(answers.said.items())
+        ]
+        silent = [_number(signer) for signer in answers.silent(self._peers)]
+        if silent:
+            said.append(f"no answer of {'validators' if len(silent) > 1 else 'validator'} {', '.join(silent)}")
+        return "; ".join(said) or "all signed, and differ"
 
     async def _until_quorum(self, answers: _Answers, q: int, asking: set[asyncio.Task[None]]) -> None:
         # Ends with the quorum, with the last answer or with the time, whichever is first; nobody is waited for longer.
@@ -154,8 +192,8 @@ class Certifier:
             raise WrongSigner(expected, actual)
 
     def _note(self, peer: ValidatorPeer, error: CaimiError, wanted: Range) -> None:
-        name = type(error).__name__.lstrip("_")
-        self._observer.count("validator_answers", signer=str(peer.signer), answer=name)
+        name = _name(error)
+        self._observer.count(VALIDATOR_ANSWERS, validator=_number(peer.signer), answer=name)
         if not isinstance(error, NotYet):
             self._observer.step(
                 "relay.validator", signer=peer.signer, error=name, text=str(error), first=wanted.first, last=wanted.last
@@ -169,7 +207,7 @@ class Certifier:
             if checkpoint == certificate.checkpoint:
                 continue
             for signer in signatures:
-                self._observer.count("validator_dissents", signer=str(signer))
+                self._observer.count(DISSENTS, validator=_number(signer))
                 self._observer.step(
                     "relay.validator-dissents",
                     signer=signer,
@@ -184,7 +222,15 @@ async def _sleep(clock: Clock, seconds: float) -> None:
     await clock.sleep(seconds)
 
 
-def _summary(answers: _Answers, validators: ValidatorSet) -> str:
-    most = max((len(group) for group in answers.groups.values()), default=0)
-    said = ", ".join(f"{signer}: {type(e).__name__.lstrip('_')}" for signer, e in sorted(answers.said.items()))
-    return f"{most} of {validators.q} equal checkpoints, {len(answers.groups)} different ones ({said or 'no refusal'})"
+def _name(error: CaimiError) -> str:
+    return type(error).__name__.lstrip("_")
+
+
+def _text(error: CaimiError) -> str:
+    text = str(error).removeprefix(type(error).__name__).removeprefix(": ")
+    return f" ({text})" if text else ""
+
+
+def _number(signer: SignerIndex) -> str:
+    # People count validators from 1.
+    return str(signer + 1)

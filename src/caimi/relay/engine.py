@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caimi.ports.clock import Clock, Entropy
+from caimi.ports.metrics import NOT_YET, TURNS_FAILED
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import LIVE, CallState, RelayStore
 from caimi.ports.validators import NotYet
@@ -15,10 +16,12 @@ from caimi.relay.backoff import Backoff, Pauses
 from caimi.relay.carrier import Carrier
 from caimi.relay.certifier import Certifier, ValidatorPeer
 from caimi.relay.follower import Follower
+from caimi.relay.gauges import BalanceWatch, RelayGauges
 from caimi.relay.intake import Intake
 from caimi.relay.lanes import RelayLane, RelayLanes
 from caimi.relay.sender import Sender
 from caimi.relay.watcher import Watcher
+from caimi.relay.workflows import Workflows
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import Bytes32
 from caimi.types.records import Lane
@@ -45,6 +48,8 @@ class RelayTuning:
     """Between attempts of one call or one carrier."""
     certify: Backoff = _CERTIFY
     max_attempts: int = 10
+    stalled: float = 120.0
+    """For how long a workflow may make no progress before it is told of as stalled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,10 @@ class LaneReport:
     calls: dict[CallState, int]
     in_flight: int
     hint: str
+    unread_seconds: float
+    """Since the lane was last read without an error."""
+    trouble: str
+    """Why it could not be read when that was tried last, "" if it could."""
 
 
 class Relay:
@@ -86,9 +95,7 @@ class Relay:
         self._entropy = entropy
         self._observer = observer
         self.lanes = RelayLanes(lanes)
-        self._followers = {
-            lane.lane: Follower(lane, store=store, clock=clock, observer=observer) for lane in self.lanes
-        }
+        self._followers = {lane.lane: Follower(lane, store=store, clock=clock) for lane in self.lanes}
         self._senders = {lane.lane: self._sender(lane, network) for lane in self.lanes}
         self._watchers = [
             Watcher(lane, follower=self._followers[lane.lane], store=store, clock=clock, observer=observer)
@@ -96,6 +103,17 @@ class Relay:
         ]
         certifier = Certifier(network, peers, clock=clock, observer=observer, answer_seconds=self._tuning.answer)
         self._carriers = [self._carrier(pair, certifier) for pair in self.lanes.pairs()]
+        self._balances = [BalanceWatch(lane, clock=clock, observer=observer) for lane in self.lanes]
+        self._workflows = Workflows(self.lanes, store, clock)
+        self._gauges = RelayGauges(
+            self.lanes,
+            followers=self._followers,
+            senders=self._senders,
+            store=store,
+            clock=clock,
+            observer=observer,
+            stalled_seconds=self._tuning.stalled,
+        )
         self.intake = Intake(network, self.lanes, followers=self._followers, store=store, clock=clock)
 
     async def run(self) -> None:
@@ -113,12 +131,17 @@ class Relay:
         """How the lanes are."""
         return tuple(self._report(lane) for lane in self.lanes)
 
+    def collect(self) -> None:
+        """Set the gauges."""
+        self._gauges.collect(self._workflows.open())
+
     def _turns(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         followers = [("follower", f.turn) for f in self._followers.values()]
         carriers = [("carrier", c.turn) for c in self._carriers]
         watchers = [("watcher", w.turn) for w in self._watchers]
         senders = [("sender", s.turn) for s in self._senders.values()]
-        return [*followers, *carriers, *watchers, *senders]
+        balances = [("balance", b.turn) for b in self._balances]
+        return [*followers, *carriers, *watchers, *senders, *balances]
 
     async def _repeat(self, name: str, turn: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -129,9 +152,9 @@ class Relay:
         try:
             await turn()
         except NotYet:
-            self._observer.count("not_yet", part=name)
+            self._observer.count(NOT_YET, part=name)
         except CaimiError as error:
-            self._observer.count("turns_failed", part=name, error=type(error).__name__)
+            self._observer.count(TURNS_FAILED, part=name, error=type(error).__name__)
             self._observer.step("relay.waits", part=name, error=type(error).__name__, text=str(error))
 
     def _sender(self, lane: RelayLane, network: Bytes32) -> Sender:
@@ -164,7 +187,8 @@ class Relay:
         return Pauses(backoff, clock=self._clock, entropy=self._entropy)
 
     def _report(self, lane: RelayLane) -> LaneReport:
-        head = self._followers[lane.lane].head
+        follower = self._followers[lane.lane]
+        head = follower.head
         followed = self._store.last_followed(lane.lane)
         others = [other for other in self.lanes if other is not lane]
         return LaneReport(
@@ -177,4 +201,6 @@ class Relay:
             calls=dict(self._store.call_counts(lane.lane)),
             in_flight=len(self._store.transactions(lane.lane, LIVE)),
             hint=self._senders[lane.lane].hint,
+            unread_seconds=follower.unread_seconds,
+            trouble=follower.trouble,
         )

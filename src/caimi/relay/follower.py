@@ -6,12 +6,11 @@ from typing import Final
 
 from caimi.ports.chain import FinalEvent, Head
 from caimi.ports.clock import Clock
-from caimi.ports.observer import Observer
 from caimi.ports.relay_store import AddEvents, AddPublication, Change, PublicationRow, RelayStep, RelayStore
 from caimi.protocol.publication import Role, State
 from caimi.relay.calls import subjects_of
 from caimi.relay.lanes import RelayLane
-from caimi.types.errors import BadBody
+from caimi.types.errors import BadBody, CaimiError
 from caimi.types.primitives import PublicationId, Sequence
 from caimi.types.records import Kind
 from caimi.wire.functions import decode_body
@@ -24,12 +23,13 @@ _PAGE: Final = 1024
 class Follower:
     """Follows one lane."""
 
-    def __init__(self, lane: RelayLane, *, store: RelayStore, clock: Clock, observer: Observer) -> None:
+    def __init__(self, lane: RelayLane, *, store: RelayStore, clock: Clock) -> None:
         self._lane = lane
         self._store = store
         self._clock = clock
-        self._observer = observer
         self._head: Head | None = None
+        self._read_at = clock.monotonic()
+        self._trouble = ""
         self._read_up_to: bytes | None = None
 
     @property
@@ -37,16 +37,32 @@ class Follower:
         """The lane's tip when it was last asked, None before that."""
         return self._head
 
+    @property
+    def unread_seconds(self) -> float:
+        """For how long the lane was not read without an error; from the start on if it never was."""
+        return self._clock.monotonic() - self._read_at
+
+    @property
+    def trouble(self) -> str:
+        """Why the last turn failed, "" if it did not."""
+        return self._trouble
+
     async def turn(self) -> None:
         """Store what became final since the last turn.
 
         Raises:
             ChainError: Ask again later.
         """
+        try:
+            await self._follow()
+        except CaimiError as error:
+            self._trouble = f"{type(error).__name__}: {error}"
+            raise
+        self._trouble, self._read_at = "", self._clock.monotonic()
+
+    async def _follow(self) -> None:
         head = await self._lane.port.head()
         self._head = head
-        self._observer.gauge("lane_height", head.height, lane=self._lane.name)
-        self._observer.gauge("lane_final_height", head.final_height, lane=self._lane.name)
         while head.final_hash != self._read_up_to:
             first = Sequence(self._store.last_followed(self._lane.lane) + 1)
             page = await self._lane.port.events(first, _PAGE)

@@ -10,6 +10,7 @@ from typing import Final
 from caimi.ports.call_errors import CallRejected, CallTooLarge
 from caimi.ports.chain import PreparedCall
 from caimi.ports.clock import Clock
+from caimi.ports.metrics import BATCH_CALLS, CALL_FAILURES
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import (
     LIVE,
@@ -177,6 +178,7 @@ class Sender:
         transaction = new_transaction(self._lane.lane, prepared, now)
         bound = [PutCall(row=changed(r, CallState.BOUND, now, transaction=prepared.transaction)) for r in rows]
         self._store.write(RelayStep.PREPARED, PutTransaction(row=transaction), *bound)
+        self._observer.observe(BATCH_CALLS, len(rows), lane=self._lane.name)
         await self._tracker.send(transaction)
 
     async def _free_slot(self) -> int | None:
@@ -194,13 +196,19 @@ class Sender:
         if row.purpose is Purpose.CARRY:
             changes = halves(self._store, row, now) if isinstance(error, CallTooLarge) else []
             if changes:
+                self._failed(cause, "split")
                 self._store.write(RelayStep.SPLIT, *changes)
                 return
+            self._failed(cause, "retried")
             again = failed(row, CallState.UNCERTIFIED, cause, now)
             self._store.write(RelayStep.POSTPONED, PutCall(row=again))
             return
         final = error.retry is Retry.NEVER or gives_up(row, self._max_attempts)
+        self._failed(cause, "refused" if final else "retried")
         if final:
             self._store.write(RelayStep.REFUSED, PutCall(row=failed(row, CallState.REFUSED, cause, now)))
         else:
             self._store.write(RelayStep.POSTPONED, PutCall(row=failed(row, CallState.QUEUED, cause, now)))
+
+    def _failed(self, cause: Failure, following: str) -> None:
+        self._observer.count(CALL_FAILURES, lane=self._lane.name, refusal=cause.name, next=following)

@@ -12,6 +12,7 @@ from typing import Final
 from caimi.ports.call_errors import FeeBoundReached
 from caimi.ports.chain import PreparedCall
 from caimi.ports.clock import Clock
+from caimi.ports.metrics import REPLACEMENTS
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import (
     LIVE,
@@ -122,7 +123,7 @@ class SlotKeeper:
         self._pauses.over(key)
         self._bound.pop(slot, None)
         self._observer.step("relay.replaces", lane=self._lane.name, transaction=newest.transaction)
-        self._observer.count("transactions_repriced", lane=self._lane.name)
+        self._observer.count(REPLACEMENTS, lane=self._lane.name)
         now = self._clock.now()
         calls = [call for row in rows for call in self._store.calls_in(self._lane.lane, row.transaction)]
         moved = [PutCall(row=changed(call, CallState.BOUND, now, transaction=prepared.transaction)) for call in calls]

@@ -17,6 +17,7 @@ from caimi.ports.chain import (
     StatusUnknown,
 )
 from caimi.ports.clock import Clock
+from caimi.ports.metrics import CALL_FAILURES, TRANSACTION_SECONDS, TRANSACTIONS
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import (
     LIVE,
@@ -228,6 +229,8 @@ class Tracker:
         # That somebody else used its slot says nothing about a call: it was not tried.
         tried = counts or not lost
         state = CallState.REFUSED if tried and gives_up(call, self._max_attempts) else CallState.QUEUED
+        following = "refused" if state is CallState.REFUSED else "retried"
+        self._observer.count(CALL_FAILURES, lane=self._lane.name, refusal=cause.name, next=following)
         row = failed(call, state, cause, now)
         return row if tried else dataclasses.replace(row, attempts=call.attempts)
 
@@ -240,4 +243,6 @@ class Tracker:
             height=row.height,
             cause=row.cause or None,
         )
-        self._observer.count("transactions", lane=self._lane.name, state=row.state.value)
+        self._observer.count(TRANSACTIONS, lane=self._lane.name, state=row.state.value)
+        if row.state is TransactionState.DONE and row.final is not None:
+            self._observer.observe(TRANSACTION_SECONDS, max(0, row.final - row.prepared), lane=self._lane.name)

@@ -6,6 +6,7 @@ import dataclasses
 
 from caimi.ports.chain import PublicationView
 from caimi.ports.clock import Clock
+from caimi.ports.metrics import UNDECIDED
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import AddCall, AddPublication, CallRow, PublicationRow, Purpose, RelayStep, RelayStore
 from caimi.protocol.publication import State
@@ -45,7 +46,7 @@ class Watcher:
         # reason enough to ask. If it is fast, home says DeadlineNotPassed and is asked again later.
         now = max(head.time, self._clock.now())
         undecided = self._store.undecided(self._lane.lane)
-        self._observer.gauge("publications_undecided", len(undecided), lane=self._lane.name)
+        self._observer.gauge(UNDECIDED, len(undecided), lane=self._lane.name)
         for row in undecided:
             known = row if row.deadline is not None else await self._read_deadline(row)
             if known.deadline is not None and now > known.deadline and not self._is_queued(known):

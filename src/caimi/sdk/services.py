@@ -62,6 +62,14 @@ class Service:
             raise ServiceAnswer(f"{self.url}{path}: no list")
         return tuple(self._object(item, path) for item in cast("list[object]", answer))
 
+    async def probe(self, path: str) -> Fields:
+        """GET an object whatever the status is, once: for what answers 503 and says why. Raises as `get`."""
+        status, content = await self._send("GET", path, {}, None)
+        try:
+            return self._object(load_json(content), path)
+        except (ValueError, RecursionError) as error:
+            raise ServiceAnswer(f"{self.url}{path} answers {status} with something else than JSON") from error
+
     async def get_text(self, path: str) -> str:
         """GET plain text. Raises as `get`."""
         status, body = await self._patience.ask(

@@ -7,6 +7,7 @@ import re
 from enum import Enum
 from typing import Final
 
+from caimi.ports.metrics import Counter, Gauge, Histogram
 from caimi.wire.keccak import keccak256
 
 __all__ = ["Crashed", "Identifiers", "KillSwitch", "SeededEntropy", "Trace"]
@@ -56,11 +57,17 @@ class Trace:
         """See `Observer.step`."""
         self.note(name + "".join(f" {k}={v}" for k, v in sorted(fields.items())))
 
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Numbers are not part of a trace."""
+    def gauge(self, metric: Gauge, value: float, /, **labels: str) -> None:
+        """Numbers are not part of a trace; their labels are checked."""
+        metric.series(labels)
 
-    def count(self, name: str, **labels: str) -> None:
-        """Counters are not part of a trace."""
+    def count(self, metric: Counter, amount: int = 1, /, **labels: str) -> None:
+        """As `gauge`."""
+        metric.series(labels)
+
+    def observe(self, metric: Histogram, value: float, /, **labels: str) -> None:
+        """As `gauge`."""
+        metric.series(labels)
 
     def digest(self) -> str:
         """Hash of the whole trace."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from fastapi import FastAPI, Header, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 
 from caimi.bundle.cid import CID_TEXT_CHARS, format_cid, parse_cid
@@ -23,6 +22,8 @@ from caimi.ports.content import (
     StoreRefused,
     StoreUnavailable,
 )
+from caimi.ports.metrics import CONTENT_BYTES, CONTENT_REQUESTS
+from caimi.ports.observer import Observer
 from caimi.types.failure import CaimiError
 
 __all__ = ["MissingAnswer", "MissingQuestion", "create_app"]
@@ -56,23 +57,10 @@ class MissingAnswer(BaseModel):
     missing: list[str]
 
 
-@dataclass(slots=True)
-class _Counters:
-    # For /metrics: what happened since the start.
-    values: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-
-    def count(self, call: str, result: str) -> None:
-        self.values[call, result] = self.values.get((call, result), 0) + 1
-
-    def text(self) -> str:
-        lines = ["# TYPE caimi_content_requests_total counter"]
-        rows = sorted(self.values.items())
-        lines += [f'caimi_content_requests_total{{call="{c}",result="{r}"}} {n}' for (c, r), n in rows]
-        return "\n".join(lines) + "\n"
-
-
-def create_app(store: BlockStore, *, token: str, check_writable: Callable[[], None] = lambda: None) -> FastAPI:
-    """The ASGI application.
+def create_app(
+    store: BlockStore, *, token: str, observer: Observer, check_writable: Callable[[], None] = lambda: None
+) -> FastAPI:
+    """The ASGI application; whoever serves it adds /metrics and /readyz, which all processes have.
 
     Arguments:
         token: What `PUT` needs as bearer token; at least 16 characters.
@@ -83,25 +71,26 @@ def create_app(store: BlockStore, *, token: str, check_writable: Callable[[], No
     if len(token) < 16:
         raise StoreRefused("a token has at least 16 characters")
     app = FastAPI(title="CAIMI content store", version="1", docs_url=None, redoc_url=None)
-    counters = _Counters()
 
     async def refuse(request: Request, error: Exception) -> Response:
         known = error if isinstance(error, CaimiError) else StoreUnavailable(str(error))
-        counters.count(request.method.lower(), type(known).__name__)
+        call = request.method.lower()
+        observer.count(CONTENT_REQUESTS, call="missing" if call == "post" else call, result=type(known).__name__)
         return _refusal(known)
 
     app.add_exception_handler(ContentError, refuse)
     app.add_exception_handler(BundleError, refuse)
-    _add_block_routes(app, store, counters, token.encode())
-    _add_operator_routes(app, counters, check_writable)
+    _add_block_routes(app, store, observer, token.encode())
+    _add_health(app, check_writable)
     return app
 
 
-def _add_block_routes(app: FastAPI, store: BlockStore, counters: _Counters, token: bytes) -> None:
+def _add_block_routes(app: FastAPI, store: BlockStore, observer: Observer, token: bytes) -> None:
     async def get_block(cid: str) -> Response:
         """The block's bytes."""
         block = await store.get(parse_cid(cid))
-        counters.count("get", "ok")
+        observer.count(CONTENT_REQUESTS, call="get", result="ok")
+        observer.count(CONTENT_BYTES, len(block.data), direction="out")
         headers = {"Cache-Control": _IMMUTABLE, "ETag": f'"{cid}"', "X-Content-Type-Options": "nosniff"}
         return Response(content=bytes(block.data), media_type=_MEDIA_TYPE, headers=headers)
 
@@ -110,7 +99,7 @@ def _add_block_routes(app: FastAPI, store: BlockStore, counters: _Counters, toke
         parsed = parse_cid(cid)
         if not await store.has(parsed):
             raise BlockMissing(parsed, store.name)
-        counters.count("head", "ok")
+        observer.count(CONTENT_REQUESTS, call="head", result="ok")
         return Response(headers={"Cache-Control": _IMMUTABLE, "ETag": f'"{cid}"'}, media_type=_MEDIA_TYPE)
 
     async def put_block(cid: str, request: Request, authorization: Annotated[str, Header()] = "") -> Response:
@@ -119,7 +108,8 @@ def _add_block_routes(app: FastAPI, store: BlockStore, counters: _Counters, toke
             raise StoreRefused("PUT needs the bearer token of this store")
         block = verify_block(parse_cid(cid), await _bounded(request, MAX_BLOCK_BYTES))
         await store.put(block)
-        counters.count("put", "ok")
+        observer.count(CONTENT_REQUESTS, call="put", result="ok")
+        observer.count(CONTENT_BYTES, len(block.data), direction="in")
         return Response(status_code=201)
 
     async def missing_blocks(request: Request) -> MissingAnswer:
@@ -131,7 +121,7 @@ def _add_block_routes(app: FastAPI, store: BlockStore, counters: _Counters, toke
             raise CidRefused(f"not a list of at most {MAX_CIDS_ASKED} CIDs: {error.error_count()} errors") from error
         cids = [parse_cid(text) for text in question.cids]
         missing = await store.missing(cids)
-        counters.count("missing", "ok")
+        observer.count(CONTENT_REQUESTS, call="missing", result="ok")
         return MissingAnswer(missing=[format_cid(cid) for cid in cids if cid in missing])
 
     path = "/v1/blocks/{cid}"
@@ -144,18 +134,13 @@ def _add_block_routes(app: FastAPI, store: BlockStore, counters: _Counters, toke
     )
 
 
-def _add_operator_routes(app: FastAPI, counters: _Counters, check_writable: Callable[[], None]) -> None:
+def _add_health(app: FastAPI, check_writable: Callable[[], None]) -> None:
     def healthz() -> Response:
         """200 when the store takes blocks."""
         check_writable()
         return JSONResponse({"status": "ok"})
 
-    async def metrics() -> Response:
-        """Prometheus text."""
-        return PlainTextResponse(counters.text(), media_type="text/plain; version=0.0.4")
-
     app.add_api_route("/healthz", healthz, methods=["GET"], operation_id="health")
-    app.add_api_route("/metrics", metrics, methods=["GET"], operation_id="metrics")
 
 
 async def _bounded(request: Request, limit: int) -> bytes:

@@ -54,16 +54,28 @@ class Durability(Enum):
 class SqliteDatabase:
     """A connection that writes in named steps."""
 
-    def __init__(self, path: str, *, schema: str, version: int, durability: Durability, crash: CrashPoints) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        schema: str,
+        version: int,
+        durability: Durability,
+        crash: CrashPoints,
+        indexes: tuple[str, ...] = (),
+    ) -> None:
         """Open or create the file `path` (":memory:" for none) and take hold of it.
 
+        Arguments:
+            indexes: CREATE INDEX IF NOT EXISTS statements. They change nothing that is stored, so that they need no
+                version: a file without them gets them, a program that does not know them keeps them up.
         Raises:
             StoreInUse, StoreVersionUnknown: See above.
         """
         self.crash = crash
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=0.0)
         try:
-            self._prepare(schema, version, durability)
+            self._prepare(schema, version, durability, indexes)
         except sqlite3.OperationalError as error:
             self._connection.close()
             if "locked" in str(error):
@@ -73,7 +85,7 @@ class SqliteDatabase:
             self._connection.close()
             raise
 
-    def _prepare(self, schema: str, version: int, durability: Durability) -> None:
+    def _prepare(self, schema: str, version: int, durability: Durability, indexes: tuple[str, ...]) -> None:
         run = self._connection.execute
         run("PRAGMA locking_mode=EXCLUSIVE")
         run("PRAGMA journal_mode=WAL")
@@ -85,9 +97,12 @@ class SqliteDatabase:
             for statement in schema.split(";"):
                 run(statement)
             run(f"PRAGMA user_version={version}")
-        run("COMMIT")
         if found not in (0, version):
+            run("ROLLBACK")
             raise StoreVersionUnknown(f"found {found}, know {version}")
+        for index in indexes:
+            run(index)
+        run("COMMIT")
 
     @contextmanager
     def step(self, step: StrEnum) -> Generator[sqlite3.Cursor, None, None]:

@@ -19,6 +19,7 @@ from caimi.ports.relay_store import (
     DropEvents,
     FollowedEvent,
     MoveCursor,
+    OpenWorkflow,
     PublicationRow,
     Purpose,
     PutCall,
@@ -29,6 +30,7 @@ from caimi.ports.relay_store import (
 )
 from caimi.protocol.publication import State
 from caimi.storage.sqlite_database import Durability, SqliteDatabase
+from caimi.storage.sqlite_workflows import INDEXES, UNANSWERED, on_the_way, open_subjects, workflow
 from caimi.types.primitives import Bytes32, PublicationId, Sequence, UnixSeconds
 from caimi.types.records import Item, Lane
 from caimi.wire.codec import decode, encode
@@ -82,7 +84,9 @@ class SqliteRelayStore:
         Raises:
             StoreInUse, StoreVersionUnknown: See `caimi.storage.sqlite_database`.
         """
-        self._database = SqliteDatabase(path, schema=_SCHEMA, version=_VERSION, durability=durability, crash=crash)
+        self._database = SqliteDatabase(
+            path, schema=_SCHEMA, version=_VERSION, durability=durability, crash=crash, indexes=INDEXES
+        )
 
     def close(self) -> None:
         """Let go of the file."""
@@ -202,6 +206,24 @@ class SqliteRelayStore:
     def undecided(self, home: Lane) -> tuple[PublicationRow, ...]:
         """See `RelayStore`."""
         return self._publications("WHERE home = ? AND outcome IS NULL ORDER BY number", _lane_bytes(home))
+
+    # --- workflows
+
+    def open_subjects(self, lane: Lane, limit: int) -> tuple[Bytes32, ...]:
+        """See `RelayStore`."""
+        return open_subjects(self._database, _lane_bytes(lane), limit)
+
+    def unanswered(self, lane: Lane, limit: int) -> tuple[CallRow, ...]:
+        """See `RelayStore`."""
+        return self._calls(f"WHERE {UNANSWERED} ORDER BY id", _lane_bytes(lane), limit)
+
+    def workflow(self, subject: Bytes32) -> OpenWorkflow | None:
+        """See `RelayStore`."""
+        return workflow(self._database, subject)
+
+    def on_the_way(self, destination: Lane, key_prefix: str) -> tuple[int, UnixSeconds | None]:
+        """See `RelayStore`."""
+        return on_the_way(self._database, _lane_bytes(destination), key_prefix)
 
     def _publications(self, where: str, *values: object) -> tuple[PublicationRow, ...]:
         rows = self._database.rows(f"SELECT {_PUBLICATION} FROM publications {where}", *values)

@@ -10,13 +10,24 @@ from typing import Final
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.attestation_store import AttestationStore
 from caimi.ports.clock import Clock
+from caimi.ports.metrics import (
+    CHECKPOINTS_REFUSED,
+    CHECKPOINTS_SIGNED,
+    LANE_CLOCK_OFFSET,
+    LANE_CONDITION,
+    LANE_FINAL_HEIGHT,
+    LANE_HEIGHT,
+    LANE_READ_AGE,
+    LANE_SEQUENCE,
+    SIGNING_SECONDS,
+)
 from caimi.ports.observer import Observer
 from caimi.ports.validators import Abstains
-from caimi.types.errors import EmptyRun, RunTooLong, WrongGeneration
+from caimi.types.errors import CaimiError, EmptyRun, RunTooLong, WrongGeneration
 from caimi.types.primitives import Address, Bytes32, Epoch, Generation, SignerIndex
 from caimi.types.primitives import Sequence as EventSequence
 from caimi.types.records import Checkpoint, Lane, Signature
-from caimi.validator.lane import AttestedLane, LaneStatus, SourceLane
+from caimi.validator.lane import AttestedLane, LaneCondition, LaneStatus, SourceLane
 from caimi.wire.digests import typed_digest
 from caimi.wire.merkle import merkle_root
 
@@ -65,6 +76,7 @@ class Attestor:
         self._poll_seconds = poll_seconds
         lanes = (AttestedLane(source, store=store, observer=observer) for source in sources)
         self._lanes = {lane.life.lane: lane for lane in lanes}
+        self._read_at = dict.fromkeys(self._lanes, clock.monotonic())
 
     async def run(self) -> None:
         """Follow all lanes, for ever."""
@@ -75,7 +87,7 @@ class Attestor:
     async def turn(self) -> None:
         """Follow every lane once."""
         for lane in self._lanes.values():
-            await lane.follow()
+            await self._follow_once(lane)
 
     def status(self) -> AttestorStatus:
         """Who this is and how its lanes are."""
@@ -92,6 +104,39 @@ class Attestor:
             NotYet: It is not final in this validator's view.
             Abstains: Sources disagree, or the lane is halted or not read here.
         """
+        lane, began = self._lanes.get(source), self._clock.monotonic()
+        name = "unknown" if lane is None else lane.source.name
+        try:
+            signed = await self._sign(source, generation, first, last)
+        except CaimiError as error:
+            named = type(error).__name__ if lane is None or not isinstance(error, Abstains) else lane.condition.value
+            self._observer.count(CHECKPOINTS_REFUSED, lane=name, cause=named)
+            raise
+        self._observer.count(CHECKPOINTS_SIGNED, lane=name)
+        self._observer.observe(SIGNING_SECONDS, self._clock.monotonic() - began, lane=name)
+        return signed
+
+    def collect(self) -> None:
+        """Set the gauges of all lanes."""
+        for lane in self._lanes.values():
+            status, head = lane.status(), lane.head
+            self._observer.gauge(LANE_HEIGHT, status.height, lane=status.name)
+            self._observer.gauge(LANE_FINAL_HEIGHT, status.final_height, lane=status.name)
+            self._observer.gauge(LANE_SEQUENCE, status.last_sequence, lane=status.name)
+            self._observer.gauge(LANE_READ_AGE, self.unread_seconds(lane.life.lane), lane=status.name)
+            if head is not None:
+                self._observer.gauge(LANE_CLOCK_OFFSET, self._clock.now() - head.time, lane=status.name)
+            for condition in LaneCondition:
+                here = status.condition is condition
+                self._observer.gauge(LANE_CONDITION, float(here), lane=status.name, condition=condition.value)
+
+    def unread_seconds(self, lane: Lane) -> float:
+        """For how long a lane of this validator was not read without an error; from its start on if it never was."""
+        return self._clock.monotonic() - self._read_at[lane]
+
+    async def _sign(
+        self, source: Lane, generation: Generation, first: EventSequence, last: EventSequence
+    ) -> tuple[Checkpoint, Signature]:
         if first < 1 or last < first:
             raise EmptyRun
         if last - first + 1 > MAX_RUN:
@@ -114,10 +159,14 @@ class Attestor:
             block_hash=events[-1].block_hash,
         )
         signature = self._key.sign(typed_digest(self._seat.network, checkpoint))
-        self._observer.count("checkpoints_signed", lane=lane.source.name)
         return checkpoint, signature.as_record(self._seat.signer)
+
+    async def _follow_once(self, lane: AttestedLane) -> None:
+        await lane.follow()
+        if lane.condition is LaneCondition.FOLLOWING:
+            self._read_at[lane.life.lane] = self._clock.monotonic()
 
     async def _follow(self, lane: AttestedLane) -> None:
         while True:
-            await lane.follow()
+            await self._follow_once(lane)
             await self._clock.sleep(self._poll_seconds)

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from caimi.crypto.key_share import KeyShare, ThresholdKey
+from caimi.ports.clock import Clock
 from caimi.ports.key_release import NoShareYet
 from caimi.ports.key_vault import KeyVault
+from caimi.ports.metrics import GROUP_KEY, RELEASE_SECONDS, RELEASES
+from caimi.ports.observer import Observer
+from caimi.types.errors import CaimiError
 from caimi.types.primitives import Bytes32, Epoch
 from caimi.types.records import Publication
 from caimi.validator.keygen import GenerationStatus, KeyGeneration
@@ -46,6 +50,8 @@ class ValidatorKeys:
         epoch: Epoch,
         vault: KeyVault,
         make_release: Callable[[KeyShare], KeyRelease],
+        clock: Clock,
+        observer: Observer,
     ) -> None:
         """Arguments:
         make_release: makes the releasing part, once there is a share.
@@ -54,6 +60,8 @@ class ValidatorKeys:
         self._epoch = epoch
         self._vault = vault
         self._make_release = make_release
+        self._clock = clock
+        self._observer = observer
         self._release: KeyRelease | None = None
 
     async def run(self) -> None:
@@ -67,9 +75,20 @@ class ValidatorKeys:
         Raises:
             NoShareYet: The key generation is not over.
         """
-        if self._release is None:
-            raise NoShareYet(f"phase {self._generation.status().phase}")
-        await self._release.release(lease, publication, capsule)
+        began = self._clock.monotonic()
+        try:
+            if self._release is None:
+                raise NoShareYet(f"phase {self._generation.status().phase}")
+            await self._release.release(lease, publication, capsule)
+        except CaimiError as error:
+            self._observer.count(RELEASES, result=type(error).__name__)
+            raise
+        self._observer.count(RELEASES, result="released")
+        self._observer.observe(RELEASE_SECONDS, self._clock.monotonic() - began)
+
+    def collect(self) -> None:
+        """Set the gauge of the key."""
+        self._observer.gauge(GROUP_KEY, float(self._generation.share is not None))
 
     def public(self) -> PublicKeys:
         """The public side of the epoch's key.

@@ -11,6 +11,7 @@ from typing import Final, NoReturn, TypeVar
 
 from caimi.ports.attestation_store import AttestationStore, AttestedBlock, IndexedEvent, LaneLife, ValidatorStep
 from caimi.ports.chain import ChainReader, ChainUnavailable, FinalEvent, Head
+from caimi.ports.metrics import FINALITY_ALARMS
 from caimi.ports.observer import Observer
 from caimi.ports.validators import Abstains, NotYet
 from caimi.types.errors import CaimiError
@@ -87,6 +88,16 @@ class AttestedLane:
         if cause is not None:
             self._condition, self._cause = LaneCondition.HALTED, cause
 
+    @property
+    def condition(self) -> LaneCondition:
+        """Whether it is signed from."""
+        return self._condition
+
+    @property
+    def head(self) -> Head | None:
+        """The tip when it was last read, None before that."""
+        return self._head
+
     def status(self) -> LaneStatus:
         """The lane as it is now."""
         tail, highest = self._store.tail(self.life), self._store.highest_attested(self.life)
@@ -116,12 +127,6 @@ class AttestedLane:
                     await self._check_branch()
                     self._checked_below = head.final_hash
                 self._set(LaneCondition.FOLLOWING, "")
-        status = self.status()
-        self._observer.gauge("lane_final_height", status.final_height, lane=status.name)
-        self._observer.gauge("lane_last_sequence", status.last_sequence, lane=status.name)
-        for condition in LaneCondition:
-            here = status.condition is condition
-            self._observer.gauge("lane_condition", float(here), lane=status.name, condition=condition.value)
 
     async def attested_run(self, first: Sequence, last: Sequence) -> tuple[IndexedEvent, ...]:
         """The final events of a range, once nothing forbids to sign them and what is to be signed is on record.
@@ -205,7 +210,7 @@ class AttestedLane:
             return
         there = await self._asked(self.source.reader.block_hash(highest.height))
         if there is None:
-            self._observer.count("finality_alarms", lane=self.source.name)
+            self._observer.count(FINALITY_ALARMS, lane=self.source.name)
             self._set(LaneCondition.STALLED, f"the chain is below block {highest.height}, which was signed")
             raise NotYet(f"{self.source.name}: {self._cause}")
         if there != highest.block_hash:
@@ -233,7 +238,7 @@ class AttestedLane:
             raise Abstains(f"{self.source.name} is halted: {self._cause}")
 
     def _halt(self, cause: str) -> NoReturn:
-        self._observer.count("finality_alarms", lane=self.source.name)
+        self._observer.count(FINALITY_ALARMS, lane=self.source.name)
         self._observer.step("validator.halts", lane=self.source.name, cause=cause)
         self._store.halt(ValidatorStep.HALTED, self.life, cause)
         self._set(LaneCondition.HALTED, cause)

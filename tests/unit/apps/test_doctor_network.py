@@ -64,7 +64,16 @@ def _status(subject: Subject, **changes: Any) -> DevnetStatus:
 
 
 def _process(**changes: Any) -> ProcessStatus:
-    up = ProcessStatus(name="relay", pid=7, restarts=0, exit_code=None, log="/logs/relay.log", pss_mb=1.0)
+    up = ProcessStatus(
+        name="relay",
+        pid=7,
+        restarts=0,
+        exit_code=None,
+        log="/logs/relay.log",
+        pss_mb=1.0,
+        ready=True,
+        missing=(),
+    )
     return replace(up, **changes)
 
 

@@ -17,10 +17,12 @@ from caimi.apps.hex_values import hex_of
 from caimi.apps.host_api import HostParts, host_app
 from caimi.apps.host_clients import HttpHostRelay, HttpKeyRelease
 from caimi.apps.host_config import HostConfig
+from caimi.apps.host_readiness import HostReadiness
 from caimi.apps.http_server import bearer_check
 from caimi.apps.json_observer import JsonObserver
 from caimi.apps.problem import NoSuchThing, problem_of
 from caimi.apps.process_config import GenesisConfig
+from caimi.apps.reachability import Reachability
 from caimi.apps.strict_json import ConfigRefused, read_json
 from caimi.apps.validator_api import validator_app
 from caimi.host.direct import DirectInference, DirectLimits, HostBusy, NotYetAnswered
@@ -44,7 +46,9 @@ AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @asynccontextmanager
-async def interface(world: HostWorld, limits: DirectLimits | None = None) -> AsyncGenerator[httpx2.AsyncClient]:
+async def interface(
+    world: HostWorld, limits: DirectLimits | None = None, others: tuple[Reachability, ...] = ()
+) -> AsyncGenerator[httpx2.AsyncClient]:
     direct = DirectInference(
         world.keys.chains.network,
         limits or DirectLimits(longest_wait_s=5.0),
@@ -54,8 +58,16 @@ async def interface(world: HostWorld, limits: DirectLimits | None = None) -> Asy
         clock=world.clock,
     )
     lanes = {name: ledger.lane for name, ledger in world.keys.chains.ledgers.items()}
-    parts = HostParts(identity=world.identity, host=world.host, shelf=world.shelf, direct=direct, lanes=lanes)
-    app = host_app(parts, JsonObserver("host", io.StringIO()), may_change=bearer_check(TOKEN))
+    parts = HostParts(
+        identity=world.identity,
+        host=world.host,
+        shelf=world.shelf,
+        direct=direct,
+        keys=world.key_client,
+        lanes=lanes,
+    )
+    ready = HostReadiness(world.host, world.key_client, lanes=lanes, others=others)
+    app = host_app(parts, JsonObserver("host", io.StringIO()), may_change=bearer_check(TOKEN), ready=ready.missing)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://host") as client:
         yield client
 
@@ -205,6 +217,42 @@ def test_infer_refuses() -> None:
     asyncio.run(scenario())
 
 
+# --- readiness
+
+
+def test_a_host_says_what_it_misses() -> None:
+    def away(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
+
+    async def scenario() -> None:
+        async with (
+            HostWorld() as world,
+            httpx2.AsyncClient(transport=httpx2.MockTransport(away)) as nobody,
+            interface(world) as client,
+            interface(world, others=(Reachability("the relay", "http://r", nobody, clock=world.clock),)) as alone,
+        ):
+            assert (await client.get("/readyz")).json() == {"ready": True, "missing": []}
+            assert (await alone.get("/readyz")).json()["missing"] == [
+                "the relay at http://r does not answer: ConnectError"
+            ]
+            world.key_client._key = None
+            for validator in world.validators[:2]:
+                validator.is_up = False
+            assert (await client.get("/readyz")).json()["missing"] == ["NoGroupKey: 2 of 3 validators agree"]
+            for validator in world.validators[:2]:
+                validator.is_up = True
+            world.keys.chains.clock.advance(20)
+            missing = (await client.get("/readyz")).json()["missing"]
+            assert [text.split(":")[0] for text in missing] == ["lane fabric", "lane ethereum"]
+            await world.host.turn()
+            assert (await client.get("/readyz")).status_code == 200
+            world.keys.chains.clock.advance(world.identity.key.until - world.clock.now())
+            missing = (await client.get("/readyz")).json()["missing"]
+            assert missing[-1].startswith("HostKeysEnded")
+
+    asyncio.run(scenario())
+
+
 # --- clients
 
 
@@ -215,13 +263,19 @@ def test_a_validator_is_asked_for_keys_and_releases() -> None:
             true = await world.relay.publication(publication)
             lease = await world.desk.open(publication, opening=ZERO32)
             holder = world.keys.validators[0]
+            observer = JsonObserver("v", io.StringIO())
             keys = ValidatorKeys(
-                holder.generation, epoch=EPOCH, vault=holder.vault, make_release=lambda share: holder.release()
+                holder.generation,
+                epoch=EPOCH,
+                vault=holder.vault,
+                make_release=lambda share: holder.release(),
+                clock=world.clock,
+                observer=observer,
             )
             attestor = world.keys.chains.peers[0]
             assert isinstance(attestor, Attestor)
             limiter = RateLimiter(world.clock, per_second=1, burst=3)
-            app = validator_app(attestor, keys, limiter, JsonObserver("v", io.StringIO()), releases=limiter)
+            app = validator_app(attestor, keys, limiter, observer, releases=limiter)
             async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app)) as client:
                 port = HttpKeyRelease("http://validator", client)
                 assert await port.public_key() == world.keys.key

@@ -18,6 +18,7 @@ from caimi.apps.relay_api import relay_app
 from caimi.apps.validator_api import validator_app
 from caimi.apps.validator_client import ValidatorClient
 from caimi.ports.chain import ChainUnavailable
+from caimi.ports.metrics import LANE_HEIGHT, TRANSACTIONS
 from caimi.ports.validators import Abstains, NotYet, ValidatorUnavailable
 from caimi.protocol.publication import State
 from caimi.relay.intake import UnknownLane
@@ -304,15 +305,16 @@ def test_health_and_metrics() -> None:
         with World() as world:
             output = io.StringIO()
             observer = JsonObserver("relay", output)
-            observer.gauge("lane_height", 7, lane='a"b')
-            observer.count("transactions", lane="x")
+            observer.gauge(LANE_HEIGHT, 7, lane='a"b')
+            observer.count(TRANSACTIONS, lane="x", state="done")
             observer.step("relay.x", key="k", nothing=None)
             app = relay_app(world.relays[0], world.stores[0], observer, may_change=bearer_check(TOKEN))
             async with _client(app) as client:
                 assert (await client.get("/healthz")).text == "ok\n"
-                text = (await client.get("/metrics")).text
-            assert '# TYPE caimi_lane_height gauge\ncaimi_lane_height{lane="a\\"b"} 7\n' in text
-            assert '# TYPE caimi_transactions_total counter\ncaimi_transactions_total{lane="x"} 1\n' in text
+                answer = await client.get("/metrics")
+            assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+            assert '# TYPE caimi_lane_height gauge\ncaimi_lane_height{lane="a\\"b"} 7\n' in answer.text
+            assert 'caimi_relay_transactions_total{lane="x",state="done"} 1\n' in answer.text
             assert '"process": "relay", "step": "relay.x", "key": "k"}' in output.getvalue()
 
     run(scenario())

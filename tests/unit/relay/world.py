@@ -9,6 +9,8 @@ from typing import Any
 
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.crash import CrashPoints, NoCrash
+from caimi.ports.metrics import Counter as CounterMetric
+from caimi.ports.metrics import Gauge, Histogram, Metric, Series
 from caimi.ports.validators import ValidatorPort
 from caimi.protocol.publication import State
 from caimi.protocol.registry_state import RegistryConfig
@@ -90,16 +92,23 @@ class Recorder:
 
     def __init__(self) -> None:
         self.steps: list[tuple[str, dict[str, str | int | float | None]]] = []
-        self.counts: list[tuple[str, dict[str, str]]] = []
+        self.gauges: dict[tuple[Metric, Series], float] = {}
+        self.counts: list[tuple[Metric, dict[str, str]]] = []
+        self.observed: list[tuple[Metric, float, dict[str, str]]] = []
 
     def step(self, name: str, **fields: str | int | float | None) -> None:
         self.steps.append((name, fields))
 
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        pass
+    def gauge(self, metric: Gauge, value: float, /, **labels: str) -> None:
+        self.gauges[metric, metric.series(labels)] = value
 
-    def count(self, name: str, **labels: str) -> None:
-        self.counts.append((name, labels))
+    def count(self, metric: CounterMetric, amount: int = 1, /, **labels: str) -> None:
+        metric.series(labels)
+        self.counts += [(metric, labels)] * amount
+
+    def observe(self, metric: Histogram, value: float, /, **labels: str) -> None:
+        metric.series(labels)
+        self.observed.append((metric, value, labels))
 
     def named(self, name: str) -> list[dict[str, str | int | float | None]]:
         return [fields for n, fields in self.steps if n == name]

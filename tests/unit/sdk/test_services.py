@@ -147,3 +147,13 @@ def test_rejects_at_once_what_no_patience_helps_against() -> None:
     with pytest.raises(NameTaken):
         asyncio.run(act())
     assert len(asked) == 1
+
+
+def test_a_probe_reads_an_object_whatever_the_status_is() -> None:
+    async def act(answer: Callable[[httpx2.Request], httpx2.Response]) -> tuple[str, ...]:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
+            return (await Service(_URL, client).probe("/readyz")).texts("missing")
+
+    assert asyncio.run(act(_json(503, {"ready": False, "missing": ["a"]}))) == ("a",)
+    with pytest.raises(ServiceAnswer, match="something else than JSON"):
+        asyncio.run(act(lambda _: httpx2.Response(503, content=b"<html>")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
@@ -13,8 +13,10 @@ import pytest
 from caimi.bundle.cid import DAG_PB, RAW, cid_of, format_cid
 from caimi.bundle.unixfs import MAX_BLOCK_BYTES
 from caimi.ports.content import MAX_CIDS_ASKED, StoreFull, StoreRefused, StoreUnavailable
+from caimi.ports.metrics import CONTENT_BYTES, CONTENT_REQUESTS
 from caimi.storage.content_server import create_app
 from caimi.storage.memory import MemoryBlockStore
+from tests.unit.relay.world import Recorder
 
 TOKEN = "a token of the tests"
 CID = cid_of(RAW, b"content")
@@ -29,9 +31,13 @@ class FullStore(MemoryBlockStore):
         raise StoreFull("no room")
 
 
+def content_app(store: MemoryBlockStore, *, token: str, check_writable: Callable[[], None] = lambda: None) -> Any:
+    return create_app(store, token=token, observer=Recorder(), check_writable=check_writable)
+
+
 def ask(method: str, path: str, *, store: MemoryBlockStore | None = None, **request: Any) -> httpx2.Response:
     async def main() -> httpx2.Response:
-        transport = httpx2.ASGITransport(create_app(store or MemoryBlockStore(), token=TOKEN))
+        transport = httpx2.ASGITransport(content_app(store or MemoryBlockStore(), token=TOKEN))
         async with httpx2.AsyncClient(transport=transport, base_url="http://content.test") as client:
             return await client.request(method, path, **request)
 
@@ -97,7 +103,7 @@ def test_rejects_an_endless_body_after_the_limit() -> None:
             sent[0] += 1 << 16
             yield bytes(1 << 16)
 
-    app = create_app(MemoryBlockStore(), token=TOKEN)
+    app = content_app(MemoryBlockStore(), token=TOKEN)
     stream, answers = endless(), list[dict[str, Any]]()
 
     async def receive() -> dict[str, Any]:
@@ -189,40 +195,47 @@ def test_health_follows_the_store() -> None:
             return (await client.get("/healthz")).status_code
 
     store = MemoryBlockStore()
-    assert asyncio.run(status(create_app(store, token=TOKEN))) == 200
-    assert asyncio.run(status(create_app(store, token=TOKEN, check_writable=away))) == 503
+    assert asyncio.run(status(content_app(store, token=TOKEN))) == 200
+    assert asyncio.run(status(content_app(store, token=TOKEN, check_writable=away))) == 503
 
 
-def test_metrics_count_calls_and_refusals() -> None:
-    async def main() -> str:
-        transport = httpx2.ASGITransport(create_app(MemoryBlockStore(), token=TOKEN))
+def test_calls_and_refusals_are_counted() -> None:
+    told = Recorder()
+
+    async def main() -> None:
+        transport = httpx2.ASGITransport(create_app(MemoryBlockStore(), token=TOKEN, observer=told))
         async with httpx2.AsyncClient(transport=transport, base_url="http://content.test") as client:
             await client.put(PATH, content=b"content", headers=AUTHORIZED)
             await client.put(PATH, content=b"content")
             await client.get(PATH)
             await client.get(PATH)
-            return (await client.get("/metrics")).text
+            await client.post("/v1/blocks/missing", content=b"nonsense")
 
-    text = asyncio.run(main())
-    assert 'caimi_content_requests_total{call="put",result="ok"} 1' in text
-    assert 'caimi_content_requests_total{call="put",result="StoreRefused"} 1' in text
-    assert 'caimi_content_requests_total{call="get",result="ok"} 2' in text
+    asyncio.run(main())
+    assert [(m.full_name, tuple(labels.values())) for m, labels in told.counts if m is CONTENT_REQUESTS] == [
+        ("caimi_content_requests_total", ("put", "ok")),
+        ("caimi_content_requests_total", ("put", "StoreRefused")),
+        ("caimi_content_requests_total", ("get", "ok")),
+        ("caimi_content_requests_total", ("get", "ok")),
+        ("caimi_content_requests_total", ("missing", "CidRefused")),
+    ]
+    bytes_moved = [labels["direction"] for metric, labels in told.counts if metric is CONTENT_BYTES]
+    assert (bytes_moved.count("in"), bytes_moved.count("out")) == (7, 14)
 
 
 def test_rejects_a_token_that_is_no_secret() -> None:
     with pytest.raises(StoreRefused, match="at least 16"):
-        create_app(MemoryBlockStore(), token="short")
+        content_app(MemoryBlockStore(), token="short")
 
 
 def test_the_openapi_document_names_every_call() -> None:
-    paths = create_app(MemoryBlockStore(), token=TOKEN).openapi()["paths"]
+    paths = content_app(MemoryBlockStore(), token=TOKEN).openapi()["paths"]
     assert {(p, m) for p, calls in paths.items() for m in calls} == {
         ("/v1/blocks/{cid}", "get"),
         ("/v1/blocks/{cid}", "head"),
         ("/v1/blocks/{cid}", "put"),
         ("/v1/blocks/missing", "post"),
         ("/healthz", "get"),
-        ("/metrics", "get"),
     }
     question = paths["/v1/blocks/missing"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert question["properties"]["cids"]["maxItems"] == MAX_CIDS_ASKED

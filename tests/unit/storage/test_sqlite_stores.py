@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,79 @@ def test_record_of_what_was_signed_never_changes() -> None:
     other = LaneLife(lane=LANE, generation=Generation(2))
     assert (store.halt_cause(other), store.highest_attested(other)) == (None, None)
     store.close()
+
+
+# --- workflows
+
+
+def _moved(key: str, state: CallState, updated: int, *, refusal: str | None = None) -> CallRow:
+    return dataclasses.replace(
+        _call(key, state), created=UnixSeconds(10), updated=UnixSeconds(updated), refusal=refusal
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "refusal", "progressed"),
+    [
+        (CallState.QUEUED, None, 20),
+        (CallState.QUEUED, "LowBalance", 10),
+        (CallState.UNCERTIFIED, "WrongEpoch", 10),
+        (CallState.BOUND, "LowBalance", 10),
+        (CallState.BOUND, None, 20),
+        (CallState.DONE, "LowBalance", 20),
+        (CallState.ELSEWHERE, "LowBalance", 20),
+    ],
+)
+def test_a_failed_attempt_is_no_progress(state: CallState, refusal: str | None, progressed: int) -> None:
+    store = SqliteRelayStore(":memory:", crash=NoCrash())
+    store.write(RelayStep.ACCEPTED, AddCall(row=_moved("a", state, 20, refusal=refusal)))
+    found = store.workflow(keccak256(b"subject"))
+    assert found is not None
+    assert (found.since, found.progressed, found.is_publication) == (10, progressed, False)
+    assert store.workflow(keccak256(b"nobody")) is None
+    store.close()
+
+
+@pytest.mark.parametrize("state", list(CallState))
+def test_what_live_calls_serve_is_open_and_on_the_way(state: CallState) -> None:
+    store = SqliteRelayStore(":memory:", crash=NoCrash())
+    store.write(RelayStep.CARRIED, AddCall(row=_moved("carry/a/b/1-2", state, 20)))
+    is_live = state in (CallState.QUEUED, CallState.UNCERTIFIED, CallState.BOUND, CallState.ELSEWHERE)
+    assert store.open_subjects(LANE, 10) == ((keccak256(b"subject"),) if is_live else ())
+    assert store.open_subjects(OTHER, 10) == ()
+    assert store.on_the_way(LANE, "carry/a/b/") == ((1, 10) if is_live else (0, None))
+    assert store.on_the_way(LANE, "carry/a/c/") == (0, None)
+    store.close()
+
+
+def test_open_subjects_are_bounded_and_undecided_publications_are_among_them() -> None:
+    store = SqliteRelayStore(":memory:", crash=NoCrash())
+    for number in range(5):
+        row = PublicationRow(
+            id=PublicationId(keccak256(bytes([number]))),
+            publication=None,
+            signature=None,
+            home=LANE,
+            mirrors=(OTHER,),
+            deadline=None,
+            outcome=State.ABORTED if number == 1 else None,
+            accepted=UnixSeconds(number),
+        )
+        store.write(RelayStep.FOLLOWED, AddPublication(row=row))
+    expected = {keccak256(bytes([number])) for number in (0, 2, 3)}
+    assert set(store.open_subjects(LANE, 3)) == expected
+    found = store.workflow(keccak256(bytes([3])))
+    assert found is not None and (found.is_publication, found.since, found.progressed) == (True, 3, 3)
+    store.close()
+
+
+def test_a_file_without_the_indexes_gets_them_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.sqlite")
+    store = SqliteRelayStore(path, crash=NoCrash())
+    store.write(RelayStep.ACCEPTED, AddCall(row=_call("a")))
+    store._database.row("DROP INDEX calls_requests")
+    store.close()
+    again = SqliteRelayStore(path, crash=NoCrash())
+    names = {row[0] for row in again._database.rows("SELECT name FROM sqlite_schema WHERE type = 'index'")}
+    assert "calls_requests" in names and again.call("a") == _call("a")
+    again.close()

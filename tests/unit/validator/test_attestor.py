@@ -13,6 +13,7 @@ from caimi.ports.agreement import AgreeingReader
 from caimi.ports.attestation_store import LaneLife, ValidatorStep
 from caimi.ports.chain import FinalEvent
 from caimi.ports.crash import NoCrash
+from caimi.ports.metrics import FINALITY_ALARMS
 from caimi.ports.validators import Abstains, NotYet
 from caimi.simulators.chain import SimulatedNode
 from caimi.storage.sqlite_attestations import SqliteAttestationStore
@@ -236,7 +237,7 @@ def test_chain_that_breaks_signed_finality_halts_the_lane_for_good(tmp_path: Pat
             assert bench.status().condition is LaneCondition.HALTED
             with pytest.raises(Abstains, match="halted"):
                 await bench.sign(1, 3)
-            assert ("finality_alarms", {"lane": "ethereum"}) in world.observer.counts
+            assert (FINALITY_ALARMS, {"lane": "ethereum"}) in world.observer.counts
 
     run(scenario())
 

@@ -14,6 +14,7 @@ from caimi.crypto.errors import InvalidCapsule, MalformedCapsule, NotEnoughParti
 from caimi.ports.chain import ChainUnavailable
 from caimi.ports.key_release import ForeignCapsule, ForeignPublication, NoShareYet, UnreadHome
 from caimi.ports.key_vault import KeyStep
+from caimi.ports.metrics import RELEASES
 from caimi.protocol.publication import State
 from caimi.types.errors import BadLease, LeaseEnded, NotCommitted, UnknownLease, WrongEpoch, WrongRegistry
 from caimi.types.primitives import ZERO32, Bytes32, Epoch, PublicationId, UnixSeconds
@@ -331,12 +332,15 @@ def test_rejects_before_there_is_a_share() -> None:
                 epoch=EPOCH,
                 vault=validator.vault,
                 make_release=lambda share: validator.release(),
+                clock=world.chains.clock,
+                observer=world.chains.observer,
             )
             with pytest.raises(NoShareYet):
                 keys.public()
             publication, _, _ = world.chains.publication("fabric", "ethereum")
             with pytest.raises(NoShareYet):
                 await keys.release(ZERO32, publication, b"")
+            assert world.chains.observer.counts[-1] == (RELEASES, {"result": "NoShareYet"})
             assert keys.status().generation.phase == "starting"
             await world.generate()
             await keys.run()
@@ -344,5 +348,6 @@ def test_rejects_before_there_is_a_share() -> None:
             assert keys.status().group_key == world.key.group_key.encode()
             with pytest.raises(UnknownLease):
                 await keys.release(ZERO32, publication, b"")
+            assert world.chains.observer.counts[-1] == (RELEASES, {"result": "UnknownLease"})
 
     run(scenario())

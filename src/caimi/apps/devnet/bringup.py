@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib import metadata
@@ -16,6 +17,8 @@ from caimi.apps.devnet.keys import ACCOUNTS, make_keys
 from caimi.apps.devnet.ledgers import CLIENT, Ledgers, prepare_ledgers
 from caimi.apps.devnet.progress import Progress
 from caimi.apps.devnet.services import content_process, host_process, relay_process, validator_processes
+from caimi.apps.devnet.supervisor_api import ChildReadiness, showing_children, write_targets
+from caimi.apps.json_observer import JsonObserver
 from caimi.crypto.quorum import ValidatorSet
 from caimi.devnet.fabric.network import CHANNEL, HOST
 from caimi.devnet.supervisor import Supervisor
@@ -41,6 +44,8 @@ FIRST_TOKENS: Final = 1_000_000
 _LEDGERS_S: Final = 180.0
 _SERVICES_S: Final = 180.0
 _KEYS_S: Final = 120.0
+_READY_S: Final = 30.0
+_READY_POLL_S: Final = 0.3
 
 
 def prepare(folder: StateFolder, progress: Progress) -> Ledgers:
@@ -72,9 +77,24 @@ async def running_devnet(home: Path, progress: Progress) -> AsyncGenerator[tuple
     async with Supervisor(folder.root) as supervisor:
         progress.begin()
         ledgers = await asyncio.to_thread(prepare, folder, progress)
-        network = await _start(ledgers, supervisor, progress)
-        progress.ready()
-        yield network, supervisor
+        observer = JsonObserver.open("supervisor", folder.log("supervisor-steps"))
+        async with showing_children(supervisor, observer) as readiness:
+            network = await _start(ledgers, supervisor, progress)
+            write_targets(folder.root, supervisor)
+            await _wait_ready(readiness, progress)
+            progress.ready()
+            yield network, supervisor
+
+
+async def _wait_ready(readiness: ChildReadiness, progress: Progress) -> None:
+    # Whoever is not ready in time is told of by `caimi status`; a devnet that lacks something is one all the same.
+    until = time.monotonic() + _READY_S
+    while missing := await readiness.missing():
+        if time.monotonic() > until:
+            progress.done("ready", f"not everything: {missing[0]}")
+            return
+        await asyncio.sleep(_READY_POLL_S)
+    progress.done("ready", "every process says that it can do its work")
 
 
 async def _start(ledgers: Ledgers, supervisor: Supervisor, progress: Progress) -> Network:

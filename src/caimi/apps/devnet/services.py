@@ -49,6 +49,7 @@ def content_process(ledgers: Ledgers) -> ProcessSpec:
         http=HttpConfig(port=ledgers.plan.content_port),
         folder=folder.root / "content",
         token_file=folder.token,
+        log=folder.log(name),
     )
     return _process(folder, name, "contentd", config, config.http)
 
@@ -188,4 +189,5 @@ def _process(folder: StateFolder, name: str, module: str, config: Any, http: Htt
         # Structured steps go to the log that the configuration names; what is left is what Python itself prints.
         log_path=folder.log(f"{name}.out"),
         health_url=f"http://{http.host}:{http.port}/healthz",
+        ready_url=f"http://{http.host}:{http.port}/readyz",
     )

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from caimi.apps.devnet.errors import NotRunning, StillStarting
 from caimi.apps.devnet.folder import StateFolder
+from caimi.apps.devnet.keys import validator_name
 from caimi.apps.devnet.progress import unfinished_step
 from caimi.apps.devnet.running import is_running
 from caimi.apps.devnet.services import ONE_NODE
@@ -18,12 +19,15 @@ from caimi.devnet.memory import proportional_bytes
 from caimi.sdk.connections import Connections
 from caimi.sdk.json_fields import Fields, hex_text
 from caimi.sdk.network import Network, ValidatorSite, read_network
+from caimi.sdk.services import Service
 from caimi.types.errors import CaimiError
 
 __all__ = ["DevnetStatus", "ProcessStatus", "process_groups", "read_status"]
 
 _ANSWER_S: Final = 10.0
 """How long a process may take to say how it is."""
+Readiness = dict[str, tuple[str, ...]]
+"""What each process lacks, by the name that the supervisor gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,10 @@ class ProcessStatus:
     exit_code: int | None
     log: str
     pss_mb: float | None
+    ready: bool | None
+    """Whether it says that it can do its work; None if it cannot be asked, or does not answer."""
+    missing: tuple[str, ...]
+    """What it lacks for that."""
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
@@ -104,24 +112,28 @@ async def read_status(home: Path) -> DevnetStatus:
     if not folder.network.is_file():
         raise StillStarting(f"the devnet in {home} is being made; done so far: {reached or 'nothing yet'}")
     network = read_network(home)
-    processes = tuple(_process(name, entry) for name, entry in _supervised(home).items())
     problems = [] if reached is None else [f"it is still starting; done so far: {reached}"]
-    problems += [f"{p.name} is down (exit code {p.exit_code}), see {p.log}" for p in processes if p.pid is None]
     lanes: dict[str, dict[str, Any]] = {
         name: {"caip2": lane.caip2, "registry": hex_text(lane.lane.registry), "validators": {}}
         for name, lane in network.lanes.items()
     }
     host: dict[str, Any] = {"attestation": "UNATTESTED"}
+    readiness: Readiness = {}
     connections = Connections(network, token=None)
     try:
         answers = await asyncio.gather(
-            _asked("relay", _ask_relay(connections, lanes)),
-            *(_asked(f"validator {v.index}", _ask_validator(connections, v, lanes)) for v in network.validators),
-            _asked("host", _ask_host(connections, host)),
-            _asked("content store", _ask_content(connections)),
+            _asked("relay", _ask_relay(connections, lanes, readiness)),
+            *(
+                _asked(f"validator {v.index}", _ask_validator(connections, v, lanes, readiness))
+                for v in network.validators
+            ),
+            _asked("host", _ask_host(connections, host, readiness)),
+            _asked("content store", _ask_content(connections, readiness)),
         )
     finally:
         await connections.close()
+    processes = tuple(_process(name, entry, readiness.get(name)) for name, entry in _supervised(home).items())
+    problems += [f"{p.name} is down (exit code {p.exit_code}), see {p.log}" for p in processes if p.pid is None]
     problems += [problem for found in answers for problem in found]
     return DevnetStatus(network=network, processes=processes, lanes=lanes, host=host, problems=tuple(problems))
 
@@ -137,7 +149,7 @@ async def _asked(who: str, question: Awaitable[list[str]]) -> list[str]:
         return [f"{who}: {type(error).__name__}: {error}"]
 
 
-async def _ask_relay(connections: Connections, lanes: dict[str, dict[str, Any]]) -> list[str]:
+async def _ask_relay(connections: Connections, lanes: dict[str, dict[str, Any]], readiness: Readiness) -> list[str]:
     problems: list[str] = []
     for lane in (await connections.relay.get("/v1/status")).objects("lanes"):
         lanes[lane.text("name")] |= {
@@ -150,12 +162,15 @@ async def _ask_relay(connections: Connections, lanes: dict[str, dict[str, Any]])
         }
         if lane.text("hint"):
             problems.append(f"lane {lane.text('name')}: {lane.text('hint')}")
-    return problems
+    return problems + await _ask_ready(connections.relay, "relay", readiness)
 
 
-async def _ask_validator(connections: Connections, site: ValidatorSite, lanes: dict[str, dict[str, Any]]) -> list[str]:
+async def _ask_validator(
+    connections: Connections, site: ValidatorSite, lanes: dict[str, dict[str, Any]], readiness: Readiness
+) -> list[str]:
     problems: list[str] = []
-    answer = await connections.service(site.url).get("/v1/status")
+    service = connections.service(site.url)
+    answer = await service.get("/v1/status")
     fault = answer.object("keys").optional("fault", answer.object("keys").text)
     if fault:
         problems.append(f"validator {site.index}, key generation: {fault}")
@@ -169,28 +184,32 @@ async def _ask_validator(connections: Connections, site: ValidatorSite, lanes: d
             "sources": lane.number("sources"),
             "note": lane.text("note"),
         }
-        if condition not in ("following", "starting"):
-            problems.append(f"validator {site.index}, lane {name}: {condition.upper()}: {cause}")
-    return problems
+    return problems + await _ask_ready(service, validator_name(site.index), readiness)
 
 
-async def _ask_host(connections: Connections, host: dict[str, Any]) -> list[str]:
+async def _ask_host(connections: Connections, host: dict[str, Any], readiness: Readiness) -> list[str]:
     url = connections.network.host_url
-    if url is not None:
-        answer = await connections.service(url).get("/v1/status")
-        host |= {
-            "attestation": answer.text("attestation"),
-            "signing_key": answer.text("signing_key"),
-            "keys_until": answer.number("until"),
-            "requests": answer.object("requests").values,
-            "models": answer.number("models"),
-        }
-    return []
+    if url is None:
+        return []
+    answer = await connections.service(url).get("/v1/status")
+    host |= {
+        "attestation": answer.text("attestation"),
+        "signing_key": answer.text("signing_key"),
+        "keys_until": answer.number("until"),
+        "requests": answer.object("requests").values,
+        "models": answer.number("models"),
+    }
+    return await _ask_ready(connections.service(url), "host", readiness)
 
 
-async def _ask_content(connections: Connections) -> list[str]:
-    await connections.service(connections.network.content_url).get_text("/healthz")
-    return []
+async def _ask_ready(service: Service, name: str, readiness: Readiness) -> list[str]:
+    # `name` is what the supervisor calls the process.
+    readiness[name] = (await service.probe("/readyz")).texts("missing")
+    return [f"{name} is not ready: {text}" for text in readiness[name]]
+
+
+async def _ask_content(connections: Connections, readiness: Readiness) -> list[str]:
+    return await _ask_ready(connections.service(connections.network.content_url), "content", readiness)
 
 
 def _supervised(home: Path) -> dict[str, dict[str, Any]]:
@@ -201,7 +220,7 @@ def _supervised(home: Path) -> dict[str, dict[str, Any]]:
     return cast("dict[str, dict[str, Any]]", status.get("processes", {}))
 
 
-def _process(name: str, entry: dict[str, Any]) -> ProcessStatus:
+def _process(name: str, entry: dict[str, Any], missing: tuple[str, ...] | None) -> ProcessStatus:
     fields = Fields(entry, f"supervisor.json: {name}")
     pid = fields.optional("pid", fields.number)
     memory = proportional_bytes([pid]) if pid else None
@@ -213,4 +232,6 @@ def _process(name: str, entry: dict[str, Any]) -> ProcessStatus:
         exit_code=code if isinstance(code, int) else None,
         log=fields.text("log"),
         pss_mb=None if memory is None else round(memory / 1e6, 1),
+        ready=None if missing is None else not missing,
+        missing=missing or (),
     )

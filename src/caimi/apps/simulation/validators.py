@@ -187,4 +187,6 @@ class ValidatorSite:
                 observer=world.trace,
             )
 
-        return ValidatorKeys(generation, epoch=EPOCH, vault=vault, make_release=make_release)
+        return ValidatorKeys(
+            generation, epoch=EPOCH, vault=vault, make_release=make_release, clock=world.clock, observer=world.trace
+        )

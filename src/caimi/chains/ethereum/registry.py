@@ -70,6 +70,11 @@ class EthereumRegistry(EthereumReader):
         answer = await self.rpc.call("eth_getTransactionCount", hex_data(self._sender.address), "latest")
         return as_quantity(answer, "the transaction count")
 
+    async def funds(self) -> int:
+        """See `Paying.funds`: the sender's balance in wei."""
+        answer = await self.rpc.call("eth_getBalance", hex_data(self._sender.address), "latest")
+        return as_quantity(answer, "the sender's balance", bits=256)
+
     async def prepare(self, call: bytes, *, slot: int | None) -> PreparedCall:
         """See `ChainPort.prepare`; None takes `next_slot`.
 
