@@ -20,8 +20,9 @@ from caimi.apps.problem import Forbidden, MalformedRequest, add_problems
 from caimi.apps.process_config import HttpConfig
 from caimi.apps.readiness import Check, add_operator_routes
 from caimi.apps.strict_json import ConfigRefused
+from caimi.ports.tracing import traced
 
-__all__ = ["BodyLimit", "bearer_check", "new_app", "read_token", "serve", "served"]
+__all__ = ["BodyLimit", "TraceHeaders", "bearer_check", "new_app", "read_token", "serve", "served"]
 
 _SHORTEST_TOKEN: Final = 16
 _LONGEST_BODY: Final = 1 << 20
@@ -32,6 +33,7 @@ def new_app(title: str, observer: JsonObserver, *, ready: Check) -> FastAPI:
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None)
     add_problems(app)
     app.add_middleware(BodyLimit, limit=_LONGEST_BODY)
+    app.add_middleware(TraceHeaders)
 
     @app.get("/healthz", response_class=PlainTextResponse, summary="Whether the process lives")
     async def healthz() -> str:  # pyright: ignore[reportUnusedFunction] - a route
@@ -39,6 +41,19 @@ def new_app(title: str, observer: JsonObserver, *, ready: Check) -> FastAPI:
 
     add_operator_routes(app, observer, ready)
     return app
+
+
+class TraceHeaders:
+    """Middleware that lets what a request's headers name be what the process works on while it answers."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        """ASGI."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope.get("headers", ())}
+        with traced(headers):
+            await self._app(scope, receive, send)
 
 
 class BodyLimit:

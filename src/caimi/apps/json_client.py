@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final, cast
 
 import httpx2
 
 from caimi.apps.problem import RemoteError, read_problem
+from caimi.ports.tracing import trace_headers
 from caimi.types.errors import BadEncoding, CaimiError
 from caimi.types.json_text import load_json
 
@@ -52,7 +54,8 @@ class JsonClient:
     async def _exchange(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         content = bytearray()
         try:
-            async with self._client.stream(method, self._url + path, json=body, headers=self._headers) as response:
+            headers = self._headers | trace_headers(os.urandom)
+            async with self._client.stream(method, self._url + path, json=body, headers=headers) as response:
                 async for part in response.aiter_bytes():
                     content += part
                     if len(content) > _LONGEST:

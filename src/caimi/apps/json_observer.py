@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from caimi.apps.metric_book import MetricBook
 from caimi.ports.metrics import BUILD, STARTED, Counter, Gauge, Histogram
+from caimi.ports.tracing import MOST_IDS, current_trace, trace_of
+from caimi.types.primitives import Bytes32
 
 __all__ = ["JsonObserver"]
 
@@ -36,12 +38,16 @@ class JsonObserver:
         path.touch(mode=0o600, exist_ok=True)
         return JsonObserver(process, path.open("a", encoding="utf-8", buffering=1))
 
-    def step(self, name: str, **fields: str | int | float | None) -> None:
-        """Write one line: time, process, step and its fields."""
+    def step(self, name: str, *, about: Sequence[Bytes32] = (), **fields: str | int | float | None) -> None:
+        """Write one line: time, process, step, its fields, and the trace and id of what it is about.
+
+        Of several workflows at once `traces` and `ids` are lists, and of very many there are several lines.
+        """
         shown = {k: v[:_LONGEST_TEXT] if isinstance(v, str) else v for k, v in fields.items() if v is not None}
-        line = json.dumps({"time": round(time.time(), 3), "process": self._process, "step": name, **shown})
+        line = {"time": round(time.time(), 3), "process": self._process, "step": name, **shown}
+        lines = "".join(f"{json.dumps(line | subjects)}\n" for subjects in _subjects(about))
         with self._lock:
-            self._output.write(line + "\n")
+            self._output.write(lines)
             self._output.flush()
 
     def gauge(self, metric: Gauge, value: float, /, **labels: str) -> None:
@@ -65,3 +71,22 @@ class JsonObserver:
         for collector in self._collectors:
             collector()
         return self._book.text()
+
+
+def _subjects(about: Sequence[Bytes32]) -> Iterator[dict[str, Any]]:
+    context = current_trace()
+    ids = about or (context.ids if context else ())
+    if not ids:
+        yield {} if context is None else {"trace": context.trace}
+        return
+    # Somebody who asked with a trace of his own finds what became of it.
+    is_ours = context is None or context.trace in {trace_of(one) for one in ids}
+    caller = {} if is_ours or context is None else {"caller_trace": context.trace}
+    for first in range(0, len(ids), MOST_IDS):
+        yield _named(ids[first : first + MOST_IDS]) | caller
+
+
+def _named(ids: Sequence[Bytes32]) -> dict[str, Any]:
+    if len(ids) == 1:
+        return {"trace": trace_of(ids[0]), "id": "0x" + ids[0].hex()}
+    return {"traces": [trace_of(one) for one in ids], "ids": ["0x" + one.hex() for one in ids]}

@@ -7,191 +7,36 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request
-from pydantic import BaseModel, Field
 
 from caimi.apps.hex_values import hex_of, read_bytes32, read_hex, read_lane
 from caimi.apps.http_server import new_app
 from caimi.apps.json_observer import JsonObserver
 from caimi.apps.problem import NoSuchThing, Problem
 from caimi.apps.readiness import stale_lanes
+from caimi.apps.relay_bodies import (
+    Accepted,
+    AnswerIn,
+    CallBody,
+    CallIn,
+    CidBody,
+    PublicationAccepted,
+    PublicationBody,
+    PublicationIn,
+    PublicationSummary,
+    RelayLaneBody,
+    RelayStatusBody,
+    RequestBody,
+    RequestIn,
+    StepBody,
+    WorkflowBody,
+    WorkflowsBody,
+)
 from caimi.ports.relay_store import CallRow, PublicationRow, RelayStore
 from caimi.relay.engine import LaneReport, Relay
-from caimi.relay.timeline import PublicationTimeline, RequestTimeline, Timelines, TimelineStep
+from caimi.relay.timeline import PublicationTimeline, RequestTimeline, TimelineStep
 from caimi.types.primitives import PublicationId
 
 __all__ = ["relay_app"]
-
-_LONGEST_HEX = 2 + 2 * (1 << 18)
-Hex = Annotated[str, Field(pattern="^0x([0-9a-fA-F]{2})*$", max_length=_LONGEST_HEX)]
-
-
-class LaneBody(BaseModel):
-    """A registry."""
-
-    name: str
-    chain: str
-    registry: str
-
-
-class PublicationIn(BaseModel):
-    """What a publisher signed."""
-
-    publication: Hex
-    """The ABI-encoded `Publication` (spec 10 §3)."""
-    signature: Hex
-    """65 bytes."""
-    capsule: Hex | None = None
-    """195 bytes, kept for hosts; can be brought later by repeating the call."""
-
-
-class PublicationAccepted(BaseModel):
-    """Stored, and its locks are queued."""
-
-    id: str
-    unknown_mirrors: list[str]
-    """Mirrors that this relay does not serve: unless another one locks there, home aborts after the deadline."""
-
-
-class RequestIn(BaseModel):
-    """What a consumer signed."""
-
-    request: Hex
-    signature: Hex
-
-
-class AnswerIn(BaseModel):
-    """What a host and its operator signed."""
-
-    answer: Hex
-    signature: Hex
-    host_key: Hex
-    operator_signature: Hex
-
-
-class CallIn(BaseModel):
-    """Any other call of a registry's function: withdraw, fund, …"""
-
-    chain: Hex
-    registry: Hex
-    call: Hex
-    """Selector and arguments (spec 10 §2)."""
-
-
-class Accepted(BaseModel):
-    """Stored and queued."""
-
-    id: str
-    """The request's id; for other calls the keccak256 of their bytes."""
-    key: str
-    """For GET /v1/calls/{key}."""
-
-
-class CallBody(BaseModel):
-    """A call of the outbox."""
-
-    key: str
-    lane: str
-    purpose: str
-    state: str
-    """queued, uncertified, bound (in its transaction), elsewhere, done, refused or split."""
-    attempts: int
-    transaction: str | None
-    transaction_state: str | None
-    """prepared, sent, included, reverted, done, failed or lost."""
-    height: int | None
-    refusal: str | None
-    values: str
-    """The refusal's arguments as JSON text."""
-    created: int
-    updated: int
-
-
-class StepBody(BaseModel):
-    """One thing that happened on a lane."""
-
-    lane: str
-    what: str
-    state: str
-    time: int
-    height: int | None
-    transaction: str | None
-    sequence: int | None
-    signers: list[int]
-    detail: str
-
-
-class PublicationBody(BaseModel):
-    """One publication on all its lanes."""
-
-    id: str
-    home: str
-    mirrors: list[str]
-    unknown_mirrors: list[str]
-    deadline: int | None
-    outcome: str | None
-    states: dict[str, str]
-    """By lane, at its tip."""
-    waits_for: str
-    steps: list[StepBody]
-    publication: str | None
-    """The ABI-encoded `Publication`; null if this relay only saw its events."""
-    capsule: str | None
-    """Null if nobody brought it."""
-
-
-class PublicationSummary(BaseModel):
-    """One line of the list."""
-
-    id: str
-    home: str
-    mirrors: list[str]
-    deadline: int | None
-    outcome: str | None
-    accepted: int
-
-
-class CidBody(BaseModel):
-    """A CIDv1 with sha2-256."""
-
-    codec: int
-    digest: str
-
-
-class RequestBody(BaseModel):
-    """One inference request."""
-
-    id: str
-    lane: str
-    publication: str
-    state: str
-    """QUEUED, REFUSED, REQUESTED or ANSWERED."""
-    receipt_hash: str | None
-    output: CidBody | None
-    waits_for: str
-    steps: list[StepBody]
-
-
-class RelayLaneBody(BaseModel):
-    """A lane as this relay sees it."""
-
-    name: str
-    chain: str
-    registry: str
-    height: int
-    final_height: int
-    followed: int
-    lag: dict[str, int]
-    calls: dict[str, int]
-    in_flight: int
-    hint: str
-    """What the ledger or its node said last against sending, e.g. that the sender lacks funds."""
-
-
-class RelayStatusBody(BaseModel):
-    """The relay's lanes."""
-
-    network: str
-    lanes: list[RelayLaneBody]
 
 
 def relay_app(
@@ -241,7 +86,7 @@ def _add_changes(app: FastAPI, relay: Relay, may_change: Callable[[Request], Cor
 
 
 def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
-    timelines = Timelines(relay.lanes, store)
+    timelines = relay.timelines
     problems: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (400, 404)}
 
     @app.get("/v1/publications", summary="Publications that this relay watches, newest first")
@@ -281,6 +126,13 @@ def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
             raise NoSuchThing(key)
         return _call_body(relay, store, row)
 
+    @app.get("/v1/workflows", summary="What is under way and makes no progress, and what it waits for")
+    async def workflows(  # pyright: ignore[reportUnusedFunction]
+        idle: Annotated[float | None, Query(ge=0, description="Seconds without progress; default: the bound")] = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    ) -> WorkflowsBody:
+        return await _workflows_body(relay, relay.stalled_seconds if idle is None else idle, limit)
+
     @app.get("/v1/status", summary="This relay's lanes")
     async def status() -> RelayStatusBody:  # pyright: ignore[reportUnusedFunction]
         return RelayStatusBody(network=hex_of(relay.network), lanes=[_lane_body(report) for report in relay.report()])
@@ -290,6 +142,28 @@ async def _missing(relay: Relay) -> list[str]:
     reports = relay.report()
     unread = {report.name: report.unread_seconds for report in reports}
     return stale_lanes(unread, {report.name: report.trouble for report in reports})
+
+
+async def _workflows_body(relay: Relay, idle: float, limit: int) -> WorkflowsBody:
+    found = relay.workflows.open()
+    shown = [workflow for workflow in found if workflow.idle >= idle][:limit]
+    waits = [await relay.timelines.wait(workflow) for workflow in shown]
+    return WorkflowsBody(
+        open=len(found),
+        stalled=sum(workflow.idle > relay.stalled_seconds for workflow in found),
+        bound=relay.stalled_seconds,
+        workflows=[
+            WorkflowBody(
+                id=hex_of(workflow.id),
+                kind=workflow.kind.value,
+                since=workflow.since,
+                idle=workflow.idle,
+                waits_for=wait.text,
+                waits_on=list(wait.on),
+            )
+            for workflow, wait in zip(shown, waits, strict=True)
+        ],
+    )
 
 
 def _lane_body(report: LaneReport) -> RelayLaneBody:
@@ -339,7 +213,9 @@ def _publication_body(timeline: PublicationTimeline, row: PublicationRow | None)
         deadline=timeline.deadline,
         outcome=timeline.outcome,
         states=timeline.states,
+        deadline_left=timeline.deadline_left,
         waits_for=timeline.waits_for,
+        waits_on=list(timeline.waits_on),
         steps=[_step_body(step) for step in timeline.steps],
         publication=None if publication is None else hex_of(publication),
         capsule=None if capsule is None else hex_of(capsule),
@@ -353,8 +229,10 @@ def _request_body(timeline: RequestTimeline) -> RequestBody:
         lane=timeline.lane,
         publication=hex_of(timeline.publication),
         state=timeline.state,
+        deadline=timeline.deadline,
         receipt_hash=hex_of(timeline.receipt_hash) if timeline.receipt_hash else None,
         output=CidBody(codec=output.codec, digest=hex_of(output.digest)) if output else None,
         waits_for=timeline.waits_for,
+        waits_on=list(timeline.waits_on),
         steps=[_step_body(step) for step in timeline.steps],
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 import httpx2
 
 from caimi.apps.hex_values import hex_of, read_hex
 from caimi.apps.problem import read_problem
+from caimi.ports.tracing import trace_headers
 from caimi.ports.validators import ValidatorUnavailable
 from caimi.types.errors import CaimiError
 from caimi.types.json_text import load_json
@@ -54,7 +56,9 @@ class ValidatorClient:
 
     async def _get(self, path: str, query: dict[str, str]) -> tuple[int, Any]:
         try:
-            async with self._client.stream("GET", self._url + path, params=query) as response:
+            async with self._client.stream(
+                "GET", self._url + path, params=query, headers=trace_headers(os.urandom)
+            ) as response:
                 content = b""
                 async for part in response.aiter_bytes():
                     content += part

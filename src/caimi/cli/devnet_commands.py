@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -186,7 +187,16 @@ def _shown(found: DevnetStatus) -> list[str]:
         lines.append(
             f"{process.name:<16} {process.pid or 'down':>5} {process.restarts:>9}  {memory:>6}  {_READY[process.ready]}"
         )
-    lines += ["", *(f"PROBLEM     {problem}" for problem in found.problems)]
+    lines += ["", *(_stalled_line(workflow) for workflow in found.stalled)]
+    lines += [f"PROBLEM     {problem}" for problem in found.problems]
     if found.is_healthy:
         lines.append("All is well.")
     return lines
+
+
+def _stalled_line(workflow: Mapping[str, Any]) -> str:
+    whom = f" [{', '.join(workflow['waits_on'])}]" if workflow["waits_on"] else ""
+    return (
+        f"STALLED     {workflow['kind']} {workflow['id']}: nothing for {workflow['idle']} s; "
+        f"waits for {workflow['waits_for']}{whom}"
+    )

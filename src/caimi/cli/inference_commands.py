@@ -188,8 +188,11 @@ def _show(terminal: Terminal, answered: Inference, output: Path, receipt: Path) 
 
 
 def _verification_to_json(verification: Verification) -> dict[str, object]:
+    from caimi.ports.tracing import trace_of
+
     return {
         "id": f"0x{verification.request.hex()}",
+        "trace_id": trace_of(verification.request),
         "verified": verification.is_valid,
         "findings": [finding.to_json() for finding in verification.findings],
         "attestation": "UNATTESTED",

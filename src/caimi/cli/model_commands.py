@@ -163,24 +163,29 @@ def trace(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every step of a publication or a request on every chain, who signed it, and what it waits for."""
+    """Show every step of a publication or a request on every chain, who signed it, and what and whom it waits for.
+
+    With --follow each step is printed when it happens, with --json as one object per line. Then the exit code is 0 if
+    it is committed or answered, 3 if it was aborted or nobody answered in time.
+    """
+    from caimi.cli.following import Follower, finish
     from caimi.cli.opening import open_client
     from caimi.cli.waterfall import waterfall
     from caimi.sdk.network import default_home
 
-    terminal = Terminal(as_json=as_json)
+    terminal = Terminal(as_json=as_json, indent=None if follow else 1)
 
     async def act() -> None:
         from caimi.sdk.tracing import parse_id
 
         wanted = parse_id(identifier)
         async with open_client(home or default_home(), terminal) as client:
-            found = (
-                await client.wait_settled(wanted, timeout_s=timeout, progress=lambda t: terminal.say(_summary(t)))
-                if follow
-                else await client.trace(wanted)
-            )
-        terminal.result(found.to_json(), *waterfall(found))
+            if not follow:
+                found = await client.trace(wanted)
+                terminal.result(found.to_json(), *waterfall(found))
+                return
+            follower = Follower(terminal)
+            finish(terminal, await client.wait_settled(wanted, timeout_s=timeout, progress=follower.show))
 
     run_command(terminal, act)
 

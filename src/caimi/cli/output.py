@@ -44,11 +44,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object;
 class Terminal:
     """Standard output and error of one command."""
 
-    def __init__(self, *, as_json: bool, resume: str = "repeat the command: nothing is half done") -> None:
+    def __init__(
+        self, *, as_json: bool, resume: str = "repeat the command: nothing is half done", indent: int | None = 1
+    ) -> None:
         """Arguments:
         resume: what to do after an interruption.
+        indent: of JSON objects; None puts each on one line, for commands that print several.
         """
         self.as_json = as_json
+        self._indent = indent
         self.resume = resume
         self._begin = time.monotonic()
         self._is_bar_open = False
@@ -63,10 +67,16 @@ class Terminal:
         """Print the result: the object with `--json`, the lines without."""
         self._close_bar()
         if self.as_json:
-            typer.echo(json.dumps(value, indent=1))
+            typer.echo(json.dumps(value, indent=self._indent))
         else:
             for line in lines:
                 typer.echo(line)
+
+    def line(self, value: dict[str, Any], text: str) -> None:
+        """Print one of several results as it comes: the object on one line with `--json`, the text without."""
+        self._close_bar()
+        typer.echo(json.dumps(value) if self.as_json else text)
+        sys.stdout.flush()
 
     def say(self, text: str) -> None:
         """One line of progress; the same line again is left out."""
@@ -155,7 +165,7 @@ class Terminal:
 
     def _print_problem(self, name: str, text: str, code: int, **said: str) -> None:
         problem = {"error": name, "text": text, **said}
-        typer.echo(json.dumps({"ok": False, "problem": problem, "exit_code": code}, indent=1))
+        typer.echo(json.dumps({"ok": False, "problem": problem, "exit_code": code}, indent=self._indent))
 
     def _close_bar(self) -> None:
         if self._is_bar_open:

@@ -8,25 +8,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from caimi.sdk.tracing import Trace, TraceStep
 
-__all__ = ["short_lane", "waterfall"]
+__all__ = ["short_lane", "step_line", "waits_line", "waterfall"]
 
 
 def waterfall(trace: Trace) -> list[str]:
     """The lines."""
-    lines = [f"{trace.kind} 0x{trace.id.hex()}"]
+    lines = [f"{trace.kind} 0x{trace.id.hex()}", f"trace {trace.trace_id}"]
     if trace.kind == "publication":
         lines.append(f"home {trace.home}; mirrors {', '.join(short_lane(m) for m in trace.mirrors)}")
     if trace.deadline is not None:
-        lines.append(f"deadline {_clock(trace.deadline)} by the clock of {trace.home}")
+        left = "" if trace.deadline_left is None else f", {trace.deadline_left} s left"
+        lines.append(f"deadline {_clock(trace.deadline)} by the clock of {trace.home}{left}")
     lines.append("states " + ", ".join(f"{short_lane(lane)} {state}" for lane, state in trace.states.items()))
     if trace.steps:
         begin = trace.steps[0].time
-        lines += [_line(step, begin) for step in trace.steps]
-    lines.append(f"waits for {trace.waits_for}")
+        lines += [step_line(step, begin) for step in trace.steps]
+    lines.append(waits_line(trace))
     return lines
 
 
-def _line(step: TraceStep, begin: int) -> str:
+def waits_line(trace: Trace) -> str:
+    """What it waits for, and whom."""
+    return f"waits for {trace.waits_for}" + (f" [{', '.join(trace.waits_on)}]" if trace.waits_on else "")
+
+
+def step_line(step: TraceStep, begin: int) -> str:
+    """One step; `begin` is the time of the first one."""
     parts = [
         f"{_clock(step.time)} {step.time - begin:>+5d} s  {short_lane(step.lane):<10} {step.what:<18} {step.state:<9}"
     ]

@@ -25,6 +25,7 @@ from caimi.ports.host_store import HostStep, HostStore, RequestRow, RequestState
 from caimi.ports.metrics import HOST_BATCH, HOST_BUSY, HOST_FAILURES, HOST_REQUESTS, HOST_WAITING, KEYS_SECONDS
 from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
 from caimi.ports.observer import Observer
+from caimi.ports.tracing import working_on
 from caimi.types.errors import CaimiError, Expired
 from caimi.types.primitives import Bytes32, UnixSeconds
 from caimi.types.records import Lane
@@ -181,6 +182,10 @@ class Host:
         ]
 
     async def _work_on(self, row: RequestRow) -> None:
+        with working_on(row.id):
+            await self._answer(row)
+
+    async def _answer(self, row: RequestRow) -> None:
         if self._expired(row):
             return
         try:
@@ -222,7 +227,8 @@ class Host:
         reason = type(error).__name__
         self._observer.count(HOST_FAILURES, error=reason, next=state.value)
         self.store.put(step, dataclasses.replace(row, state=state, reason=reason, text=public_text(error)))
-        self._observer.step("host.not_answered", request="0x" + row.id.hex(), state=state.value, cause=reason)
+        told = {"request": "0x" + row.id.hex(), "state": state.value, "cause": reason}
+        self._observer.step("host.not_answered", about=(row.id,), **told)
 
     # --- sending
 
@@ -241,6 +247,10 @@ class Host:
                 await self._send(row)
 
     async def _send(self, row: RequestRow) -> None:
+        with working_on(row.id):
+            await self._hand_over(row)
+
+    async def _hand_over(self, row: RequestRow) -> None:
         signed = row.signed
         if signed is None:
             raise RuntimeError("a signed request has no answer")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from caimi.ports.metrics import Counter, Gauge, Histogram
+from caimi.types.primitives import Bytes32
 
 __all__ = ["Observer"]
 
@@ -12,8 +14,13 @@ __all__ = ["Observer"]
 class Observer(Protocol):
     """Receives steps and numbers. Never secrets. Labels are those that the metric declares."""
 
-    def step(self, name: str, **fields: str | int | float | None) -> None:
-        """A named step with its ids, e.g. step("call.included", lane="ethereum", key="0x…", height=7)."""
+    def step(self, name: str, *, about: Sequence[Bytes32] = (), **fields: str | int | float | None) -> None:
+        """A named step, e.g. step("call.included", about=(publication,), lane="ethereum", height=7).
+
+        Arguments:
+            about: publications and requests that it concerns; by default those that the present task works on
+                (`caimi.ports.tracing`).
+        """
         ...
 
     def gauge(self, metric: Gauge, value: float, /, **labels: str) -> None:

@@ -40,6 +40,7 @@ __all__ = [
     "prepared_call",
     "request_key",
     "same_slot",
+    "subjects_in",
     "subjects_of",
 ]
 
@@ -187,6 +188,11 @@ def same_slot(rows: Iterable[TransactionRow]) -> list[list[TransactionRow]]:
     for row in rows:
         groups.setdefault(row.transaction if row.slot is None else row.slot, []).append(row)
     return list(groups.values())
+
+
+def subjects_in(rows: Sequence[CallRow]) -> tuple[Bytes32, ...]:
+    """What the calls serve, each once."""
+    return tuple(dict.fromkeys(subject for row in rows for subject in row.subjects))
 
 
 def carried_run(row: CallRow) -> tuple[Certificate, tuple[Item, ...], tuple[Bytes32, ...]]:

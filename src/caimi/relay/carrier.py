@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 from caimi.crypto.quorum import ValidatorSet
@@ -18,12 +20,15 @@ from caimi.ports.relay_store import (
     RelayStep,
     RelayStore,
 )
+from caimi.ports.tracing import working_on
+from caimi.ports.validators import NotYet
 from caimi.relay.backoff import Pauses
-from caimi.relay.calls import carried_run, carry_key, carry_prefix, changed, concerns
-from caimi.relay.certifier import Certifier, Range
+from caimi.relay.calls import carried_run, carry_key, carry_prefix, changed, concerns, subjects_of
+from caimi.relay.certifier import Certifier, NoQuorum, Range
 from caimi.relay.follower import Follower
 from caimi.relay.lanes import RelayLane
 from caimi.relay.runs import apply_run_call, run_row, stored_run
+from caimi.relay.waiting import CertificateWait
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import Sequence
 from caimi.types.records import Certificate, Item
@@ -58,6 +63,12 @@ class Carrier:
         self._clock = clock
         self._observer = observer
         self._pauses = pauses
+        self._trouble: CertificateWait | None = None
+
+    @property
+    def trouble(self) -> CertificateWait | None:
+        """What is in the way of the next certificate, None if nothing was when it was last asked for."""
+        return self._trouble
 
     async def turn(self) -> None:
         """Move the cursor as far as certificates allow, and certify refused runs again.
@@ -71,9 +82,13 @@ class Carrier:
             while await self._advance():
                 pass
             await self._certify_again()
-        except CaimiError:
+        except CaimiError as error:
             self._pauses.failed(self)
+            is_validators = isinstance(error, NotYet | NoQuorum)
+            missing = self._certifier.missing(self._source.lane) if is_validators else ()
+            self._trouble = CertificateWait(text=f"{type(error).__name__}: {error}", missing=missing)
             raise
+        self._trouble = None
         self._pauses.over(self)
 
     async def _advance(self) -> bool:
@@ -90,7 +105,9 @@ class Carrier:
             return True
         # The range asked for begins and ends with an event to carry: it is final as early as can be.
         run = tuple(i for i in run if chosen[0].sequence <= i.sequence <= chosen[-1].sequence)
-        certificate = await self._certify(run)
+        subjects = tuple(dict.fromkeys(subject for item in chosen for subject in subjects_of(item.event)))
+        with working_on(*subjects), self._telling(run):
+            certificate = await self._certify(run)
         if certificate is None:
             return False
         key = carry_key(self._source.name, self._destination.name, run[0].sequence, run[-1].sequence)
@@ -99,7 +116,36 @@ class Carrier:
         self._store.write(RelayStep.CARRIED, AddCall(row=row), moved)
         pair = {"source": self._source.name, "destination": self._destination.name}
         self._observer.observe(RUN_EVENTS, len(chosen), **pair)
+        signers = ", ".join(str(signature.signer + 1) for signature in certificate.signatures)
+        self._observer.step(
+            "relay.carried",
+            about=subjects,
+            source=self._source.name,
+            destination=self._destination.name,
+            first=run[0].sequence,
+            last=run[-1].sequence,
+            validators=signers,
+        )
         return True
+
+    @contextmanager
+    def _telling(self, run: tuple[Item, ...]) -> Generator[None]:
+        # That a range is not final yet is no news.
+        try:
+            yield
+        except NotYet:
+            raise
+        except CaimiError as error:
+            self._observer.step(
+                "relay.not-certified",
+                source=self._source.name,
+                destination=self._destination.name,
+                first=run[0].sequence,
+                last=run[-1].sequence,
+                error=type(error).__name__,
+                text=str(error),
+            )
+            raise
 
     async def _certify(self, run: tuple[Item, ...]) -> Certificate | None:
         # None: what is stored is not what a quorum saw; it is dropped and read again.
@@ -129,7 +175,8 @@ class Carrier:
             run = stored_run(self._store, certificate.checkpoint)
             if run is None:
                 continue
-            fresh = await self._certify(run)
+            with working_on(*row.subjects), self._telling(run):
+                fresh = await self._certify(run)
             if fresh is None:
                 return
             wanted = {item.sequence for item in items}

@@ -20,6 +20,8 @@ from caimi.relay.gauges import BalanceWatch, RelayGauges
 from caimi.relay.intake import Intake
 from caimi.relay.lanes import RelayLane, RelayLanes
 from caimi.relay.sender import Sender
+from caimi.relay.situation import RelaySituation
+from caimi.relay.timeline import Timelines
 from caimi.relay.watcher import Watcher
 from caimi.relay.workflows import Workflows
 from caimi.types.errors import CaimiError
@@ -95,16 +97,20 @@ class Relay:
         self._entropy = entropy
         self._observer = observer
         self.lanes = RelayLanes(lanes)
-        self._followers = {lane.lane: Follower(lane, store=store, clock=clock) for lane in self.lanes}
+        self._followers = {
+            lane.lane: Follower(lane, store=store, clock=clock, observer=observer) for lane in self.lanes
+        }
         self._senders = {lane.lane: self._sender(lane, network) for lane in self.lanes}
         self._watchers = [
             Watcher(lane, follower=self._followers[lane.lane], store=store, clock=clock, observer=observer)
             for lane in self.lanes
         ]
         certifier = Certifier(network, peers, clock=clock, observer=observer, answer_seconds=self._tuning.answer)
-        self._carriers = [self._carrier(pair, certifier) for pair in self.lanes.pairs()]
+        self._carriers = {(pair[0].lane, pair[1].lane): self._carrier(pair, certifier) for pair in self.lanes.pairs()}
+        situation = RelaySituation(followers=self._followers, senders=self._senders, carriers=self._carriers)
+        self.timelines = Timelines(self.lanes, store, situation)
         self._balances = [BalanceWatch(lane, clock=clock, observer=observer) for lane in self.lanes]
-        self._workflows = Workflows(self.lanes, store, clock)
+        self.workflows = Workflows(self.lanes, store, clock)
         self._gauges = RelayGauges(
             self.lanes,
             followers=self._followers,
@@ -114,7 +120,9 @@ class Relay:
             observer=observer,
             stalled_seconds=self._tuning.stalled,
         )
-        self.intake = Intake(network, self.lanes, followers=self._followers, store=store, clock=clock)
+        self.intake = Intake(
+            network, self.lanes, followers=self._followers, store=store, clock=clock, observer=observer
+        )
 
     async def run(self) -> None:
         """Work for ever. Only what is no error of ours or of a ledger's ends it."""
@@ -127,17 +135,22 @@ class Relay:
         for name, turn in self._turns():
             await self._once(name, turn)
 
+    @property
+    def stalled_seconds(self) -> float:
+        """After so long without progress a workflow is stalled."""
+        return self._tuning.stalled
+
     def report(self) -> tuple[LaneReport, ...]:
         """How the lanes are."""
         return tuple(self._report(lane) for lane in self.lanes)
 
     def collect(self) -> None:
         """Set the gauges."""
-        self._gauges.collect(self._workflows.open())
+        self._gauges.collect(self.workflows.open())
 
     def _turns(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         followers = [("follower", f.turn) for f in self._followers.values()]
-        carriers = [("carrier", c.turn) for c in self._carriers]
+        carriers = [("carrier", c.turn) for c in self._carriers.values()]
         watchers = [("watcher", w.turn) for w in self._watchers]
         senders = [("sender", s.turn) for s in self._senders.values()]
         balances = [("balance", b.turn) for b in self._balances]

@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from caimi.ports.chain import FinalEvent, Head
 from caimi.ports.clock import Clock
+from caimi.ports.observer import Observer
 from caimi.ports.relay_store import AddEvents, AddPublication, Change, PublicationRow, RelayStep, RelayStore
 from caimi.protocol.publication import Role, State
 from caimi.relay.calls import subjects_of
 from caimi.relay.lanes import RelayLane
 from caimi.types.errors import BadBody, CaimiError
-from caimi.types.primitives import PublicationId, Sequence
+from caimi.types.primitives import PublicationId, Sequence, UnixSeconds
 from caimi.types.records import Kind
 from caimi.wire.functions import decode_body
 
 __all__ = ["Follower"]
 
 _PAGE: Final = 1024
+_TIPS: Final = 4096
 
 
 class Follower:
     """Follows one lane."""
 
-    def __init__(self, lane: RelayLane, *, store: RelayStore, clock: Clock) -> None:
+    def __init__(self, lane: RelayLane, *, store: RelayStore, clock: Clock, observer: Observer) -> None:
         self._lane = lane
         self._store = store
         self._clock = clock
+        self._observer = observer
         self._head: Head | None = None
         self._read_at = clock.monotonic()
         self._trouble = ""
+        # Height and clock of tips that were seen and are not final yet, oldest first.
+        self._tips: deque[tuple[int, UnixSeconds]] = deque(maxlen=_TIPS)
+        self._final_time: UnixSeconds | None = None
         self._read_up_to: bytes | None = None
 
     @property
     def head(self) -> Head | None:
         """The lane's tip when it was last asked, None before that."""
         return self._head
+
+    @property
+    def final_time(self) -> UnixSeconds | None:
+        """The lane's clock at the highest final block whose clock was seen, all events up to which are stored."""
+        return self._final_time
 
     @property
     def unread_seconds(self) -> float:
@@ -59,6 +71,16 @@ class Follower:
             self._trouble = f"{type(error).__name__}: {error}"
             raise
         self._trouble, self._read_at = "", self._clock.monotonic()
+        self._note_time()
+
+    def _note_time(self) -> None:
+        head = self._head
+        if head is None:
+            return
+        if not self._tips or self._tips[-1] != (head.height, head.time):
+            self._tips.append((head.height, head.time))
+        while self._tips and self._tips[0][0] <= head.final_height:
+            self._final_time = self._tips.popleft()[1]
 
     async def _follow(self) -> None:
         head = await self._lane.port.head()
@@ -67,8 +89,15 @@ class Follower:
             first = Sequence(self._store.last_followed(self._lane.lane) + 1)
             page = await self._lane.port.events(first, _PAGE)
             self._store.write(RelayStep.FOLLOWED, *self._changes(page))
+            self._tell(page)
             if len(page) < _PAGE:
                 self._read_up_to = head.final_hash
+
+    def _tell(self, page: tuple[FinalEvent, ...]) -> None:
+        if page:
+            subjects = dict.fromkeys(subject for final in page for subject in subjects_of(final.item.event))
+            numbers = {"first": page[0].item.sequence, "last": page[-1].item.sequence}
+            self._observer.step("relay.followed", about=tuple(subjects), lane=self._lane.name, **numbers)
 
     def read_again(self) -> None:
         """Forget that there is nothing new: stored events were dropped."""

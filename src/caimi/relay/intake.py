@@ -11,6 +11,7 @@ from caimi.crypto.ecdsa import recover, verify_signer
 from caimi.ports.chain import Head
 from caimi.ports.clock import Clock
 from caimi.ports.key_release import ForeignCapsule
+from caimi.ports.observer import Observer
 from caimi.ports.relay_store import AddPublication, CallRow, Change, PublicationRow, Purpose, RelayStep, RelayStore
 from caimi.protocol.validity import check_cid, check_publication
 from caimi.relay.calls import answer_key, brought_again, lock_key, new_call, other_key, request_key
@@ -78,7 +79,9 @@ class Intake:
         followers: Mapping[Lane, Follower],
         store: RelayStore,
         clock: Clock,
+        observer: Observer,
     ) -> None:
+        self._observer = observer
         self._network = network
         self._lanes = lanes
         self._followers = followers
@@ -128,6 +131,7 @@ class Intake:
         known = [lane for lane in (record.home, *record.mirrors) if self._lanes.get(lane) is not None]
         locks = [self._lock(identifier, lane, call, now) for lane in known]
         await self._commit.write(AddPublication(row=row), *locks)
+        self._observer.step("relay.accepted", about=(identifier,), purpose="lock", home=self._lanes.name(record.home))
         unknown = tuple(mirror for mirror in record.mirrors if self._lanes.get(mirror) is None)
         return AcceptedPublication(id=identifier, unknown_mirrors=unknown)
 
@@ -188,6 +192,7 @@ class Intake:
         now = self._clock.now()
         row: CallRow = new_call(key, lane.lane, call, purpose=purpose, subjects=(identifier,), now=now)
         await self._commit.write(brought_again(self._store.call(key), row))
+        self._observer.step("relay.accepted", about=(identifier,), purpose=purpose.value, lane=lane.name)
         return Accepted(id=identifier, key=key)
 
     def _lock(self, identifier: PublicationId, lane: Lane, call: bytes, now: UnixSeconds) -> Change:

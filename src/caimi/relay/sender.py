@@ -24,7 +24,7 @@ from caimi.ports.relay_store import (
     RelayStore,
 )
 from caimi.relay.backoff import Pauses
-from caimi.relay.calls import Failure, changed, failed, gives_up, new_transaction, packed, same_slot
+from caimi.relay.calls import Failure, changed, failed, gives_up, new_transaction, packed, same_slot, subjects_in
 from caimi.relay.effects import effect_present
 from caimi.relay.lanes import RelayLane
 from caimi.relay.runs import halves
@@ -179,6 +179,9 @@ class Sender:
         bound = [PutCall(row=changed(r, CallState.BOUND, now, transaction=prepared.transaction)) for r in rows]
         self._store.write(RelayStep.PREPARED, PutTransaction(row=transaction), *bound)
         self._observer.observe(BATCH_CALLS, len(rows), lane=self._lane.name)
+        self._observer.step(
+            "relay.prepared", about=subjects_in(rows), lane=self._lane.name, transaction=prepared.transaction
+        )
         await self._tracker.send(transaction)
 
     async def _free_slot(self) -> int | None:
@@ -191,7 +194,8 @@ class Sender:
 
     def _not_prepared(self, row: CallRow, error: Refusal | CallTooLarge | CallRejected) -> None:
         now, cause = self._clock.now(), Failure.of(error)
-        self._observer.step("relay.not-prepared", lane=self._lane.name, key=row.key, error=cause.name, text=str(error))
+        told = {"lane": self._lane.name, "key": row.key, "error": cause.name, "text": str(error)}
+        self._observer.step("relay.not-prepared", about=row.subjects, **told)
         self._pauses.failed(row.key)
         if row.purpose is Purpose.CARRY:
             changes = halves(self._store, row, now) if isinstance(error, CallTooLarge) else []

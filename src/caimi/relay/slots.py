@@ -25,7 +25,7 @@ from caimi.ports.relay_store import (
     TransactionState,
 )
 from caimi.relay.backoff import Pauses
-from caimi.relay.calls import changed, new_transaction, prepared_call, same_slot
+from caimi.relay.calls import changed, new_transaction, prepared_call, same_slot, subjects_in
 from caimi.relay.lanes import RelayLane
 from caimi.relay.tracker import Tracker
 
@@ -122,10 +122,12 @@ class SlotKeeper:
             return
         self._pauses.over(key)
         self._bound.pop(slot, None)
-        self._observer.step("relay.replaces", lane=self._lane.name, transaction=newest.transaction)
-        self._observer.count(REPLACEMENTS, lane=self._lane.name)
         now = self._clock.now()
         calls = [call for row in rows for call in self._store.calls_in(self._lane.lane, row.transaction)]
+        self._observer.step(
+            "relay.replaces", about=subjects_in(calls), lane=self._lane.name, transaction=newest.transaction
+        )
+        self._observer.count(REPLACEMENTS, lane=self._lane.name)
         moved = [PutCall(row=changed(call, CallState.BOUND, now, transaction=prepared.transaction)) for call in calls]
         await self._send(RelayStep.REPRICED, prepared, moved)
 

@@ -11,7 +11,6 @@ from caimi.ports.relay_store import (
     CallRow,
     CallState,
     FollowedEvent,
-    PublicationRow,
     Purpose,
     RelayStore,
     TransactionRow,
@@ -19,6 +18,8 @@ from caimi.ports.relay_store import (
 from caimi.protocol.publication import State
 from caimi.relay.calls import carried_run
 from caimi.relay.lanes import RelayLanes
+from caimi.relay.waiting import Situation, Wait, Waiting, failed_attempts
+from caimi.relay.workflows import Workflow, WorkflowKind
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Cid, Kind, Lane
@@ -63,7 +64,11 @@ class PublicationTimeline:
     """By home's final event."""
     states: dict[str, str]
     """By lane, at its tip; UNKNOWN if it cannot be asked."""
+    deadline_left: int | None
+    """Seconds by home's clock until home may abort it, 0 if it may already; None once it is decided."""
     waits_for: str
+    waits_on: tuple[str, ...]
+    """Whom it waits for; nobody if it is over."""
     steps: tuple[TimelineStep, ...]
 
 
@@ -75,19 +80,25 @@ class RequestTimeline:
     lane: str
     publication: Bytes32
     state: str
-    """QUEUED, REFUSED, REQUESTED or ANSWERED."""
+    """QUEUED, REFUSED, REQUESTED, ANSWERED or EXPIRED."""
+    deadline: UnixSeconds
+    """After it the registry takes no answer."""
     receipt_hash: Bytes32 | None
     output: Cid | None
     waits_for: str
+    waits_on: tuple[str, ...]
+    """As of a publication."""
     steps: tuple[TimelineStep, ...]
 
 
 class Timelines:
     """Reads them from the store, and present states from the ledgers."""
 
-    def __init__(self, lanes: RelayLanes, store: RelayStore) -> None:
+    def __init__(self, lanes: RelayLanes, store: RelayStore, situation: Situation) -> None:
         self._lanes = lanes
         self._store = store
+        self._situation = situation
+        self._waiting = Waiting(lanes, store, situation)
 
     async def publication(self, identifier: PublicationId) -> PublicationTimeline | None:
         """The timeline of a publication, None if this relay does not know it."""
@@ -99,6 +110,12 @@ class Timelines:
         states = {self._lanes.name(lane): state for lane, state in zip(everywhere, shown, strict=True)}
         calls = self._store.calls_about(identifier)
         events = self._store.followed_about(identifier)
+        wait, head = self._waiting.publication(row, states, calls, events), self._situation.head(row.home)
+        left = (
+            None
+            if row.outcome is not None or row.deadline is None or head is None
+            else max(0, row.deadline - head.time)
+        )
         return PublicationTimeline(
             id=identifier,
             home=self._lanes.name(row.home),
@@ -107,9 +124,22 @@ class Timelines:
             deadline=row.deadline,
             outcome=row.outcome.name if row.outcome is not None else None,
             states=states,
-            waits_for=self._waits_for(row, states, calls, events),
+            deadline_left=left,
+            waits_for=wait.text,
+            waits_on=wait.on,
             steps=self._steps(calls, events),
         )
+
+    async def wait(self, workflow: Workflow) -> Wait:
+        """What an open workflow waits for."""
+        if workflow.kind is WorkflowKind.PUBLICATION:
+            found = await self.publication(PublicationId(workflow.id))
+        else:
+            found = self.request(workflow.id)
+        if found is not None:
+            return Wait(text=found.waits_for, on=found.waits_on)
+        calls = self._store.calls_about(workflow.id)
+        return self._waiting.call(calls[0].key, calls[0]) if calls else Wait(text="nothing that is known here")
 
     def request(self, identifier: Bytes32) -> RequestTimeline | None:
         """The timeline of a request, None if this relay does not know it."""
@@ -119,30 +149,43 @@ class Timelines:
         about = _request_origin(call, events)
         if about is None:
             return None
-        lane, publication = about
+        lane, publication, deadline = about
         answered = [e for e in events if e.event.item.event.kind == Kind.ANSWERED]
         receipt_hash: Bytes32 | None = None
         output: Cid | None = None
         if answered:
             _, receipt_hash, output = decode_body(Kind.ANSWERED, answered[0].event.item.event.body)
-        if answered:
-            state, waits_for = "ANSWERED", "nothing"
-        elif events:
-            state, waits_for = "REQUESTED", "a host's answer, then its block to be final"
-        elif call is not None and call.state is CallState.REFUSED:
-            state, waits_for = "REFUSED", f"nothing: the registry refused it ({call.refusal})"
+            state, wait = "ANSWERED", Wait(text="nothing")
         else:
-            state, waits_for = "QUEUED", f"the request on {self._lanes.name(lane)}: {_progress(call)}"
+            state, wait = self._request_state(lane, deadline, calls, is_on_ledger=bool(events))
         return RequestTimeline(
             id=identifier,
             lane=self._lanes.name(lane),
             publication=publication,
             state=state,
+            deadline=deadline,
             receipt_hash=receipt_hash,
             output=output,
-            waits_for=waits_for,
+            waits_for=wait.text,
+            waits_on=wait.on,
             steps=self._steps(calls, events),
         )
+
+    def _request_state(
+        self, lane: Lane, deadline: UnixSeconds, calls: Sequence[CallRow], *, is_on_ledger: bool
+    ) -> tuple[str, Wait]:
+        call = next((c for c in calls if c.purpose is Purpose.REQUEST), None)
+        if not is_on_ledger and call is not None and call.state is CallState.REFUSED:
+            return "REFUSED", Wait(text=f"nothing: the registry refused it ({call.refusal})")
+        # No later block takes an answer, and all up to that one are read.
+        final_time = self._situation.final_time(lane)
+        if final_time is not None and final_time > deadline:
+            return "EXPIRED", Wait(text="nothing: its deadline passed without an answer")
+        answer = next((c for c in calls if c.purpose is Purpose.ANSWER), None)
+        if answer is not None:
+            return "REQUESTED", self._waiting.answer(lane, answer)
+        wait = self._waiting.request(lane, call, is_on_ledger=is_on_ledger)
+        return "REQUESTED" if is_on_ledger else "QUEUED", wait
 
     async def _state(self, lane: Lane, identifier: PublicationId) -> str:
         served = self._lanes.get(lane)
@@ -162,7 +205,7 @@ class Timelines:
 
     def _call_step(self, call: CallRow) -> TimelineStep:
         transaction = self._store.transaction(call.lane, call.transaction) if call.transaction else None
-        signers, detail = (), _cause(call)
+        signers, detail = (), failed_attempts(call)
         if call.purpose is Purpose.CARRY:
             certificate, items, _ = carried_run(call)
             checkpoint = certificate.checkpoint
@@ -197,52 +240,17 @@ class Timelines:
             detail="",
         )
 
-    # --- what it waits for
 
-    def _waits_for(
-        self,
-        row: PublicationRow,
-        states: dict[str, str],
-        calls: Sequence[CallRow],
-        events: Sequence[FollowedEvent],
-    ) -> str:
-        home = self._lanes.name(row.home)
-        if row.outcome is not None:
-            unknown = [self._lanes.name(m) for m in row.mirrors if self._lanes.get(m) is None]
-            behind = [n for n, s in states.items() if s in (State.NONE.name, State.LOCKED.name, _UNKNOWN)]
-            mine = [name for name in behind if name not in (home, *unknown)]
-            if mine:
-                return f"home's outcome to be carried to {', '.join(mine)}"
-            if unknown:
-                return f"nothing here: this relay does not serve {', '.join(unknown)}"
-            return "nothing: all lanes have the outcome"
-        ends = next((c for c in calls if c.purpose is Purpose.ABORT), None)
-        if ends is not None:
-            return f"the abort on {home}: {_progress(ends)}"
-        missing = [lane for lane in (row.home, *row.mirrors) if not _has_answered(lane, events)]
-        if not missing:
-            return f"the certified answers of the mirrors to be carried to {home}, and its outcome to be final"
-        return "; ".join(self._lock_progress(lane, calls) for lane in missing)
-
-    def _lock_progress(self, lane: Lane, calls: Sequence[CallRow]) -> str:
-        name = self._lanes.name(lane)
-        if self._lanes.get(lane) is None:
-            return f"{name} is not served by this relay: unless another one locks there, home aborts after the deadline"
-        lock = next((c for c in calls if c.purpose is Purpose.LOCK and c.lane == lane), None)
-        return f"the lock on {name} to be final: {_progress(lock)}"
-
-
-def _request_origin(call: CallRow | None, events: Sequence[FollowedEvent]) -> tuple[Lane, Bytes32] | None:
-    # Lane and publication of a request.
-    if events:
-        return events[0].lane, events[0].event.item.event.subject
+def _request_origin(call: CallRow | None, events: Sequence[FollowedEvent]) -> tuple[Lane, Bytes32, UnixSeconds] | None:
+    # Lane, publication and deadline of a request.
+    asked = next((e for e in events if e.event.item.event.kind == Kind.REQUESTED), None)
+    if asked is not None:
+        event = asked.event.item.event
+        return asked.lane, event.subject, decode_body(Kind.REQUESTED, event.body)[5]
     if call is None:
         return None
-    return call.lane, decode_call(call.call)[1][0].publication
-
-
-def _has_answered(lane: Lane, events: Sequence[FollowedEvent]) -> bool:
-    return any(e.lane == lane and e.event.item.event.kind in (Kind.LOCKED, Kind.REFUSED) for e in events)
+    request = decode_call(call.call)[1][0]
+    return call.lane, request.publication, request.deadline
 
 
 def _call_state(call: CallRow, transaction: TransactionRow | None) -> str:
@@ -253,13 +261,3 @@ def _call_time(call: CallRow, transaction: TransactionRow | None) -> UnixSeconds
     if transaction is None:
         return call.updated
     return transaction.final or transaction.included or transaction.sent or transaction.prepared
-
-
-def _cause(call: CallRow) -> str:
-    return f"after {call.attempts} failed attempts, the last: {call.refusal} {call.values}" if call.refusal else ""
-
-
-def _progress(call: CallRow | None) -> str:
-    if call is None:
-        return "somebody else sends it"
-    return f"{call.state.value} {_cause(call)}".rstrip()

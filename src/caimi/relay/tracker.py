@@ -32,7 +32,7 @@ from caimi.ports.relay_store import (
     TransactionState,
 )
 from caimi.relay.backoff import Pauses
-from caimi.relay.calls import Failure, changed, failed, gives_up, prepared_call, same_slot
+from caimi.relay.calls import Failure, changed, failed, gives_up, prepared_call, same_slot, subjects_in
 from caimi.relay.lanes import RelayLane
 from caimi.types.primitives import UnixSeconds
 
@@ -237,6 +237,7 @@ class Tracker:
     def _tell(self, row: TransactionRow) -> None:
         self._observer.step(
             "relay.transaction",
+            about=subjects_in(self._store.calls_in(self._lane.lane, row.transaction)),
             lane=self._lane.name,
             transaction=row.transaction,
             state=row.state.value,

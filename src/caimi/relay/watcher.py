@@ -67,7 +67,7 @@ class Watcher:
         call = abort_call(row, await self._lane.port.publication(row.id))
         if call is None:
             return
-        self._observer.step("relay.aborts", lane=self._lane.name, publication="0x" + row.id.hex())
+        self._observer.step("relay.aborts", about=(row.id,), lane=self._lane.name)
         self._store.write(RelayStep.ABORT_QUEUED, AddCall(row=self._row(row, call, self._clock.now())))
 
     def _row(self, row: PublicationRow, call: bytes, now: UnixSeconds) -> CallRow:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from caimi.bundle.tensors import encode_tensors
 from caimi.crypto.ecdsa import SigningKey
+from caimi.ports.tracing import working_on
 from caimi.protocol.publication import State
 from caimi.sdk import inference
 from caimi.sdk.connections import Connections
@@ -91,10 +92,11 @@ async def _ask_once(
         )
     timeout = max(0.0, pending.request.deadline - now) + _AFTER_DEADLINE_S
     try:
-        await inference.wait_answered(
-            connections, pending, timeout_s=timeout, progress=lambda text: progress(f"waits for {text}")
-        )
-        answered = await inference.finish(connections, pending, lane=question.lane)
+        with working_on(pending.id):
+            await inference.wait_answered(
+                connections, pending, timeout_s=timeout, progress=lambda text: progress(f"waits for {text}")
+            )
+            answered = await inference.finish(connections, pending, lane=question.lane)
     except (NotAnswered, RefusedByRegistry, UnprovenAnswer):
         # Nothing better will ever come of this request.
         if drafts is not None:

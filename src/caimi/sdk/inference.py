@@ -23,6 +23,7 @@ from caimi.crypto.inference_seal import (
     seal_input,
 )
 from caimi.crypto.sealing import SealingKey
+from caimi.ports.tracing import working_on
 from caimi.sdk.connections import Connections
 from caimi.sdk.drafts import RequestDraft
 from caimi.sdk.errors import (
@@ -228,7 +229,8 @@ async def resume(
 async def _hand_over(connections: Connections, asked: InferenceRequest, account: SigningKey) -> Bytes32:
     identifier = typed_digest(connections.network.id, asked)
     body = {"request": hex_text(encode(asked)), "signature": hex_text(account.sign(identifier).to_bytes())}
-    await connections.relay.post("/v1/requests", body)
+    with working_on(identifier):
+        await connections.relay.post("/v1/requests", body)
     return identifier
 
 
@@ -256,6 +258,8 @@ async def wait_answered(
         trace = await read_trace(connections, pending.id)
         if trace.outcome == "ANSWERED":
             return
+        if trace.outcome == "EXPIRED":
+            raise NotAnswered(f"{trace.home} takes no answer any more: the deadline passed")
         refused = refusal_of(trace)
         if refused is not None:
             raise refused

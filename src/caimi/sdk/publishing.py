@@ -16,6 +16,7 @@ from caimi.crypto.capsule import Capsule, capsule_hash, seal_key
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.secp256k1 import GROUP
 from caimi.ports.content import UploadProgress
+from caimi.ports.tracing import working_on
 from caimi.protocol.validity import check_publication
 from caimi.sdk.connections import Connections
 from caimi.sdk.errors import NoGroupKey
@@ -270,5 +271,6 @@ async def post(connections: Connections, signed: SignedPublication) -> tuple[str
         "signature": hex_text(signed.signature),
         "capsule": hex_text(signed.capsule.to_bytes()),
     }
-    answer = await connections.relay.post("/v1/publications", body)
+    with working_on(signed.id):
+        answer = await connections.relay.post("/v1/publications", body)
     return answer.texts("unknown_mirrors")

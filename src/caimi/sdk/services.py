@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final, cast
 
 import httpx2
 
+from caimi.ports.tracing import trace_headers
 from caimi.sdk.errors import SdkError, ServiceAnswer, ServiceRefused, ServiceUnavailable, UnknownName
 from caimi.sdk.json_fields import Fields
 from caimi.sdk.patience import Patience
@@ -104,8 +106,9 @@ class Service:
     async def _send(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, bytes]:
         content = bytearray()
         try:
+            headers = self._headers | trace_headers(os.urandom)
             async with self._client.stream(
-                method, self.url + path, params=query, json=body, headers=self._headers, timeout=_TIMEOUT
+                method, self.url + path, params=query, json=body, headers=headers, timeout=_TIMEOUT
             ) as response:
                 async for part in response.aiter_bytes():
                     content += part

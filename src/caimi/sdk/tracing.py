@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from caimi.ports.tracing import trace_of, working_on
 from caimi.protocol.publication import State
 from caimi.sdk.connections import Connections
 from caimi.sdk.errors import RefusedByRegistry, RefusedForNow, UnknownName
@@ -35,6 +36,7 @@ __all__ = [
 UNKNOWN: Final = "UNKNOWN"
 """State on a lane that nobody of this network serves."""
 _OPEN: Final = frozenset({State.NONE.name, State.LOCKED.name})
+_ENDED: Final = frozenset({"ANSWERED", "REFUSED", "EXPIRED"})
 _CAUSE: Final = re.compile(r"(\w+) (\{.*\})$")
 
 
@@ -57,6 +59,20 @@ class TraceStep:
     """Signer indices, from 0, on the certificate of a carried run."""
     detail: str
 
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        return {
+            "time": self.time,
+            "lane": self.lane,
+            "what": self.what,
+            "state": self.state,
+            "height": self.height,
+            "transaction": self.transaction,
+            "sequence": self.sequence,
+            "signers": list(self.signers),
+            "detail": self.detail,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
@@ -74,13 +90,22 @@ class Trace:
     states: Mapping[str, str]
     """By lane, at its tip."""
     waits_for: str
+    waits_on: tuple[str, ...]
+    """Whom it waits for, such as `validator 3` or `ledger ethereum`; nobody if it is over."""
+    deadline_left: int | None
+    """Seconds by home's clock until home may abort it, 0 if it may already; None once decided, and of a request."""
     steps: tuple[TraceStep, ...]
+
+    @property
+    def trace_id(self) -> str:
+        """Under which every process's log has it (spec 00 §6)."""
+        return trace_of(self.id)
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing more will happen by itself."""
         if self.kind == "request":
-            return self.outcome in ("ANSWERED", "REFUSED")
+            return self.outcome is not None
         if self.outcome is None:
             return False
         return not any(state in _OPEN for state in self.states.values())
@@ -97,6 +122,7 @@ class Trace:
         """One JSON object."""
         return {
             "id": hex_text(self.id),
+            "trace_id": self.trace_id,
             "kind": self.kind,
             "home": self.home,
             "mirrors": list(self.mirrors),
@@ -104,20 +130,9 @@ class Trace:
             "outcome": self.outcome,
             "states": dict(self.states),
             "waits_for": self.waits_for,
-            "steps": [
-                {
-                    "time": step.time,
-                    "lane": step.lane,
-                    "what": step.what,
-                    "state": step.state,
-                    "height": step.height,
-                    "transaction": step.transaction,
-                    "sequence": step.sequence,
-                    "signers": list(step.signers),
-                    "detail": step.detail,
-                }
-                for step in self.steps
-            ],
+            "waits_on": list(self.waits_on),
+            "deadline_left": self.deadline_left,
+            "steps": [step.to_json() for step in self.steps],
         }
 
 
@@ -188,14 +203,15 @@ async def read_trace(connections: Connections, identifier: Bytes32) -> Trace:
         UnknownName: The relay knows neither.
         ServiceUnavailable, ServiceAnswer: Of the relay.
     """
-    try:
-        return _publication(await connections.relay.get(f"/v1/publications/{hex_text(identifier)}"))
-    except UnknownName:
-        pass
-    try:
-        return _request(await connections.relay.get(f"/v1/requests/{hex_text(identifier)}"))
-    except UnknownName:
-        raise UnknownName(f"the relay knows no publication or request {hex_text(identifier)}") from None
+    with working_on(identifier):
+        try:
+            return _publication(await connections.relay.get(f"/v1/publications/{hex_text(identifier)}"))
+        except UnknownName:
+            pass
+        try:
+            return _request(await connections.relay.get(f"/v1/requests/{hex_text(identifier)}"))
+        except UnknownName:
+            raise UnknownName(f"the relay knows no publication or request {hex_text(identifier)}") from None
 
 
 async def read_states(connections: Connections, identifier: PublicationId, lanes: tuple[str, ...]) -> dict[str, str]:
@@ -296,6 +312,8 @@ def _publication(fields: Fields) -> Trace:
         outcome=fields.optional("outcome", fields.text),
         states=states,
         waits_for=fields.text("waits_for"),
+        waits_on=fields.texts("waits_on"),
+        deadline_left=fields.optional("deadline_left", fields.number),
         steps=_steps(fields),
     )
 
@@ -307,10 +325,12 @@ def _request(fields: Fields) -> Trace:
         kind="request",
         home=lane,
         mirrors=(),
-        deadline=None,
-        outcome=state if state in ("ANSWERED", "REFUSED") else None,
+        deadline=UnixSeconds(fields.number("deadline")),
+        outcome=state if state in _ENDED else None,
         states={lane: state},
         waits_for=fields.text("waits_for"),
+        waits_on=fields.texts("waits_on"),
+        deadline_left=None,
         steps=_steps(fields),
     )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
 from caimi.ports.metrics import Counter, Gauge, Histogram
+from caimi.types.primitives import Bytes32
 from caimi.wire.keccak import keccak256
 
 __all__ = ["Crashed", "Identifiers", "KillSwitch", "SeededEntropy", "Trace"]
@@ -53,9 +55,10 @@ class Trace:
             text = _IDENTIFIER.sub(self._number, text)
         self.lines.append(f"{asyncio.get_running_loop().time():.3f} {text}")
 
-    def step(self, name: str, **fields: str | int | float | None) -> None:
+    def step(self, name: str, *, about: Sequence[Bytes32] = (), **fields: str | int | float | None) -> None:
         """See `Observer.step`."""
-        self.note(name + "".join(f" {k}={v}" for k, v in sorted(fields.items())))
+        shown = "".join(f" {k}={v}" for k, v in sorted(fields.items()))
+        self.note(name + shown + "".join(f" about=0x{one.hex()}" for one in about))
 
     def gauge(self, metric: Gauge, value: float, /, **labels: str) -> None:
         """Numbers are not part of a trace; their labels are checked."""

@@ -114,6 +114,7 @@ class Attestor:
             raise
         self._observer.count(CHECKPOINTS_SIGNED, lane=name)
         self._observer.observe(SIGNING_SECONDS, self._clock.monotonic() - began, lane=name)
+        self._observer.step("validator.signed", lane=name, first=first, last=last)
         return signed
 
     def collect(self) -> None:

@@ -59,6 +59,7 @@ def _status(subject: Subject, **changes: Any) -> DevnetStatus:
         lanes=lanes,
         host={"attestation": "UNATTESTED"},
         problems=(),
+        stalled=(),
     )
     return replace(sound, **changes)
 

@@ -210,7 +210,7 @@ def test_dropped_events_are_read_again_though_no_block_is_new() -> None:
             liar = LiesAtFirst(world.port("fabric", "reader"))
             lane = RelayLane(name="fabric", port=liar, generation=Generation(1))  # pyright: ignore[reportArgumentType]
             store = world.stores[0]
-            follower = Follower(lane, store=store, clock=world.clock)
+            follower = Follower(lane, store=store, clock=world.clock, observer=world.observer)
             await follower.turn()
             await follower.turn()
             assert store.followed_about(identifier) == ()

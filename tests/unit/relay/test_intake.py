@@ -14,7 +14,6 @@ from caimi.protocol.publication import State
 from caimi.relay.calls import Failure, brought_again, failed, new_call
 from caimi.relay.effects import effect_present
 from caimi.relay.intake import UnknownLane
-from caimi.relay.timeline import Timelines
 from caimi.types.errors import (
     BadCid,
     BadEncoding,
@@ -249,7 +248,7 @@ def test_request_is_answered_and_its_receipt_reaches_home() -> None:
             assert await effect_present(port, call, world.network)
             carried = ledgers["fabric"]
             await world.until(lambda: request.id in carried.tip.registry.state.carried_receipts)
-            timeline = Timelines(world.relays[0].lanes, world.stores[0]).request(request.id)
+            timeline = world.relays[0].timelines.request(request.id)
             assert timeline is not None
             assert (timeline.state, timeline.lane, timeline.waits_for) == ("ANSWERED", "ethereum", "nothing")
             assert (timeline.receipt_hash, timeline.output) == (answer.receipt_hash, answer.output)
@@ -312,7 +311,7 @@ def test_publication_timeline_says_what_it_waits_for() -> None:
         with World() as world:
             await world.fund("fabric", 100)
             publication, signature, identifier = world.publication("fabric", "ethereum")
-            timelines = Timelines(world.relays[0].lanes, world.stores[0])
+            timelines = world.relays[0].timelines
             assert await timelines.publication(identifier) is None
             await world.publish(publication, signature)
             said: list[str] = []

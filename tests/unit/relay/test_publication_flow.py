@@ -5,7 +5,6 @@ from __future__ import annotations
 from caimi.ports.relay_store import CallState, Purpose
 from caimi.ports.validators import ValidatorUnavailable
 from caimi.protocol.publication import AbortReason, State
-from caimi.relay.timeline import Timelines
 from caimi.types.primitives import Generation, Sequence, UnixSeconds
 from caimi.types.records import Checkpoint, Lane, Signature
 from caimi.wire.functions import encode_call
@@ -57,7 +56,7 @@ def test_unknown_mirror_runs_to_the_abort_and_the_deposit_comes_back() -> None:
             publication, signature, identifier = world.publication("ethereum", "fabric", NOWHERE)
             await world.publish(publication, signature)
             await world.until(lambda: world.all_at(State.LOCKED, identifier))
-            timeline = await Timelines(world.relays[0].lanes, world.stores[0]).publication(identifier)
+            timeline = await world.relays[0].timelines.publication(identifier)
             assert timeline is not None
             assert timeline.unknown_mirrors == (f"0x{NOWHERE.chain.hex()}/0x{NOWHERE.registry.hex()}",)
             world.clock.advance(130)
@@ -65,7 +64,7 @@ def test_unknown_mirror_runs_to_the_abort_and_the_deposit_comes_back() -> None:
             assert world.ledgers["ethereum"].tip.registry.state.balances[world.publisher.address] == 100
             for _ in range(4):
                 await world.step()
-            timeline = await Timelines(world.relays[0].lanes, world.stores[0]).publication(identifier)
+            timeline = await world.relays[0].timelines.publication(identifier)
             assert timeline is not None
             assert timeline.waits_for == f"nothing here: this relay does not serve {timeline.unknown_mirrors[0]}"
 

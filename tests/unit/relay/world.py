@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.crash import CrashPoints, NoCrash
 from caimi.ports.metrics import Counter as CounterMetric
 from caimi.ports.metrics import Gauge, Histogram, Metric, Series
+from caimi.ports.tracing import current_trace
 from caimi.ports.validators import ValidatorPort
 from caimi.protocol.publication import State
 from caimi.protocol.registry_state import RegistryConfig
@@ -21,7 +22,7 @@ from caimi.simulators.chain import SimulatedChain, SimulatedNode
 from caimi.simulators.ledger import SimulatedLedger, Slots
 from caimi.storage.sqlite_attestations import SqliteAttestationStore
 from caimi.storage.sqlite_relay import SqliteRelayStore
-from caimi.types.primitives import ZERO32, Epoch, Generation, PublicationId, SignerIndex, UnixSeconds
+from caimi.types.primitives import ZERO32, Bytes32, Epoch, Generation, PublicationId, SignerIndex, UnixSeconds
 from caimi.types.records import NO_TERMS, Attestation, Cid, Funding, Genesis, Lane, Publication, Revocation
 from caimi.validator.attestor import Attestor
 from caimi.validator.lane import SourceLane
@@ -92,12 +93,15 @@ class Recorder:
 
     def __init__(self) -> None:
         self.steps: list[tuple[str, dict[str, str | int | float | None]]] = []
+        self.about: list[tuple[str, tuple[Bytes32, ...]]] = []
         self.gauges: dict[tuple[Metric, Series], float] = {}
         self.counts: list[tuple[Metric, dict[str, str]]] = []
         self.observed: list[tuple[Metric, float, dict[str, str]]] = []
 
-    def step(self, name: str, **fields: str | int | float | None) -> None:
+    def step(self, name: str, *, about: Sequence[Bytes32] = (), **fields: str | int | float | None) -> None:
         self.steps.append((name, fields))
+        context = current_trace()
+        self.about.append((name, tuple(about) or (context.ids if context else ())))
 
     def gauge(self, metric: Gauge, value: float, /, **labels: str) -> None:
         self.gauges[metric, metric.series(labels)] = value

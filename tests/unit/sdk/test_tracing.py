@@ -43,6 +43,8 @@ def _body(states: dict[str, str], outcome: str | None, *steps: dict[str, Any]) -
         "outcome": outcome,
         "states": states,
         "waits_for": "something",
+        "waits_on": ["validator 2"],
+        "deadline_left": 7,
         "steps": list(steps),
     }
 
@@ -116,6 +118,8 @@ def test_a_request_is_found_when_no_publication_is() -> None:
         "receipt_hash": None,
         "output": None,
         "waits_for": "nothing",
+        "waits_on": [],
+        "deadline": 900,
         "steps": [],
     }
     trace = _read("requests", body)
@@ -169,6 +173,8 @@ def test_a_request_that_is_refused_without_a_step_is_refused_all_the_same() -> N
         "receipt_hash": None,
         "output": None,
         "waits_for": "nothing: the registry refused it (Expired)",
+        "waits_on": [],
+        "deadline": 900,
         "steps": [],
     }
     found = refusal_of(_read("requests", body))
@@ -249,6 +255,26 @@ def test_the_waterfall_tells_time_place_and_signers() -> None:
     body = _body({"fabric": "LOCKED", foreign: "UNKNOWN"}, None, _step(), carried)
     lines = waterfall(_read("publications", body))
     assert any("+3 s" in line and "signed by validators 1, 3" in line and "block 7" in line for line in lines)
-    assert lines[-1] == "waits for something"
+    assert lines[-1] == "waits for something [validator 2]"
+    assert lines[1] == f"trace {_ID[:16].hex()}" and any("7 s left" in line for line in lines)
     assert not any(foreign in line for line in lines)
     assert any("0xabababab… UNKNOWN" in line for line in lines)
+
+
+def test_a_trace_tells_its_trace_id_whom_it_waits_for_and_how_long() -> None:
+    trace = _read("publications", _body({"fabric": "LOCKED", "ethereum": "NONE"}, None))
+    shown = trace.to_json()
+    assert shown["trace_id"] == trace.trace_id == _ID[:16].hex()
+    assert (shown["waits_on"], shown["deadline_left"]) == (["validator 2"], 7)
+
+
+def test_the_relay_is_told_the_trace_of_what_it_is_asked_about() -> None:
+    seen: list[tuple[str, str]] = []
+
+    class Listening(_Relay):
+        def answer(self, request: httpx2.Request) -> httpx2.Response:
+            seen.append((request.headers["traceparent"][3:35], request.headers["baggage"]))
+            return super().answer(request)
+
+    asyncio.run(Listening("publications", _body({"fabric": "LOCKED", "ethereum": "NONE"}, None)).read())
+    assert seen == [(_ID[:16].hex(), f"caimi.ids={_ID.hex()}")]

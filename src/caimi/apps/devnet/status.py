@@ -62,6 +62,9 @@ class DevnetStatus:
     """How the host is, empty if it does not answer; always with `attestation`."""
     problems: tuple[str, ...]
     """One sentence each; empty if all is well."""
+    stalled: tuple[Mapping[str, Any], ...]
+    """Workflows that made no progress for longer than the relay's bound, with what and whom they wait for. What keeps
+    them is a problem only if it is in this devnet."""
 
     @property
     def is_healthy(self) -> bool:
@@ -76,6 +79,7 @@ class DevnetStatus:
             "network": hex_text(network.id),
             "healthy": self.is_healthy,
             "problems": list(self.problems),
+            "stalled": [dict(workflow) for workflow in self.stalled],
             "group_key": None if network.group_key is None else hex_text(network.group_key),
             "epoch": network.epoch,
             "n": len(network.validators),
@@ -119,10 +123,11 @@ async def read_status(home: Path) -> DevnetStatus:
     }
     host: dict[str, Any] = {"attestation": "UNATTESTED"}
     readiness: Readiness = {}
+    stalled: list[dict[str, Any]] = []
     connections = Connections(network, token=None)
     try:
         answers = await asyncio.gather(
-            _asked("relay", _ask_relay(connections, lanes, readiness)),
+            _asked("relay", _ask_relay(connections, lanes, stalled, readiness)),
             *(
                 _asked(f"validator {v.index}", _ask_validator(connections, v, lanes, readiness))
                 for v in network.validators
@@ -135,7 +140,14 @@ async def read_status(home: Path) -> DevnetStatus:
     processes = tuple(_process(name, entry, readiness.get(name)) for name, entry in _supervised(home).items())
     problems += [f"{p.name} is down (exit code {p.exit_code}), see {p.log}" for p in processes if p.pid is None]
     problems += [problem for found in answers for problem in found]
-    return DevnetStatus(network=network, processes=processes, lanes=lanes, host=host, problems=tuple(problems))
+    return DevnetStatus(
+        network=network,
+        processes=processes,
+        lanes=lanes,
+        host=host,
+        problems=tuple(problems),
+        stalled=tuple(stalled),
+    )
 
 
 async def _asked(who: str, question: Awaitable[list[str]]) -> list[str]:
@@ -149,7 +161,12 @@ async def _asked(who: str, question: Awaitable[list[str]]) -> list[str]:
         return [f"{who}: {type(error).__name__}: {error}"]
 
 
-async def _ask_relay(connections: Connections, lanes: dict[str, dict[str, Any]], readiness: Readiness) -> list[str]:
+async def _ask_relay(
+    connections: Connections,
+    lanes: dict[str, dict[str, Any]],
+    stalled: list[dict[str, Any]],
+    readiness: Readiness,
+) -> list[str]:
     problems: list[str] = []
     for lane in (await connections.relay.get("/v1/status")).objects("lanes"):
         lanes[lane.text("name")] |= {
@@ -162,6 +179,8 @@ async def _ask_relay(connections: Connections, lanes: dict[str, dict[str, Any]],
         }
         if lane.text("hint"):
             problems.append(f"lane {lane.text('name')}: {lane.text('hint')}")
+    workflows = (await connections.relay.get("/v1/workflows")).objects("workflows")
+    stalled += [workflow.values for workflow in workflows]
     return problems + await _ask_ready(connections.relay, "relay", readiness)
 
 
