@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from caimi.apps.http_server import read_token, serve
 from caimi.apps.process import open_observer
 from caimi.apps.process_config import HttpConfig, read_config
-from caimi.apps.readiness import add_operator_routes
+from caimi.apps.readiness import Check, add_operator_routes
+from caimi.bundle.cid import RAW, cid_of
 from caimi.ports.content import ContentError
 from caimi.storage.content import FolderBlockStore
 from caimi.storage.content_server import create_app
+from caimi.storage.kubo import KuboBlockStore
 
 __all__ = ["ContentConfig", "main"]
+
+_EMPTY: Final = cid_of(RAW, b"")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +32,9 @@ class ContentConfig:
     name: str
     http: HttpConfig
     folder: Path
-    """Where the blocks are."""
+    """Where the blocks are, unless Kubo has them."""
+    kubo: str | None = None
+    """Address of a Kubo node's RPC: it keeps the blocks, this process is the door to them."""
     token_file: Path
     """Its text without white space around is the bearer token of writers, at least 16 characters."""
     log: Path | None = None
@@ -39,19 +46,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="CAIMI content store")
     parser.add_argument("--config", type=Path, required=True)
     config = read_config(ContentConfig, parser.parse_args().config)
-    store, observer = FolderBlockStore(config.folder), open_observer(config.name, config.log)
-    app = create_app(store, token=read_token(config.token_file), observer=observer, check_writable=store.check_writable)
+    token, observer = read_token(config.token_file), open_observer(config.name, config.log)
+    if config.kubo is None:
+        folder = FolderBlockStore(config.folder)
+        app = create_app(folder, token=token, observer=observer, check_writable=folder.check_writable)
+        missing = _what_fails(lambda: asyncio.to_thread(folder.check_writable))
+    else:
+        kubo = KuboBlockStore(config.kubo)
+        app = create_app(kubo, token=token, observer=observer)
+        missing = _what_fails(lambda: kubo.has(_EMPTY))
+    add_operator_routes(app, observer, missing)
+    observer.step("process.started")
+    asyncio.run(serve(app, config.http, _for_ever()))
 
+
+def _what_fails(probe: Callable[[], Awaitable[object]]) -> Check:
     async def missing() -> list[str]:
         try:
-            store.check_writable()
+            await probe()
         except ContentError as error:
             return [f"{type(error).__name__}: {error}"]
         return []
 
-    add_operator_routes(app, observer, missing)
-    observer.step("process.started")
-    asyncio.run(serve(app, config.http, _for_ever()))
+    return missing
 
 
 async def _for_ever() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -23,20 +23,31 @@ def up(
     home: HomeOption = None,
     foreground: Annotated[bool, typer.Option(help="Stay in the foreground and stop with Ctrl-C.")] = False,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds to wait until everything works.")] = 600,
+    profile: Annotated[
+        Literal["full", "light"] | None,
+        typer.Option(help="Of a new network: full, or light with 1 raft orderer and 2 peers for small machines."),
+    ] = None,
+    storage: Annotated[
+        Literal["embedded", "kubo"] | None,
+        typer.Option(help="Of a new network: who keeps the blocks, the content store itself or a Kubo node."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a network on this machine, or start it again.
 
     Real Hyperledger Fabric (4 orderers, 4 peers), an Ethereum development node, a content store, 4 validators, a relay
-    and a host, each its own process, listening on the loopback only. All state is in one folder and is kept.
+    and a host, each its own process, listening on the loopback only. All state is in one folder and is kept. Profile
+    and storage are chosen once, when the network is made.
     """
     from caimi.apps.devnet.background import follow_background, run_foreground, start_background
-    from caimi.apps.devnet.folder import StateFolder
+    from caimi.apps.devnet.folder import StateFolder, check_choice
+    from caimi.apps.devnet.profiles import Choice
     from caimi.apps.devnet.progress import unfinished_step
     from caimi.apps.devnet.running import is_running
     from caimi.apps.devnet.status import read_status
     from caimi.sdk.network import default_home
 
+    choice = Choice(profile=profile, storage=storage)
     resume = "it goes on in the background: `caimi up` waits for it again, `caimi down` stops it"
     terminal, folder = Terminal(as_json=as_json, resume=resume), home or default_home()
 
@@ -45,17 +56,22 @@ def up(
 
     async def act() -> None:
         if foreground:
-            await run_foreground(folder, tell=tell, ready=lambda: terminal.say("it is up; Ctrl-C stops it"))
+
+            def ready() -> None:
+                terminal.say("it is up; Ctrl-C stops it")
+
+            await run_foreground(folder, choice=choice, tell=tell, ready=ready)
             terminal.result({"home": str(folder), "stopped": True}, f"The network of {folder} stopped.")
             return
         if is_running(folder):
+            check_choice(StateFolder.at(folder), choice)
             if unfinished_step(StateFolder.at(folder).progress) is None:
                 terminal.say("it runs already")
             else:
                 terminal.say("it was started already")
                 await follow_background(folder, tell=tell, timeout_s=timeout)
         else:
-            await start_background(folder, tell=tell, timeout_s=timeout)
+            await start_background(folder, tell=tell, timeout_s=timeout, choice=choice)
         found = await read_status(folder)
         terminal.result(
             found.to_json(),
@@ -167,7 +183,8 @@ def _shown(found: DevnetStatus) -> list[str]:
         "group key   " + ("none yet" if network.group_key is None else f"0x{network.group_key.hex()}"),
         f"host        {found.host['attestation']}: whoever runs it can read the models that it serves"
         + (f"; {found.host['models']} loaded" if "models" in found.host else ""),
-        "note        one Ethereum node: both endpoints of every validator lead to it",
+        f"made as     profile {network.profile}, storage {network.storage}",
+        *(f"note        {note}" for note in found.notes),
         "",
         "lane        height   final  events  calls waiting  validators",
     ]

@@ -121,6 +121,10 @@ class Network:
     content_url: str
     host_url: str | None
     versions: Mapping[str, str]
+    profile: str = "full"
+    """How large it was made (docs/guide/state-folder.md)."""
+    storage: str = "embedded"
+    """Who keeps the blocks."""
 
     def lane(self, name: str) -> NetworkLane:
         """The lane of that name.
@@ -184,6 +188,8 @@ def read_network(home: Path) -> Network:
         content_url=fields.text("content"),
         host_url=fields.optional("host", fields.text),
         versions={name: str(value) for name, value in fields.object("versions").values.items()},
+        profile=fields.optional("profile", fields.text) or "full",
+        storage=fields.optional("storage", fields.text) or "embedded",
     )
     if network_id(genesis) != network.id:
         raise MalformedFile(f"{home / NETWORK_NAME}: the network id does not follow from the genesis descriptor")
@@ -207,6 +213,8 @@ def network_to_json(network: Network) -> dict[str, Any]:
             "attestation": genesis.attestation.name,
             "nonce": hex_text(genesis.nonce),
         },
+        "profile": network.profile,
+        "storage": network.storage,
         "root": network.root,
         "epoch": network.epoch,
         "n": len(genesis.validators),

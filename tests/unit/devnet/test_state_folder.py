@@ -11,14 +11,21 @@ from typing import Any
 
 import pytest
 
-from caimi.apps.devnet.errors import NoStateFolder, NotRunning, StateNotWritable
-from caimi.apps.devnet.folder import VERSIONS, StateFolder, check_state, load_or_make_plan
+from caimi.apps.devnet import bringup
+from caimi.apps.devnet.errors import KuboMissing, NoStateFolder, NotRunning, OtherProfile, StateNotWritable
+from caimi.apps.devnet.folder import VERSIONS, StateFolder, check_choice, check_state, load_or_make_plan
 from caimi.apps.devnet.keys import make_keys
+from caimi.apps.devnet.profiles import Choice
+from caimi.apps.devnet.progress import Progress
 from caimi.apps.devnet.running import check_running, is_running
+from caimi.apps.devnet.services import ONE_NODE
+from caimi.apps.devnet.status import DevnetStatus
 from caimi.crypto.quorum import ValidatorSet
+from caimi.devnet.fabric.network import Ordering
+from caimi.devnet.toolchain import load_toolchain
 from caimi.sdk.errors import KeyFileError, MalformedFile, OtherFormat
-from caimi.sdk.network import network_to_json
-from caimi.types.failure import CaimiError
+from caimi.sdk.network import network_to_json, read_network
+from caimi.types.failure import Blame, CaimiError, Retry
 from tests.unit.sdk.network_fixture import a_network
 
 
@@ -215,3 +222,96 @@ def test_rejects_to_wait_for_what_nobody_has_started(tmp_path: Path) -> None:
     load_or_make_plan(StateFolder.at(tmp_path / "home"))
     with pytest.raises(NotRunning):
         check_running(tmp_path / "home")
+
+
+_LIGHT = Choice(profile="light", storage="kubo")
+
+
+def test_a_profile_is_chosen_once_and_kept(tmp_path: Path) -> None:
+    folder = StateFolder.at(tmp_path / "home")
+    plan = load_or_make_plan(folder, _LIGHT)
+    assert (plan.profile, plan.storage) == ("light", "kubo")
+    for again in (None, Choice(), Choice(profile="light"), Choice(storage="kubo"), _LIGHT):
+        assert load_or_make_plan(folder, again) == plan
+    kubo = plan.kubo(folder)
+    assert kubo is not None
+    assert kubo.folder.is_relative_to(folder.root)
+    assert kubo.port in plan.ports
+    assert len(set(plan.ports)) == len(plan.ports)
+
+
+def test_without_a_choice_a_network_is_full_and_keeps_its_own_blocks(tmp_path: Path) -> None:
+    folder = StateFolder.at(tmp_path / "home")
+    plan = load_or_make_plan(folder)
+    assert (plan.profile, plan.storage, plan.kubo(folder)) == ("full", "embedded", None)
+    assert (len(plan.fabric().ports.orderers), len(plan.fabric().ports.peers)) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (Choice(profile="light"), "made with profile full, not light"),
+        (Choice(storage="kubo"), "made with storage embedded, not kubo"),
+    ],
+)
+def test_rejects_another_profile_over_a_network(tmp_path: Path, choice: Choice, words: str) -> None:
+    folder = StateFolder.at(tmp_path / "home")
+    plan = load_or_make_plan(folder)
+    for refused in (check_choice, load_or_make_plan):
+        with pytest.raises(OtherProfile, match=words) as caught:
+            refused(folder, choice)
+        assert (caught.value.blame, caught.value.retry) == (Blame.CALLER, Retry.AFTER)
+        assert "caimi down --wipe" in caught.value.hint
+    assert load_or_make_plan(folder) == plan
+
+
+def test_a_plan_of_before_there_were_profiles_is_full(tmp_path: Path) -> None:
+    folder = StateFolder.at(tmp_path / "home")
+    plan = load_or_make_plan(folder)
+    older = json.loads(folder.plan.read_text())
+    for name in ("profile", "storage", "kubo_port"):
+        del older[name]
+    folder.plan.write_text(json.dumps(older))
+    assert load_or_make_plan(folder) == plan
+
+
+def test_light_endorses_by_one_more_organisation_than_may_lie(tmp_path: Path) -> None:
+    plan = load_or_make_plan(StateFolder.at(tmp_path / "home"), Choice(profile="light"))
+    fabric = plan.fabric()
+    assert (len(fabric.ports.orderers), fabric.ordering) == (1, Ordering.RAFT)
+    assert len(fabric.ports.peers) == fabric.endorsements == plan.f + 1
+    assert fabric.collection.maximum_peers == 1
+
+
+def test_kubo_that_was_not_built_is_named_before_a_plan_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = replace(load_toolchain(), kubo=None)
+    monkeypatch.setattr(bringup, "load_toolchain", lambda: without)
+    folder = StateFolder.at(tmp_path / "home")
+    progress = Progress(tell=lambda step: None, file=tmp_path / "up.jsonl")
+    with pytest.raises(KuboMissing) as caught:
+        bringup.prepare(folder, progress, Choice(storage="kubo"))
+    assert "setup --kubo" in caught.value.hint
+    assert not folder.plan.exists()
+
+
+def test_status_says_what_a_profile_does_not_show(tmp_path: Path) -> None:
+    def notes(profile: str) -> tuple[str, ...]:
+        network = replace(a_network(tmp_path), profile=profile)
+        return DevnetStatus(network=network, processes=(), lanes={}, host={}, problems=()).notes
+
+    assert notes("full") == (ONE_NODE,)
+    assert notes("light")[0] == ONE_NODE
+    assert "one raft orderer decides the order alone" in notes("light")[1]
+
+
+def test_the_description_names_profile_and_storage(tmp_path: Path) -> None:
+    light = replace(a_network(tmp_path), profile="light", storage="kubo")
+    described = network_to_json(light)
+    path = tmp_path / "network.json"
+    path.write_text(json.dumps(described))
+    assert read_network(tmp_path) == light
+    del described["profile"], described["storage"]
+    path.write_text(json.dumps(described))
+    assert (read_network(tmp_path).profile, read_network(tmp_path).storage) == ("full", "embedded")

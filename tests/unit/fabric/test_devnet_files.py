@@ -9,6 +9,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from caimi.devnet.fabric.network import (
     FabricNetwork,
     FabricPlan,
     FabricPorts,
+    Ordering,
     orderer_nodes,
     peer_nodes,
 )
@@ -150,6 +152,53 @@ def test_ports_that_cannot_work_are_refused(ports: list[int]) -> None:
 
 def test_ports_keep_their_order() -> None:
     assert FabricPorts.from_list(_PORTS.to_list()) == _PORTS
+
+
+_LIGHT_PORTS = FabricPorts.from_list(range(20_000, 20_010), orderers=1, peers=2)
+
+
+def _light(**changes: Any) -> FabricPlan:
+    plan = FabricPlan(ports=_LIGHT_PORTS, ordering=Ordering.RAFT, collection=CollectionPlan(maximum_peers=1))
+    return replace(plan, **changes)
+
+
+def test_a_smaller_network_is_ordered_by_raft(tmp_path: Path) -> None:
+    orderers, peers = orderer_nodes(Path("/c"), _LIGHT_PORTS), peer_nodes(Path("/c"), _LIGHT_PORTS)
+    made: Any = channel_config(orderers, peers, batch_interval_ms=50, ordering=Ordering.RAFT)
+    section = made["Profiles"][PROFILE]["Orderer"]
+    assert (section["OrdererType"], section["BatchTimeout"]) == ("etcdraft", "50ms")
+    assert [c["Port"] for c in section["EtcdRaft"]["Consenters"]] == [orderers[0].cluster_port]
+    assert not {"SmartBFT", "ConsenterMapping"} & set(section)
+    assert [o["ID"] for o in made["Profiles"][PROFILE]["Application"]["Organizations"]] == ["Org1MSP", "Org2MSP"]
+    network = FabricNetwork(root=tmp_path, plan=_light(), package_id="x")
+    names = [spec.name for spec in fabric_processes(network, _BINARIES, logs=tmp_path / "logs")]
+    assert names == ["fabric-orderer1", "fabric-peer1", "fabric-peer2"]
+
+
+def test_plans_of_every_size_come_back_from_their_description() -> None:
+    for plan in (_light(), FabricPlan(ports=_PORTS)):
+        assert FabricPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    older = FabricPlan(ports=_PORTS).to_json()
+    for name in ("orderers", "peers", "ordering"):
+        del older[name]
+    assert FabricPlan.from_json(older) == FabricPlan(ports=_PORTS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"endorsements": 3}, {"endorsements": 0}, {"collection": CollectionPlan(maximum_peers=2)}],
+    ids=["more endorsements than peers", "no endorsement", "more copies than other peers"],
+)
+def test_plans_that_their_peers_cannot_fulfil_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(BadFabricPlan):
+        _light(**changes)
+
+
+@pytest.mark.parametrize(("orderers", "peers"), [(0, 2), (1, 0)])
+def test_networks_without_a_node_are_refused(orderers: int, peers: int) -> None:
+    ports = range(20_000, 20_000 + FabricPorts.count(orderers=orderers, peers=peers))
+    with pytest.raises(BadFabricPlan):
+        FabricPorts.from_list(ports, orderers=orderers, peers=peers)
 
 
 def test_certificates_are_valid_for_the_loopback() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import errno
@@ -11,13 +12,15 @@ import signal
 import subprocess
 import sys
 import time
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
 from caimi.apps.devnet.bringup import running_devnet
 from caimi.apps.devnet.errors import BringUpBlocked, BringUpFailed, BringUpRefused, NotRunning, StateNotWritable
-from caimi.apps.devnet.folder import StateFolder
+from caimi.apps.devnet.folder import StateFolder, check_choice
+from caimi.apps.devnet.profiles import Choice, ProfileName, StorageName
 from caimi.apps.devnet.progress import Progress, Step, read_records, unfinished_step
 from caimi.apps.devnet.running import is_running, lock_is_free
 from caimi.types.failure import CaimiError, Retry
@@ -35,7 +38,11 @@ _BY_RETRY: Final = {
 
 
 async def run_foreground(
-    home: Path, *, tell: Callable[[Step], None] = lambda step: None, ready: Callable[[], None] = lambda: None
+    home: Path,
+    *,
+    choice: Choice | None = None,
+    tell: Callable[[Step], None] = lambda step: None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Bring the devnet up, keep it up until SIGTERM or SIGINT, then stop all its processes.
 
@@ -52,7 +59,7 @@ async def run_foreground(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     progress = Progress(tell=tell, file=folder.progress)
-    bringing = asyncio.create_task(_hold(home, progress, ending, ready))
+    bringing = asyncio.create_task(_hold(home, choice, progress, ending, ready))
     stopping = asyncio.create_task(ending.wait())
     await asyncio.wait((bringing, stopping), return_when=asyncio.FIRST_COMPLETED)
     if not progress.is_ready:
@@ -62,19 +69,24 @@ async def run_foreground(
     stopping.cancel()
 
 
-async def start_background(home: Path, *, tell: Callable[[Step], None], timeout_s: float) -> None:
+async def start_background(
+    home: Path, *, tell: Callable[[Step], None], timeout_s: float, choice: Choice | None = None
+) -> None:
     """Start the devnet in the background and wait until it is up.
 
     Raises:
+        OtherProfile: The folder's network was made in another way than `choice` asks for; nothing was started.
         NoStateFolder, OtherFormat, MalformedFile, StateNotWritable: Of the state folder; nothing was started.
         BringUpFailed: It ended, or was not up in time; in the latter case it goes on trying.
     """
     folder = StateFolder.at(home)
     folder.claim()
+    chosen = choice or Choice()
+    check_choice(folder, chosen)
     log = folder.log("supervisor")
     try:
         begin = log.stat().st_size if log.exists() else 0
-        process = _spawn(folder, log)
+        process = _spawn(folder, log, chosen)
     except OSError as error:
         raise StateNotWritable(f"{error.filename or folder.root}: {error.strerror}") from error
 
@@ -150,11 +162,12 @@ async def _follow(
         await asyncio.sleep(_POLL_S)
 
 
-def _spawn(folder: StateFolder, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(folder: StateFolder, log: Path, choice: Choice) -> subprocess.Popen[bytes]:
+    words = [f"--{name}={value}" for name, value in (("profile", choice.profile), ("storage", choice.storage)) if value]
     folder.progress.unlink(missing_ok=True)
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "caimi.apps.devnet.background", str(folder.root)],
+            [sys.executable, "-m", "caimi.apps.devnet.background", str(folder.root), *words],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -163,9 +176,11 @@ def _spawn(folder: StateFolder, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-async def _hold(home: Path, progress: Progress, ending: asyncio.Event, ready: Callable[[], None]) -> None:
+async def _hold(
+    home: Path, choice: Choice | None, progress: Progress, ending: asyncio.Event, ready: Callable[[], None]
+) -> None:
     try:
-        async with running_devnet(home, progress):
+        async with running_devnet(home, progress, choice):
             ready()
             await ending.wait()
     except CaimiError as error:
@@ -190,8 +205,13 @@ def _tail(path: Path, begin: int) -> str:
 
 def main() -> int:
     """Run in the foreground of this process; the exit code."""
+    parser = argparse.ArgumentParser(description="CAIMI devnet")
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--profile", choices=typing.get_args(ProfileName))
+    parser.add_argument("--storage", choices=typing.get_args(StorageName))
+    words = parser.parse_args()
     try:
-        asyncio.run(run_foreground(Path(sys.argv[1])))
+        asyncio.run(run_foreground(words.home, choice=Choice(profile=words.profile, storage=words.storage)))
     except CaimiError as error:
         sys.stderr.write(f"caimi: error: {type(error).__name__}: {error}\ncaimi: hint: {error.hint}\n")
         return error.retry.exit_code

@@ -10,13 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from caimi.apps.devnet.errors import KuboMissing
 from caimi.apps.devnet.faucet import fund_ethereum, fund_fabric
-from caimi.apps.devnet.folder import VERSIONS, StateFolder, load_or_make_plan
+from caimi.apps.devnet.folder import VERSIONS, StateFolder, load_or_make_plan, read_plan
 from caimi.apps.devnet.group_key import wait_for_group_key
 from caimi.apps.devnet.keys import ACCOUNTS, make_keys
 from caimi.apps.devnet.ledgers import CLIENT, Ledgers, prepare_ledgers
+from caimi.apps.devnet.profiles import SHAPES, Choice
 from caimi.apps.devnet.progress import Progress
-from caimi.apps.devnet.services import content_process, host_process, relay_process, validator_processes
+from caimi.apps.devnet.services import content_processes, host_process, relay_process, validator_processes
 from caimi.apps.devnet.supervisor_api import ChildReadiness, showing_children, write_targets
 from caimi.apps.json_observer import JsonObserver
 from caimi.crypto.quorum import ValidatorSet
@@ -48,15 +50,19 @@ _READY_S: Final = 30.0
 _READY_POLL_S: Final = 0.3
 
 
-def prepare(folder: StateFolder, progress: Progress) -> Ledgers:
+def prepare(folder: StateFolder, progress: Progress, choice: Choice | None = None) -> Ledgers:
     """Everything that needs no process: ports, keys, key material, genesis.
 
     Raises:
         NoStateFolder, OtherFormat, MalformedFile: The folder is not this version's.
+        OtherProfile: The folder's network was made in another way than `choice` asks for.
+        KuboMissing: Kubo is asked for, and was not built.
         ToolchainError: The native programs are missing.
     """
     toolchain = load_toolchain()
-    plan = load_or_make_plan(folder)
+    if toolchain.kubo is None and _wants_kubo(folder, choice):
+        raise KuboMissing("Kubo is not among the native programs")
+    plan = load_or_make_plan(folder, choice)
     progress.done("plan", f"ports and identifiers in {folder.plan}")
     keys = make_keys(folder, plan)
     progress.done("keys", f"{plan.n} validators, relay, host operator, {len(ACCOUNTS)} accounts")
@@ -66,7 +72,9 @@ def prepare(folder: StateFolder, progress: Progress) -> Ledgers:
 
 
 @asynccontextmanager
-async def running_devnet(home: Path, progress: Progress) -> AsyncGenerator[tuple[Network, Supervisor]]:
+async def running_devnet(
+    home: Path, progress: Progress, choice: Choice | None = None
+) -> AsyncGenerator[tuple[Network, Supervisor]]:
     """Bring the devnet up under a supervisor in this process; on leaving, all its processes are stopped.
 
     Raises:
@@ -76,7 +84,7 @@ async def running_devnet(home: Path, progress: Progress) -> AsyncGenerator[tuple
     folder = StateFolder.at(home)
     async with Supervisor(folder.root) as supervisor:
         progress.begin()
-        ledgers = await asyncio.to_thread(prepare, folder, progress)
+        ledgers = await asyncio.to_thread(prepare, folder, progress, choice)
         observer = JsonObserver.open("supervisor", folder.log("supervisor-steps"))
         async with showing_children(supervisor, observer) as readiness:
             network = await _start(ledgers, supervisor, progress)
@@ -100,9 +108,11 @@ async def _wait_ready(readiness: ChildReadiness, progress: Progress) -> None:
 async def _start(ledgers: Ledgers, supervisor: Supervisor, progress: Progress) -> Network:
     folder = ledgers.folder
     await supervisor.start(ledgers.processes(), timeout_s=_LEDGERS_S)
-    progress.done("ledgers", "4 Fabric orderers, 4 Fabric peers and 1 Ethereum node run")
-    await supervisor.start((content_process(ledgers),), timeout_s=_SERVICES_S)
-    progress.done("content", "content store runs")
+    shape = SHAPES[ledgers.plan.profile]
+    fabric = f"{shape.orderers} Fabric orderer{'s' * (shape.orderers > 1)}, {shape.peers} Fabric peers"
+    progress.done("ledgers", f"{fabric} and 1 Ethereum node run")
+    await supervisor.start(content_processes(ledgers), timeout_s=_SERVICES_S)
+    progress.done("content", "content store runs" + (" on Kubo" if ledgers.plan.storage == "kubo" else ""))
     await ledgers.bring_up_ethereum()
     progress.done("ethereum", f"eip155:{ledgers.plan.chain_id} registry 0x{ledgers.site.contract.hex()}")
     await ledgers.bring_up_fabric(lambda step, node: progress.note(f"{step.value}: {node}"))
@@ -120,6 +130,13 @@ async def _start(ledgers: Ledgers, supervisor: Supervisor, progress: Progress) -
     await _fund_accounts(ledgers, network)
     progress.done("accounts", f"{', '.join(ACCOUNTS)} have test tokens on both ledgers")
     return network
+
+
+def _wants_kubo(folder: StateFolder, choice: Choice | None) -> bool:
+    # Asked before a plan is made that could not be followed.
+    if folder.plan.is_file():
+        return read_plan(folder).storage == "kubo"
+    return choice is not None and choice.storage == "kubo"
 
 
 async def _fund_accounts(ledgers: Ledgers, network: Network) -> None:
@@ -152,6 +169,8 @@ def _describe(ledgers: Ledgers) -> Network:
         relay_url=f"http://{HOST}:{plan.relay_port}",
         content_url=f"http://{HOST}:{plan.content_port}",
         host_url=f"http://{HOST}:{plan.host_port}",
+        profile=plan.profile,
+        storage=plan.storage,
         versions={"caimi": metadata.version("caimi"), **VERSIONS},
     )
 

@@ -6,10 +6,12 @@
     - StillStarting: it is not far enough to be asked
     - NotConfirmed: what cannot be undone was not confirmed
     - NoStateFolder: a folder holds something else than the state of a devnet
+    - OtherProfile: the network of a folder was made in another way than asked for
     - StateNotWritable: the state folder cannot be made or written
     - BringUpFailed: the background process ended, or took too long
       * BringUpBlocked: it cannot come up before something else has changed
       * BringUpRefused: it will never come up like this
+    - KuboMissing: a network with Kubo is asked for, and Kubo was not built
     - NoGroupKeyYet: the validators' key generation is not over in time
     - RegistryMismatch: a registry of another network answers on a ledger of this state folder
 """
@@ -23,10 +25,12 @@ __all__ = [
     "BringUpFailed",
     "BringUpRefused",
     "DevnetError",
+    "KuboMissing",
     "NoGroupKeyYet",
     "NoStateFolder",
     "NotConfirmed",
     "NotRunning",
+    "OtherProfile",
     "RegistryMismatch",
     "StateNotWritable",
     "StillStarting",
@@ -72,6 +76,15 @@ class NoStateFolder(DevnetError):
     hint = "name an empty or new folder, or one that `caimi up` made"
 
 
+class OtherProfile(DevnetError):
+    """The network of a state folder was made in another way than asked for, and stays so. Nothing was started."""
+
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "leave the option out; or name another folder with --home; or remove this network with `caimi down --wipe`"
+
+
 class StateNotWritable(DevnetError):
     """The state folder cannot be made or written: a wrong path, no right to it, or no room."""
 
@@ -99,6 +112,14 @@ class BringUpRefused(BringUpFailed):
 
     retry = Retry.NEVER
     hint = "the message says why; the log that it names says more"
+
+
+class KuboMissing(DevnetError):
+    """A network with Kubo is asked for, and Kubo was not built. Nothing was made."""
+
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "build it: python3 tools/bootstrap.py setup --kubo (3 to 5 minutes, once)"
 
 
 class NoGroupKeyYet(DevnetError):

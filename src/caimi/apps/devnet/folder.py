@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from caimi.apps.devnet.errors import NoStateFolder, StateNotWritable
+from caimi.apps.devnet.errors import NoStateFolder, OtherProfile, StateNotWritable
+from caimi.apps.devnet.profiles import SHAPES, Choice, ProfileName, StorageName
 from caimi.apps.strict_json import ConfigRefused, read_json, to_json
 from caimi.crypto.quorum import default_threshold
 from caimi.devnet.ethereum.anvil import AnvilPlan
-from caimi.devnet.fabric.network import FabricPlan, FabricPorts
+from caimi.devnet.fabric.network import CollectionPlan, FabricPlan, FabricPorts
+from caimi.devnet.kubo import KuboPlan
 from caimi.devnet.ports import choose_ports
 from caimi.sdk.errors import MalformedFile, OtherFormat
 from caimi.sdk.network import FORMAT, read_network, write_json
 from caimi.types.primitives import Bytes32, UnixSeconds
 
-__all__ = ["VERSIONS", "DevnetPlan", "StateFolder", "check_state", "load_or_make_plan", "read_plan"]
+__all__ = ["VERSIONS", "DevnetPlan", "StateFolder", "check_choice", "check_state", "load_or_make_plan", "read_plan"]
 
 VERSIONS: Final = {"fabric": "3.1.1", "registry": "1"}
 """What a state folder's ledgers were made with: another version cannot go on with them."""
@@ -47,6 +49,10 @@ class DevnetPlan:
     """Of the genesis descriptor."""
     created: UnixSeconds
     """Time of Ethereum's block 0."""
+    profile: ProfileName = "full"
+    storage: StorageName = "embedded"
+    kubo_port: int | None = None
+    """Of Kubo's RPC; None with the embedded store."""
     f: int = _FAULTS
     t: int = default_threshold(_VALIDATORS, _FAULTS)
     block_time_s: int = 1
@@ -59,6 +65,7 @@ class DevnetPlan:
     def ports(self) -> tuple[int, ...]:
         """All ports of the network, on the loopback."""
         own = (self.ethereum_port, self.content_port, self.relay_port, self.host_port)
+        own += () if self.kubo_port is None else (self.kubo_port,)
         return (*self.fabric_ports, *own, *self.validator_ports)
 
     @property
@@ -68,7 +75,18 @@ class DevnetPlan:
 
     def fabric(self) -> FabricPlan:
         """The Fabric network's plan."""
-        return FabricPlan(ports=FabricPorts.from_list(self.fabric_ports), time_window_s=self.fabric_window_s)
+        shape = SHAPES[self.profile]
+        return FabricPlan(
+            ports=FabricPorts.from_list(self.fabric_ports, orderers=shape.orderers, peers=shape.peers),
+            endorsements=self.f + 1,
+            collection=CollectionPlan(maximum_peers=shape.peers - 1),
+            time_window_s=self.fabric_window_s,
+            ordering=shape.ordering,
+        )
+
+    def kubo(self, folder: StateFolder) -> KuboPlan | None:
+        """Kubo's plan, None with the embedded store."""
+        return None if self.kubo_port is None else KuboPlan(port=self.kubo_port, folder=folder.root / "kubo")
 
     def anvil(self, folder: StateFolder) -> AnvilPlan:
         """Ethereum's plan."""
@@ -234,19 +252,37 @@ def read_plan(folder: StateFolder) -> DevnetPlan:
     return _read_plan(folder.plan)
 
 
-def load_or_make_plan(folder: StateFolder) -> DevnetPlan:
+def check_choice(folder: StateFolder, choice: Choice) -> None:
+    """Refuse a choice that contradicts the plan which the folder has.
+
+    Raises:
+        OtherProfile: It does.
+        OtherFormat, MalformedFile: See `check_state`.
+    """
+    if not folder.plan.is_file():
+        return
+    plan = _read_plan(folder.plan)
+    for what, wanted, there in (("profile", choice.profile, plan.profile), ("storage", choice.storage, plan.storage)):
+        if wanted not in (None, there):
+            raise OtherProfile(f"the network in {folder.root} was made with {what} {there}, not {wanted}")
+
+
+def load_or_make_plan(folder: StateFolder, choice: Choice | None = None) -> DevnetPlan:
     """Read the plan, or choose free ports and make one; token and password are made with it.
 
     Raises:
         NoStateFolder, OtherFormat, MalformedFile: See `check_state`.
+        OtherProfile: See `check_choice`.
         NoFreePorts: There are too few.
     """
+    chosen = choice or Choice()
     check_state(folder)
+    check_choice(folder, chosen)
     if folder.plan.is_file():
         plan = _read_plan(folder.plan)
     else:
         folder.make()
-        plan = _make_plan()
+        plan = _make_plan(chosen.profile or "full", chosen.storage or "embedded")
         write_json(folder.plan, to_json(plan))
     for path in (folder.token, folder.password):
         if not path.is_file():
@@ -259,12 +295,16 @@ _FIRST_FILE: Final = "supervisor.lock"
 _OWN_FIRST: Final = ("supervisor.", "children.", "up.", "logs", "plan.json", "token", "password")
 
 
-def _make_plan() -> DevnetPlan:
-    count = FabricPorts.COUNT + 4 + _VALIDATORS
-    ports = choose_ports(count, order=random.Random())
-    fabric, rest = ports[: FabricPorts.COUNT], ports[FabricPorts.COUNT :]
+def _make_plan(profile: ProfileName, storage: StorageName) -> DevnetPlan:
+    shape = SHAPES[profile]
+    needed = FabricPorts.count(orderers=shape.orderers, peers=shape.peers)
+    ports = choose_ports(needed + 5 + _VALIDATORS, order=random.Random())
+    fabric, kubo, rest = ports[:needed], ports[needed], ports[needed + 1 :]
     return DevnetPlan(
         format=FORMAT,
+        profile=profile,
+        storage=storage,
+        kubo_port=kubo if storage == "kubo" else None,
         fabric_ports=tuple(fabric),
         ethereum_port=rest[0],
         content_port=rest[1],

@@ -24,6 +24,7 @@ from caimi.apps.process_config import (
     LaneConfig,
     NetworkConfig,
     RelayConfig,
+    TuningConfig,
     ValidatorConfig,
     ValidatorEndpoint,
     VaultFile,
@@ -31,18 +32,24 @@ from caimi.apps.process_config import (
 from caimi.apps.strict_json import to_json
 from caimi.crypto.keystore import MIN_COST
 from caimi.devnet.fabric.network import CHANNEL, HOST
+from caimi.devnet.kubo import kubo_process, prepare_kubo
 from caimi.devnet.process import ProcessSpec
 from caimi.sdk.network import write_json
 
-__all__ = ["ONE_NODE", "content_process", "host_process", "relay_process", "validator_processes"]
+__all__ = ["ONE_NODE", "content_processes", "host_process", "relay_process", "validator_processes"]
 
 ONE_NODE: Final = "one Ethereum node: both endpoints lead to it"
 """Said wherever the devnet's Ethereum is shown: several endpoints of one node prove nothing."""
 
 
-def content_process(ledgers: Ledgers) -> ProcessSpec:
-    """The content store."""
+def content_processes(ledgers: Ledgers) -> tuple[ProcessSpec, ...]:
+    """The content store, and Kubo if that keeps the blocks.
+
+    Raises:
+        KuboUnusable: Kubo's repository cannot be made.
+    """
     folder, name = ledgers.folder, "content"
+    kubo, program = ledgers.plan.kubo(folder), ledgers.toolchain.kubo
     config = ContentConfig(
         process="content",
         name=name,
@@ -50,8 +57,13 @@ def content_process(ledgers: Ledgers) -> ProcessSpec:
         folder=folder.root / "content",
         token_file=folder.token,
         log=folder.log(name),
+        kubo=None if kubo is None else kubo.url,
     )
-    return _process(folder, name, "contentd", config, config.http)
+    content = _process(folder, name, "contentd", config, config.http)
+    if kubo is None or program is None:
+        return (content,)
+    prepare_kubo(kubo, program=program)
+    return (kubo_process(kubo, program=program, log=folder.log("kubo")), content)
 
 
 def validator_processes(ledgers: Ledgers) -> tuple[ProcessSpec, ...]:
@@ -66,12 +78,16 @@ def relay_process(ledgers: Ledgers) -> ProcessSpec:
         process="relay",
         name=name,
         network=_network(ledgers),
-        lanes=_lanes(ledgers, peers=(0, 1, 2, 3), member=(0, CLIENT), sender=key_file(folder, RELAY_SENDER)),
+        lanes=_lanes(
+            ledgers, peers=range(len(ledgers.fabric.peers)), member=(0, CLIENT), sender=key_file(folder, RELAY_SENDER)
+        ),
         http=HttpConfig(port=ledgers.plan.relay_port),
         store=folder.process(name) / "store.sqlite",
         token_file=folder.token,
         validators=_endpoints(ledgers),
         log=folder.log(name),
+        # Blocks come each second here, and the node forgets its pool at every restart.
+        tuning=TuningConfig(resend_seconds=3.0, replace_seconds=6.0),
         devnet=True,
     )
     return _process(folder, name, "relayd", config, config.http)

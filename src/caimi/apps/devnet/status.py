@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from caimi.apps.devnet.errors import NotRunning, StillStarting
 from caimi.apps.devnet.folder import StateFolder
 from caimi.apps.devnet.keys import validator_name
+from caimi.apps.devnet.profiles import SHAPES
 from caimi.apps.devnet.progress import unfinished_step
 from caimi.apps.devnet.running import is_running
 from caimi.apps.devnet.services import ONE_NODE
@@ -22,12 +23,19 @@ from caimi.sdk.network import Network, ValidatorSite, read_network
 from caimi.sdk.services import Service
 from caimi.types.errors import CaimiError
 
-__all__ = ["DevnetStatus", "ProcessStatus", "process_groups", "read_status"]
+__all__ = ["HALTED", "DevnetStatus", "ProcessStatus", "process_groups", "read_status"]
 
 _ANSWER_S: Final = 10.0
 """How long a process may take to say how it is."""
 Readiness = dict[str, tuple[str, ...]]
 """What each process lacks, by the name that the supervisor gives it."""
+
+
+HALTED: Final = (
+    "its chain broke its finality: nothing of this lane is certified until governance resumes it with another "
+    "generation, the other lanes go on"
+)
+"""What a halted lane means and needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +75,12 @@ class DevnetStatus:
     them is a problem only if it is in this devnet."""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What this network does not show, one sentence each."""
+        shape = next((shape for name, shape in SHAPES.items() if name == self.network.profile), None)
+        return (ONE_NODE, *(() if shape is None or not shape.note else (shape.note,)))
+
+    @property
     def is_healthy(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
@@ -87,7 +101,9 @@ class DevnetStatus:
             "q": network.q,
             "t": network.genesis.t,
             "attestation": "UNATTESTED",
-            "notes": [ONE_NODE],
+            "profile": network.profile,
+            "storage": network.storage,
+            "notes": list(self.notes),
             "lanes": {name: dict(lane) for name, lane in self.lanes.items()},
             "processes": [process.to_json() for process in self.processes],
             "relay": network.relay_url,
@@ -203,7 +219,8 @@ async def _ask_validator(
             "sources": lane.number("sources"),
             "note": lane.text("note"),
         }
-    return problems + await _ask_ready(service, validator_name(site.index), readiness)
+    unready = await _ask_ready(service, validator_name(site.index), readiness)
+    return problems + [f"{text}; {HALTED}" if ": HALTED" in text else text for text in unready]
 
 
 async def _ask_host(connections: Connections, host: dict[str, Any], readiness: Readiness) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 from caimi.apps.devnet.running import is_running
-from caimi.apps.devnet.status import DevnetStatus
+from caimi.apps.devnet.status import HALTED, DevnetStatus
 from caimi.apps.doctor.findings import Finding, Severity, Subject
 from caimi.apps.key_files import open_key
 from caimi.apps.process_config import EthereumLane, RelayConfig, read_config
@@ -34,8 +34,7 @@ _CLOCK_S: Final = 30
 _TOP_UP_WEI: Final = 10**21
 _SERVICE: Final = re.compile(r"(relay|host|content store|validator \d+)(, key generation)?: ")
 _ENDED: Final = "caimi --home {0} down && caimi --home {0} up"
-# Of a lane at a validator: what ends by itself, and what does not.
-_HALTED: Final = "halted"
+# Of a lane at a validator.
 _WELL: Final = ("following", "starting")
 
 
@@ -82,8 +81,8 @@ def _conditions(subject: Subject, name: str, lane: Mapping[str, Any]) -> Iterato
             same.setdefault((seen["condition"], seen["cause"]), []).append(index)
     for (condition, cause), validators in same.items():
         text = f"lane {name} at validators {', '.join(validators)}: {condition.upper()}: {cause}"
-        if condition == _HALTED:
-            text += "; nothing of it is certified until governance resumes it with another generation; or start anew"
+        if condition == "halted":
+            text += f"; {HALTED}; or start anew"
             wipe = f"caimi --home {_home(subject)} down --wipe"
             yield Finding(check="lanes", severity=Severity.BROKEN, text=text, mend=wipe)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from caimi.devnet.fabric.network import HOST, OrdererNode, PeerNode
+from caimi.devnet.fabric.network import HOST, OrdererNode, Ordering, PeerNode
 
 __all__ = ["PROFILE", "channel_config"]
 
@@ -45,9 +45,13 @@ def _group_policies() -> dict[str, object]:
 
 
 def channel_config(
-    orderers: Sequence[OrdererNode], peers: Sequence[PeerNode], *, batch_interval_ms: int
+    orderers: Sequence[OrdererNode],
+    peers: Sequence[PeerNode],
+    *,
+    batch_interval_ms: int,
+    ordering: Ordering = Ordering.SMART_BFT,
 ) -> dict[str, object]:
-    """Return the configuration of a channel ordered by SmartBFT, every orderer in an organisation of its own.
+    """Return the configuration of a channel, every orderer in an organisation of its own.
 
     Args:
         batch_interval_ms: How long the leader waits for a block to fill, milliseconds.
@@ -64,20 +68,30 @@ def channel_config(
     profile = {
         "Policies": _group_policies(),
         "Capabilities": {"V3_0": True},
-        "Orderer": _ordering(orderers, batch_interval_ms),
+        "Orderer": _orderer(orderers, batch_interval_ms, ordering),
         "Application": application,
     }
     return {"Profiles": {PROFILE: profile}}
 
 
-def _ordering(orderers: Sequence[OrdererNode], batch_interval_ms: int) -> dict[str, object]:
-    return {
-        "OrdererType": "BFT",
-        "BatchTimeout": "100ms",
+def _orderer(orderers: Sequence[OrdererNode], batch_interval_ms: int, ordering: Ordering) -> dict[str, object]:
+    common: dict[str, object] = {
         "BatchSize": {"MaxMessageCount": 500, "AbsoluteMaxBytes": "32 MB", "PreferredMaxBytes": "8 MB"},
         "Organizations": [_orderer_organisation(orderer) for orderer in orderers],
         "Policies": {**_group_policies(), "BlockValidation": _implicit("ANY Writers")},
         "Capabilities": {"V2_0": True},
+    }
+    if ordering is Ordering.RAFT:
+        return {
+            "OrdererType": "etcdraft",
+            "BatchTimeout": f"{batch_interval_ms}ms",
+            **common,
+            "EtcdRaft": _raft(orderers),
+        }
+    return {
+        "OrdererType": "BFT",
+        "BatchTimeout": "100ms",
+        **common,
         "ConsenterMapping": [
             {
                 "ID": number,
@@ -91,6 +105,27 @@ def _ordering(orderers: Sequence[OrdererNode], batch_interval_ms: int) -> dict[s
             for number, orderer in enumerate(orderers, start=1)
         ],
         "SmartBFT": {"RequestBatchMaxInterval": f"{batch_interval_ms}ms", **_SMART_BFT_TIMERS},
+    }
+
+
+def _raft(orderers: Sequence[OrdererNode]) -> dict[str, object]:
+    return {
+        "Consenters": [
+            {
+                "Host": HOST,
+                "Port": orderer.cluster_port,
+                "ClientTLSCert": str(orderer.tls_certificate),
+                "ServerTLSCert": str(orderer.tls_certificate),
+            }
+            for orderer in orderers
+        ],
+        "Options": {
+            "TickInterval": "100ms",
+            "ElectionTick": 10,
+            "HeartbeatTick": 1,
+            "MaxInflightBlocks": 5,
+            "SnapshotIntervalSize": "16 MB",
+        },
     }
 
 

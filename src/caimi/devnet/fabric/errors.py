@@ -39,4 +39,4 @@ class BadFabricPlan(FabricDevnetError):
 
     blame = Blame.CALLER
     certainty = Certainty.PROVEN
-    hint = "give as many different free ports as FabricPorts.COUNT says and an existing executable"
+    hint = "give as many different free ports as FabricPorts.count says and an existing executable"

@@ -110,6 +110,7 @@ def _make_genesis(folder: Path, plan: FabricPlan, binaries: FabricBinaries) -> N
         orderer_nodes(crypto, plan.ports),
         peer_nodes(crypto, plan.ports),
         batch_interval_ms=plan.batch_interval_ms,
+        ordering=plan.ordering,
     )
     path = folder / "configtx.yaml"
     path.write_text(json.dumps(config, indent=1))

@@ -1,14 +1,15 @@
 """The Fabric network as a value: who takes part, at which ports, with which files.
 
-Four organisations run one peer each and four others one SmartBFT orderer each; everything listens on the
-loopback only. Below the root, `network/` holds what is made once, `nodes/` configurations that are written
-anew at every start, and `data/` the ledgers.
+Every peer and every orderer is run by an organisation of its own: four peers and four SmartBFT orderers, or fewer
+peers and one raft orderer. Everything listens on the loopback only. Below the root, `network/` holds what is made
+once, `nodes/` configurations that are written anew at every start, and `data/` the ledgers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -25,6 +26,7 @@ __all__ = [
     "FabricPlan",
     "FabricPorts",
     "OrdererNode",
+    "Ordering",
     "PeerNode",
 ]
 
@@ -33,6 +35,15 @@ HOST: Final = "127.0.0.1"
 CHANNEL: Final = "caimi"
 NODES: Final = 4
 """Peer organisations, and orderer organisations: SmartBFT tolerates one faulty of four."""
+
+
+class Ordering(StrEnum):
+    """How the orderers agree."""
+
+    SMART_BFT = "smartbft"
+    """Tolerates one lying orderer of four."""
+    RAFT = "raft"
+    """Tolerates no lie: whoever runs the orderer decides the order and what is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +66,31 @@ class FabricPorts:
     """TCP ports of one network: chosen once, because the channel's configuration holds them."""
 
     COUNT: ClassVar[int] = 4 * NODES + 3 * NODES
-    """How many ports a network needs."""
+    """How many ports a network of `NODES` orderers and peers needs."""
 
     orderers: tuple[tuple[int, int, int, int], ...]
     """Per orderer: clients, cluster, administration, operations."""
     peers: tuple[tuple[int, int, int], ...]
     """Per peer: clients, chaincode, operations."""
 
+    @staticmethod
+    def count(*, orderers: int, peers: int) -> int:
+        """How many ports a network of that size needs."""
+        return 4 * orderers + 3 * peers
+
     @classmethod
-    def from_list(cls, ports: Sequence[int]) -> FabricPorts:
-        """Deal out exactly `COUNT` different ports, each 1 to 65535.
+    def from_list(cls, ports: Sequence[int], *, orderers: int = NODES, peers: int = NODES) -> FabricPorts:
+        """Deal out exactly `count` different ports, each 1 to 65535.
 
         Raises:
-            BadFabricPlan: There are more or fewer, a repeated one or one out of range.
+            BadFabricPlan: There are more or fewer, a repeated one or one out of range; or there is no node.
         """
-        if len(ports) != cls.COUNT or len(set(ports)) != cls.COUNT or not all(0 < port < 1 << 16 for port in ports):
-            raise BadFabricPlan(f"{cls.COUNT} different ports are needed, got {list(ports)}")
-        o, p = ports[: 4 * NODES], ports[4 * NODES :]
+        needed = cls.count(orderers=orderers, peers=peers)
+        if min(orderers, peers) < 1:
+            raise BadFabricPlan(f"{orderers} orderers and {peers} peers")
+        if len(ports) != needed or len(set(ports)) != needed or not all(0 < port < 1 << 16 for port in ports):
+            raise BadFabricPlan(f"{needed} different ports are needed, got {list(ports)}")
+        o, p = ports[: 4 * orderers], ports[4 * orderers :]
         return cls(
             orderers=tuple((o[i], o[i + 1], o[i + 2], o[i + 3]) for i in range(0, len(o), 4)),
             peers=tuple((p[i], p[i + 1], p[i + 2]) for i in range(0, len(p), 3)),
@@ -111,23 +130,37 @@ class FabricPlan:
     """How far a proposal's timestamp may be from an endorser's clock, seconds."""
     batch_interval_ms: int = 50
     """How long the leading orderer waits for a block to fill, milliseconds."""
+    ordering: Ordering = Ordering.SMART_BFT
+
+    def __post_init__(self) -> None:
+        peers = len(self.ports.peers)
+        if not 1 <= self.endorsements <= peers or self.collection.maximum_peers > peers - 1:
+            raise BadFabricPlan(
+                f"{peers} peers for {self.endorsements} endorsements and {self.collection.maximum_peers} copies"
+            )
 
     def to_json(self) -> dict[str, object]:
         """A JSON object from which `from_json` makes the same plan."""
         fields = {name: getattr(self, name) for name in self.__slots__ if name not in ("ports", "collection")}
-        return {**fields, "ports": self.ports.to_list(), "collection": asdict(self.collection)}
+        shape = {"orderers": len(self.ports.orderers), "peers": len(self.ports.peers)}
+        return {**fields, **shape, "ports": self.ports.to_list(), "collection": asdict(self.collection)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> FabricPlan:
         """Inverse of `to_json`.
 
         Raises:
-            BadFabricPlan: The ports are not usable.
+            BadFabricPlan: The ports are not usable, or too few for the rest.
             KeyError, TypeError: The object is not what `to_json` makes.
         """
-        ports, collection = FabricPorts.from_list(value["ports"]), CollectionPlan(**value["collection"])
-        rest = {name: field for name, field in value.items() if name not in ("ports", "collection")}
-        return cls(ports=ports, collection=collection, **rest)
+        dealt, made = value["ports"], value["collection"]
+        # A network that does not say how large it is was made when there was one size.
+        shape = {name: int(value.get(name, NODES)) for name in ("orderers", "peers")}
+        ports, collection = FabricPorts.from_list(dealt, **shape), CollectionPlan(**made)
+        known = ("ports", "collection", "ordering", *shape)
+        rest = {name: field for name, field in value.items() if name not in known}
+        ordering = Ordering(value.get("ordering", Ordering.SMART_BFT))
+        return cls(ports=ports, collection=collection, ordering=ordering, **rest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
