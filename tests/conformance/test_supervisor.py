@@ -95,6 +95,38 @@ def test_a_dead_child_comes_back_and_is_counted(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_child_comes_back_though_its_status_cannot_be_written(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Supervisor(tmp_path, timing=_QUICK) as supervisor:
+            await supervisor.start([_holder(tmp_path, "a")])
+            await _exists(tmp_path / "a.up")
+            first = supervisor.children["a"].pid
+            assert first is not None
+            # Stands for a full disk: every write of the status fails.
+            (tmp_path / "supervisor.json.new").mkdir()
+            os.kill(first, signal.SIGKILL)
+            await _until(lambda: supervisor.children["a"].pid not in (None, first))
+
+    asyncio.run(run())
+
+
+def test_what_a_kill_left_half_done_is_mended_before_each_start(tmp_path: Path) -> None:
+    mended: list[bool] = []
+
+    def mend() -> None:
+        mended.append((tmp_path / "a.up").exists())
+
+    async def run() -> None:
+        async with Supervisor(tmp_path, timing=_QUICK) as supervisor:
+            await supervisor.start([_holder(tmp_path, "a", mend=mend)])
+            await _exists(tmp_path / "a.up")
+            os.kill(int((tmp_path / "a.up").read_text()), signal.SIGKILL)
+            await _until(lambda: len(mended) == 2)
+
+    asyncio.run(run())
+    assert mended == [False, True]
+
+
 def test_a_child_that_may_not_come_back_does_not(tmp_path: Path) -> None:
     async def run() -> None:
         spec = _holder(tmp_path, "a", restart=RestartPolicy.NEVER)

@@ -71,9 +71,11 @@ class HostConfig:
     log: Path | None = None
     devnet: bool = False
     crash_at: CrashAt | None = None
+    clock_ahead_seconds: int = 0
+    """How far this process's clock is ahead of the machine's, negative for behind; devnets only."""
 
     def __post_init__(self) -> None:
-        check_process(self.lanes, self.devnet, self.crash_at)
+        check_process(self.lanes, self.devnet, self.crash_at, self.clock_ahead_seconds)
         board_lane(self.lanes, self.board)
         if len({v.signer for v in self.validators}) != len(self.validators):
             raise ValueError("a signer is there twice")

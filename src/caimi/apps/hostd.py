@@ -54,10 +54,10 @@ class _Outside:
 
 
 async def _run(config: HostConfig) -> None:
-    clock, observer = SystemClock(), open_observer(config.name, config.log)
+    clock, observer = SystemClock(config.clock_ahead_seconds), open_observer(config.name, config.log)
     token = read_token(config.token_file)
     async with AsyncExitStack() as stack:
-        readers = [open_sources(lane, stack) for lane in config.lanes]
+        readers = [open_sources(lane, stack, clock) for lane in config.lanes]
         sites: tuple[RegistryReader, ...] = tuple(reader for some in readers for reader in some)
         epoch = await when_reachable(lambda: _epoch(sites, config), clock=clock, observer=observer)
         steps = StepWatch(crash_points(config.crash_at), clock=clock, observer=observer)
@@ -67,7 +67,7 @@ async def _run(config: HostConfig) -> None:
         blocks = await stack.enter_async_context(HttpBlockStore(config.content, token=token))
         outside = _Outside(
             lanes=tuple(AgreeingReader(some) for some in readers),
-            board=open_board(config.board_lane, stack),
+            board=open_board(config.board_lane, stack, clock),
             relay=HttpHostRelay(config.relay, client, token=token),
             content=Content(sources=[blocks], store=blocks),
             client=client,
@@ -109,7 +109,7 @@ def _runner_limits(limits: HostLimits) -> RunnerLimits:
 def _parts(
     config: HostConfig, identity: HostIdentity, outside: _Outside, store: SqliteHostStore, observer: Observer
 ) -> HostParts:
-    clock, entropy, limits = SystemClock(), SystemEntropy(), config.limits
+    clock, entropy, limits = SystemClock(config.clock_ahead_seconds), SystemEntropy(), config.limits
     keys = KeyClient(
         identity,
         validators=ValidatorSet.from_genesis(config.network.genesis.record()),

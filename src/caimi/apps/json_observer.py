@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -46,7 +47,8 @@ class JsonObserver:
         shown = {k: v[:_LONGEST_TEXT] if isinstance(v, str) else v for k, v in fields.items() if v is not None}
         line = {"time": round(time.time(), 3), "process": self._process, "step": name, **shown}
         lines = "".join(f"{json.dumps(line | subjects)}\n" for subjects in _subjects(about))
-        with self._lock:
+        # Nobody stops working because the disk of the log is full: lines are lost then.
+        with self._lock, contextlib.suppress(OSError):
             self._output.write(lines)
             self._output.flush()
 

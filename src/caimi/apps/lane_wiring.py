@@ -8,6 +8,7 @@ from pathlib import Path
 from caimi.apps.key_files import open_key
 from caimi.apps.process_config import DepthRule, EthereumLane, FabricLane, LaneConfig
 from caimi.apps.strict_json import ConfigRefused
+from caimi.apps.system import SystemClock
 from caimi.chains.ethereum.fees import FeePolicy
 from caimi.chains.ethereum.finality import DepthFinality, FinalizedTag
 from caimi.chains.ethereum.jsonrpc import RpcClient
@@ -24,26 +25,28 @@ from caimi.wire.chain_ids import parse_caip2
 __all__ = ["open_board", "open_sender", "open_sources"]
 
 
-def open_sources(lane: LaneConfig, stack: AsyncExitStack) -> tuple[EthereumReader | FabricRegistry, ...]:
+def open_sources(
+    lane: LaneConfig, stack: AsyncExitStack, clock: SystemClock
+) -> tuple[EthereumReader | FabricRegistry, ...]:
     """A reader for every source of a lane; `stack` closes them.
 
     Raises:
         ConfigRefused, FabricIdentityError, WrongRegistry: The lane's settings do not fit together.
     """
     if isinstance(lane, FabricLane):
-        return tuple(_fabric(lane, place, stack) for place in range(len(lane.peers)))
+        return tuple(_fabric(lane, place, stack, clock) for place in range(len(lane.peers)))
     site = _site(lane)
     return tuple(EthereumReader(_rpc(url, site, stack), site) for url in lane.endpoints)
 
 
-def open_sender(lane: LaneConfig, stack: AsyncExitStack) -> EthereumRegistry | FabricRegistry:
+def open_sender(lane: LaneConfig, stack: AsyncExitStack, clock: SystemClock) -> EthereumRegistry | FabricRegistry:
     """A port that reads and sends, by the lane's first source; `stack` closes it.
 
     Raises:
         ConfigRefused, FabricIdentityError, WrongRegistry, MalformedKeystore, WrongPassword: As above, or of the key.
     """
     if isinstance(lane, FabricLane):
-        return _fabric(lane, 0, stack)
+        return _fabric(lane, 0, stack, clock)
     if lane.sender is None:
         raise ConfigRefused(f"lane {lane.name}: no sender")
     site = _site(lane)
@@ -51,13 +54,13 @@ def open_sender(lane: LaneConfig, stack: AsyncExitStack) -> EthereumRegistry | F
     return EthereumRegistry(_rpc(lane.endpoints[0], site, stack), site, sender=open_key(lane.sender), fees=fees)
 
 
-def open_board(lane: FabricLane, stack: AsyncExitStack) -> FabricBoard:
+def open_board(lane: FabricLane, stack: AsyncExitStack, clock: SystemClock) -> FabricBoard:
     """The board of a lane, through its first peer; `stack` closes it.
 
     Raises:
         ConfigRefused, FabricIdentityError, WrongRegistry: As above.
     """
-    gateway, registry = _fabric_member(lane, 0, stack)
+    gateway, registry = _fabric_member(lane, 0, stack, clock)
     return FabricBoard(gateway, registry, chaincode=lane.chaincode)
 
 
@@ -84,16 +87,18 @@ def _rpc(url: str, site: RegistrySite, stack: AsyncExitStack) -> RpcClient:
     return rpc
 
 
-def _fabric(lane: FabricLane, place: int, stack: AsyncExitStack) -> FabricRegistry:
-    return _fabric_member(lane, place, stack)[1]
+def _fabric(lane: FabricLane, place: int, stack: AsyncExitStack, clock: SystemClock) -> FabricRegistry:
+    return _fabric_member(lane, place, stack, clock)[1]
 
 
-def _fabric_member(lane: FabricLane, place: int, stack: AsyncExitStack) -> tuple[FabricGateway, FabricRegistry]:
+def _fabric_member(
+    lane: FabricLane, place: int, stack: AsyncExitStack, clock: SystemClock
+) -> tuple[FabricGateway, FabricRegistry]:
     member, peer = lane.member, lane.peers[place]
     identity = load_identity(member.msp, member.certificate, member.private_key)
-    gateway = FabricGateway.connect(peer.endpoint, _pem(peer.tls_ca), identity, lane.channel)
+    gateway = FabricGateway.connect(peer.endpoint, _pem(peer.tls_ca), identity, lane.channel, clock_ns=clock.now_ns)
     stack.push_async_callback(gateway.close)
-    registry = FabricRegistry(gateway, lane=lane.lane, chaincode=lane.chaincode)
+    registry = FabricRegistry(gateway, lane=lane.lane, chaincode=lane.chaincode, clock_ns=clock.now_ns)
     stack.push_async_callback(registry.close)
     return gateway, registry
 

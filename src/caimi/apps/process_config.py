@@ -308,9 +308,11 @@ class ValidatorConfig:
     poll_seconds: float = 0.25
     devnet: bool = False
     crash_at: CrashAt | None = None
+    clock_ahead_seconds: int = 0
+    """How far this process's clock is ahead of the machine's, negative for behind; devnets only."""
 
     def __post_init__(self) -> None:
-        check_process(self.lanes, self.devnet, self.crash_at)
+        check_process(self.lanes, self.devnet, self.crash_at, self.clock_ahead_seconds)
         board_lane(self.lanes, self.board)
 
     @property
@@ -336,9 +338,11 @@ class RelayConfig:
     tuning: TuningConfig = TuningConfig()
     devnet: bool = False
     crash_at: CrashAt | None = None
+    clock_ahead_seconds: int = 0
+    """How far this process's clock is ahead of the machine's, negative for behind; devnets only."""
 
     def __post_init__(self) -> None:
-        check_process(self.lanes, self.devnet, self.crash_at)
+        check_process(self.lanes, self.devnet, self.crash_at, self.clock_ahead_seconds)
         if any(isinstance(lane, EthereumLane) and lane.sender is None for lane in self.lanes):
             raise ValueError("every Ethereum lane of a relay needs a sender")
         if len({v.signer for v in self.validators}) != len(self.validators):
@@ -380,11 +384,13 @@ def board_lane(lanes: tuple[LaneConfig, ...], name: str) -> FabricLane:
     return found
 
 
-def check_process(lanes: tuple[LaneConfig, ...], devnet: bool, crash_at: CrashAt | None) -> None:
+def check_process(
+    lanes: tuple[LaneConfig, ...], devnet: bool, crash_at: CrashAt | None, clock_ahead_seconds: int
+) -> None:
     """What holds for every process.
 
     Raises:
-        ValueError: No lane, a lane twice, or a crash point outside of a devnet.
+        ValueError: No lane, a lane twice, or a crash point or a wrong clock outside of a devnet.
     """
     if not lanes:
         raise ValueError("no lane")
@@ -392,3 +398,5 @@ def check_process(lanes: tuple[LaneConfig, ...], devnet: bool, crash_at: CrashAt
         raise ValueError("a lane is there twice")
     if crash_at is not None and not devnet:
         raise ValueError("crash_at is for devnets only")
+    if clock_ahead_seconds and not devnet:
+        raise ValueError("clock_ahead_seconds is for devnets only")

@@ -30,10 +30,10 @@ __all__ = ["main"]
 
 
 async def _run(config: RelayConfig) -> None:
-    clock, observer = SystemClock(), open_observer(config.name, config.log)
+    clock, observer = SystemClock(config.clock_ahead_seconds), open_observer(config.name, config.log)
     token, tuning = read_token(config.token_file), config.tuning
     async with AsyncExitStack() as stack:
-        ports = [(lane, open_sender(lane, stack)) for lane in config.lanes]
+        ports = [(lane, open_sender(lane, stack, clock)) for lane in config.lanes]
         client = await stack.enter_async_context(httpx2.AsyncClient(timeout=tuning.answer_seconds))
         steps = StepWatch(crash_points(config.crash_at), clock=clock, observer=observer, progress=RELAY_PROGRESS)
         store = SqliteRelayStore(str(config.store), crash=steps)

@@ -14,11 +14,18 @@ __all__ = ["KillAt", "SystemClock", "SystemEntropy"]
 
 
 class SystemClock:
-    """`Clock` of this machine."""
+    """`Clock` of this machine, or one that is so many seconds ahead of it (behind, if negative)."""
+
+    def __init__(self, ahead_seconds: int = 0) -> None:
+        self._ahead_ns = ahead_seconds * 1_000_000_000
 
     def now(self) -> UnixSeconds:
         """Seconds since the Unix epoch."""
-        return UnixSeconds(int(time.time()))
+        return UnixSeconds(self.now_ns() // 1_000_000_000)
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the Unix epoch."""
+        return time.time_ns() + self._ahead_ns
 
     def monotonic(self) -> float:
         """Seconds of a clock that never jumps."""

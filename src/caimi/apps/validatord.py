@@ -39,10 +39,10 @@ __all__ = ["main"]
 
 
 async def _run(config: ValidatorConfig) -> None:
-    clock, observer = SystemClock(), open_observer(config.name, config.log)
+    clock, observer = SystemClock(config.clock_ahead_seconds), open_observer(config.name, config.log)
     key = open_key(config.key)
     async with AsyncExitStack() as stack:
-        lanes = [(lane, open_sources(lane, stack)) for lane in config.lanes]
+        lanes = [(lane, open_sources(lane, stack, clock)) for lane in config.lanes]
         every = tuple(reader for _, readers in lanes for reader in readers)
 
         def ask():
@@ -55,7 +55,7 @@ async def _run(config: ValidatorConfig) -> None:
         readers_by_lane = {lane.lane: AgreeingReader(readers) for lane, readers in lanes}
         vault = _vault(config, crash)
         stack.callback(vault.close)
-        board = open_board(config.board_lane, stack)
+        board = open_board(config.board_lane, stack, clock)
         keys = _keys(config, seat, key=key, board=board, homes=readers_by_lane, vault=vault, observer=observer)
         attestor = Attestor(
             seat,
@@ -111,7 +111,7 @@ def _keys(
     vault: SqliteKeyVault,
     observer: Observer,
 ) -> ValidatorKeys:
-    clock, entropy = SystemClock(), SystemEntropy()
+    clock, entropy = SystemClock(config.clock_ahead_seconds), SystemEntropy()
     session = DkgSession(
         network=seat.network,
         epoch=seat.epoch,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -42,3 +42,5 @@ class ProcessSpec:
     start_order: int = 0
     """Lower ones are healthy before higher ones are started."""
     restart: RestartPolicy = RestartPolicy.ALWAYS
+    mend: Callable[[], None] | None = None
+    """Puts right what a kill may have left half done in the process's files; called before each start, off the loop."""

@@ -244,6 +244,8 @@ class Supervisor:
 
     async def _spawn(self, child: ChildState) -> None:
         spec = child.spec
+        if spec.mend is not None:
+            await asyncio.to_thread(spec.mend)
         spec.cwd.mkdir(parents=True, exist_ok=True)
         spec.log_path.parent.mkdir(parents=True, exist_ok=True)
         log = os.open(spec.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -360,8 +362,10 @@ class Supervisor:
             "processes": {name: child.to_json() for name, child in self._children.items()},
         }
         fresh = self._home / "supervisor.json.new"
-        fresh.write_text(json.dumps(status, indent=1))
-        fresh.replace(self._home / "supervisor.json")
+        # A full disk must not keep a process from being started again.
+        with contextlib.suppress(OSError):
+            fresh.write_text(json.dumps(status, indent=1))
+            fresh.replace(self._home / "supervisor.json")
 
 
 def _base_environment() -> dict[str, str]:

@@ -132,6 +132,7 @@ Path_ = tuple[str | int, ...]
         (("network", "genesis", "f"), 2, "id is not the hash of genesis"),
         (("network", "genesis", "attestation"), 7, r"\.attestation: expected Attestation, found int"),
         (("crash_at",), {"step": "relay.sent"}, "crash_at is for devnets only"),
+        (("clock_ahead_seconds",), -600, "clock_ahead_seconds is for devnets only"),
         (("validators",), [{"signer": 0, "url": "a"}, {"signer": 0, "url": "b"}], "a signer is there twice"),
     ],
 )

@@ -34,6 +34,7 @@ from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.lifecycle import ChaincodeDefinition, PrivateCollection
 from caimi.chains.fabric.registry import FabricRegistry
 from caimi.devnet.ethereum.anvil import anvil_process, write_first_state
+from caimi.devnet.ethereum.state_keeper import StateKeeper
 from caimi.devnet.fabric.generate import generate_network, load_network, network_exists
 from caimi.devnet.fabric.network import CHANNEL, FabricBinaries, FabricNetwork
 from caimi.devnet.fabric.processes import fabric_processes
@@ -113,7 +114,7 @@ class Ledgers:
         log = self.folder.log("ethereum")
         return (
             *fabric_processes(self.fabric, binaries, logs=self.folder.logs),
-            anvil_process(anvil, anvil=self.toolchain.anvil, log=log),
+            anvil_process(anvil, anvil=self.toolchain.anvil, log=log, mend=StateKeeper(anvil).mend),
         )
 
     async def bring_up_fabric(self, tell: Callable[[BringUpStep, str], None] | None = None) -> None:

@@ -106,9 +106,17 @@ class FabricGateway:
         self.channel = channel
 
     @classmethod
-    def connect(cls, endpoint: str, tls_ca_pem: bytes, identity: FabricIdentity, channel: str) -> Self:
+    def connect(
+        cls,
+        endpoint: str,
+        tls_ca_pem: bytes,
+        identity: FabricIdentity,
+        channel: str,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> Self:
         """Connect lazily to the peer at `host:port`: the first call opens the connection."""
-        return cls(open_channel(endpoint, tls_ca_pem), identity=identity, channel=channel)
+        return cls(open_channel(endpoint, tls_ca_pem), identity=identity, channel=channel, clock_ns=clock_ns)
 
     @property
     def transport(self) -> grpc.aio.Channel:

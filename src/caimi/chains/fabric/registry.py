@@ -67,7 +67,8 @@ class FabricRegistry:
         Arguments:
             status_seconds: how long `status` waits for a transaction that the peer has not seen in a block.
             apart_seconds: pause before peers that refuse what this one accepts are asked again, 20 times.
-            clock_ns: the clock from which the gateway takes the timestamps of its transactions.
+            clock_ns: the clock from which the gateway takes the timestamps of its transactions; the stream of blocks is
+                asked for by it.
 
         Raises:
             WrongRegistry: `lane` is not that of this chaincode on the gateway's channel.
@@ -86,6 +87,7 @@ class FabricRegistry:
             identity=gateway.identity,
             channel=gateway.channel,
             on_break=lambda _: self.index.distrust(),
+            clock_ns=clock_ns,
         )
         self.index = BlockIndex(gateway, stream, chaincode=chaincode, chain=lane.chain)
 

@@ -8,7 +8,7 @@ the genesis is written as the state of a chain that has only block 0.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,11 +82,12 @@ def write_first_state(plan: AnvilPlan, *, balances: Mapping[Address, int], time:
         json.dump(state, file)
 
 
-def anvil_process(plan: AnvilPlan, *, anvil: Path, log: Path) -> ProcessSpec:
+def anvil_process(plan: AnvilPlan, *, anvil: Path, log: Path, mend: Callable[[], None] | None = None) -> ProcessSpec:
     """The process; it goes on from the state, which `write_first_state` has to have written.
 
     Arguments:
         anvil: absolute path of the program.
+        mend: puts a torn state right before each start (`StateKeeper.mend`).
     """
     arguments = [
         *("--silent", "--host", HOST, "--port", str(plan.port), "--chain-id", str(plan.chain_id)),
@@ -103,4 +104,5 @@ def anvil_process(plan: AnvilPlan, *, anvil: Path, log: Path) -> ProcessSpec:
         log_path=log,
         health_url=f"tcp://{HOST}:{plan.port}",
         restart=RestartPolicy.ALWAYS,
+        mend=mend,
     )
