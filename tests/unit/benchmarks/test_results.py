@@ -115,3 +115,7 @@ def test_rejects_two_lists_of_samples_under_one_name() -> None:
 def test_rejects_what_is_no_result(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=r"format|no result"):
         from_json({**to_json(_result()), name: value})
+
+
+def test_there_are_committed_results() -> None:
+    assert _FILES
