@@ -10,6 +10,7 @@ from caimi.types.records import (
     Answer,
     BoardPost,
     Cid,
+    DirectRequest,
     Event,
     Funding,
     HostKey,
@@ -276,7 +277,7 @@ def board_suite() -> dict[str, Any]:
 
 
 def receipt_suite() -> dict[str, Any]:
-    """Receipts, which are verified off the ledgers."""
+    """Receipts and direct requests, which are verified off the ledgers."""
     receipt = Receipt(
         request=seeded("request"),
         publication=seeded("id"),
@@ -290,7 +291,16 @@ def receipt_suite() -> dict[str, Any]:
         heartbeat=seeded("heartbeat"),
         time=_WHEN,
     )
-    return _suite([(receipt, fx.HOST)])
+    direct = DirectRequest(
+        publication=seeded("id"),
+        consumer=fx.CONSUMER.address,
+        host=fx.HOST.address,
+        session=seeded("session"),
+        input_commitment=seeded("in"),
+        nonce=seeded("nonce"),
+        deadline=_WHEN,
+    )
+    return _suite([(receipt, fx.HOST), (direct, fx.CONSUMER)])
 
 
 def sample_items(count: int) -> tuple[Item, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,13 +37,13 @@ class Salted:
 
 
 def input_commitment(salted: Salted) -> Bytes32:
-    """tagged_hash(INPUT, salt, payload): what an `InferenceRequest` names."""
-    return tagged_hash(Tag.INPUT, salted.salt, salted.payload)
+    """tagged_hash(INPUT, salt, sha256(payload)): what a request names."""
+    return tagged_hash(Tag.INPUT, salted.salt, hashlib.sha256(salted.payload).digest())
 
 
 def output_commitment(salted: Salted) -> Bytes32:
-    """tagged_hash(OUTPUT, salt, payload): what an `Answer` names."""
-    return tagged_hash(Tag.OUTPUT, salted.salt, salted.payload)
+    """tagged_hash(OUTPUT, salt, sha256(payload)): what a receipt names."""
+    return tagged_hash(Tag.OUTPUT, salted.salt, hashlib.sha256(salted.payload).digest())
 
 
 def seal_input(salted: Salted, *, host: Bytes32, publication: Bytes32) -> bytes:

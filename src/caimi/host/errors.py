@@ -49,7 +49,7 @@ class InputMismatch(HostError):
 
     blame = Blame.CALLER
     certainty = Certainty.PROVEN
-    hint = "the commitment is tagged_hash(INPUT, salt, payload) of what is sealed (spec 60 §4)"
+    hint = "the commitment is tagged_hash(INPUT, salt, sha256(payload)) of what is sealed (spec 60 §4)"
 
 
 class NotAModel(HostError):

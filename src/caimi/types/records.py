@@ -15,6 +15,7 @@ __all__ = [
     "Certificate",
     "Checkpoint",
     "Cid",
+    "DirectRequest",
     "Event",
     "Funding",
     "Genesis",
@@ -201,6 +202,22 @@ class InferenceRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DirectRequest:
+    """A consumer asks one start of one host for one answer, without a ledger (spec 60 §7)."""
+
+    publication: Bytes32
+    consumer: Address
+    host: Address
+    """The signing key of the host's start: the request counts there and nowhere else."""
+    session: Bytes32
+    """tagged_hash(DIRECT_SESSION, sealed session)."""
+    input_commitment: Bytes32
+    nonce: Bytes32
+    deadline: UnixSeconds
+    """Last second, by the host's clock, at which an answer is of use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostKey:
     """The keys of one start of a host, signed by an operator of the genesis descriptor."""
 
@@ -231,6 +248,7 @@ class Receipt:
     """What was computed (DESIGN §8). Grant, quote and heartbeat are zero, shown as NONE, until they exist."""
 
     request: Bytes32
+    """Digest of the `InferenceRequest` or of the `DirectRequest`."""
     publication: Bytes32
     grant: Bytes32
     lease: Bytes32

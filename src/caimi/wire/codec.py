@@ -91,6 +91,15 @@ SHAPES: Final[Mapping[type[Record], tuple[tuple[str, str], ...]]] = {
         ("nonce", "bytes32"),
         ("deadline", "uint64"),
     ),
+    r.DirectRequest: (
+        ("publication", "bytes32"),
+        ("consumer", "address"),
+        ("host", "address"),
+        ("session", "bytes32"),
+        ("inputCommitment", "bytes32"),
+        ("nonce", "bytes32"),
+        ("deadline", "uint64"),
+    ),
     r.HostKey: (("sealingKey", "bytes32"), ("signingKey", "address"), ("epoch", "uint64"), ("until", "uint64")),
     r.Answer: (
         ("at", "Lane"),
