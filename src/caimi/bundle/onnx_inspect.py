@@ -22,6 +22,7 @@ from caimi.bundle.onnx_errors import (
     UnsupportedFeature,
     UnsupportedVersion,
 )
+from caimi.bundle.onnx_rows import keeps_rows_apart
 from caimi.bundle.onnx_scan import scan_model
 from caimi.bundle.onnx_tensors import check_inner_type, checked_tensor_bytes, tensor_spec
 from caimi.bundle.signature import MAX_NAME_CHARS, MAX_TENSORS, ModelSignature, TensorSpec
@@ -31,6 +32,7 @@ __all__ = [
     "IR_VERSIONS",
     "OPSETS",
     "ControlFlow",
+    "InspectedModel",
     "InspectionLimits",
     "inspect_model",
     "verify_signature",
@@ -88,8 +90,17 @@ class InspectionLimits:
 DEFAULT_LIMITS: Final = InspectionLimits()
 
 
-def inspect_model(model: BytesLike, *, limits: InspectionLimits = DEFAULT_LIMITS) -> ModelSignature:
-    """Refuse everything that is not a plain, self-contained, bounded ONNX model, and return its signature.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedModel:
+    """What the inspection found."""
+
+    signature: ModelSignature
+    keeps_rows_apart: bool
+    """Whether inputs may be joined along their first dimension (`onnx_rows`)."""
+
+
+def inspect_model(model: BytesLike, *, limits: InspectionLimits = DEFAULT_LIMITS) -> InspectedModel:
+    """Refuse everything that is not a plain, self-contained, bounded ONNX model, and say what it is.
 
     Raises:
         ModelRefused: One of its subclasses, which see; nothing else, whatever the bytes are.
@@ -104,7 +115,8 @@ def inspect_model(model: BytesLike, *, limits: InspectionLimits = DEFAULT_LIMITS
         raise MalformedModel(f"not a protocol buffer: {error}") from error
     opsets = _checked_versions(parsed)
     _Inspection(limits, opsets).graph(parsed.graph, "graph", None, 0)
-    return _signature(parsed.graph)
+    signature = _signature(parsed.graph)
+    return InspectedModel(signature=signature, keeps_rows_apart=keeps_rows_apart(parsed.graph, signature))
 
 
 def verify_signature(announced: ModelSignature, found: ModelSignature) -> None:

@@ -56,7 +56,7 @@ def read_bundle(path: Path) -> LocalBundle:
             _check_size(root / name)
         entries.append(_entry(root, name, role))
         if role is Role.MODEL:
-            signature = inspect_model(_content(root / name))
+            signature = inspect_model(_content(root / name)).signature
     models = [entry for entry in entries if entry.role is Role.MODEL]
     if len(models) != 1:
         raise BadBundle(f"{path} has {len(models)} ONNX files")

@@ -30,19 +30,19 @@ def run(data: bytes, **inputs: Any) -> Any:
 
 @pytest.mark.parametrize("form", [bytes, bytearray, memoryview])
 def test_the_signature_is_read_from_any_buffer(form: Any) -> None:
-    assert inspect_model(form(model().SerializeToString())) == SIGNATURE
+    assert inspect_model(form(model().SerializeToString())).signature == SIGNATURE
 
 
 @pytest.mark.parametrize(("opset", "ml", "ir"), [(17, 3, 8), (21, 5, 10), (19, 4, 9)])
 def test_supported_versions_are_accepted_and_run(opset: int, ml: int, ir: int) -> None:
     data = model(opsets={"": opset, "ai.onnx.ml": ml}, ir_version=ir).SerializeToString()
-    assert inspect_model(data) == SIGNATURE
+    assert inspect_model(data).signature == SIGNATURE
     assert np.array_equal(run(data, x=np.array([[-1, 0, 2]], np.float32)), [[0, 0, 2]])
 
 
 def test_the_domain_may_be_written_out() -> None:
     node = make_node("Relu", ["x"], ["y"], domain="ai.onnx")
-    assert inspect_model(model([node], opsets={"ai.onnx": 17}).SerializeToString()) == SIGNATURE
+    assert inspect_model(model([node], opsets={"ai.onnx": 17}).SerializeToString()).signature == SIGNATURE
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_domain_may_be_written_out() -> None:
 def test_element_types_are_named(kind: int, dtype: DType) -> None:
     inputs, outputs = [value("x", [2, None, 0], kind)], [value("y", [], kind)]
     made = model([make_node("Identity", ["x"], ["y"])], inputs=inputs, outputs=outputs)
-    signature = inspect_model(made.SerializeToString())
+    signature = inspect_model(made.SerializeToString()).signature
     assert signature.inputs == (TensorSpec(name="x", dtype=dtype, shape=(2, "?", 0)),)
     assert signature.outputs == (TensorSpec(name="y", dtype=dtype, shape=()),)
 
@@ -91,32 +91,32 @@ def test_constants_may_be_raw_or_typed(kind: int, count: int, size: int) -> None
     typed = helper.make_tensor("w", kind, [count], [1] * count)
     raw = helper.make_tensor("w", kind, [count], bytes(size), raw=True)
     for tensor in (typed, raw):
-        assert inspect_model(model(constants=[tensor]).SerializeToString()) == SIGNATURE
+        assert inspect_model(model(constants=[tensor]).SerializeToString()).signature == SIGNATURE
 
 
 def test_an_input_with_a_constant_is_a_default_and_no_part_of_the_interface() -> None:
     made = model(inputs=[value("x", ["N", 3]), value("w", [2])], constants=[constant("w", np.ones(2, np.float32))])
-    assert inspect_model(made.SerializeToString()) == SIGNATURE
+    assert inspect_model(made.SerializeToString()).signature == SIGNATURE
 
 
 def test_ifs_may_nest_to_the_limit_and_run() -> None:
     inputs = [value("x", ["N", 3]), value("c", [], TensorProto.BOOL)]
     made = model([conditional(4)], inputs=inputs, outputs=[value("y0", ["N", 3])])
     data = made.SerializeToString()
-    assert [t.name for t in inspect_model(data).inputs] == ["x", "c"]
+    assert [t.name for t in inspect_model(data).signature.inputs] == ["x", "c"]
     assert np.array_equal(run(data, x=np.array([[-1, 0, 2]], np.float32), c=np.array(True)), [[0, 0, 2]])
 
 
 def test_a_constant_node_and_optional_inputs_are_served() -> None:
     low = make_node("Constant", [], ["low"], value=constant("", np.float32(0)))
     clip = make_node("Clip", ["x", "low", ""], ["y"])
-    assert inspect_model(model([low, clip]).SerializeToString()) == SIGNATURE
+    assert inspect_model(model([low, clip]).SerializeToString()).signature == SIGNATURE
 
 
 def test_inner_values_may_lack_a_shape() -> None:
     made = model([relu("x", "h"), relu("h", "y")])
     made.graph.value_info.append(value("h"))
-    assert inspect_model(made.SerializeToString()) == SIGNATURE
+    assert inspect_model(made.SerializeToString()).signature == SIGNATURE
 
 
 def test_the_defaults_admit_the_models_of_the_demo() -> None:
@@ -127,11 +127,14 @@ def test_the_defaults_admit_the_models_of_the_demo() -> None:
 def test_a_large_model_is_inspected_without_a_copy_of_its_weights() -> None:
     weights = constant("w", np.zeros(4 << 20, np.float32))
     data = model(constants=[weights]).SerializeToString()
-    assert inspect_model(data, limits=InspectionLimits(model_bytes=len(data), tensor_bytes=16 << 20)) == SIGNATURE
+    assert (
+        inspect_model(data, limits=InspectionLimits(model_bytes=len(data), tensor_bytes=16 << 20)).signature
+        == SIGNATURE
+    )
 
 
 def test_a_manifest_with_the_models_signature_is_accepted() -> None:
-    verify_signature(SIGNATURE, inspect_model(model().SerializeToString()))
+    verify_signature(SIGNATURE, inspect_model(model().SerializeToString()).signature)
 
 
 @pytest.mark.parametrize("side", ["inputs", "outputs"])
