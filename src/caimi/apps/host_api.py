@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, Field
 
+from caimi.apps.direct_api import DIRECT_PATHS, add_direct_calls
 from caimi.apps.hex_values import hex_of, read_bytes32, read_hex
 from caimi.apps.http_server import new_app
 from caimi.apps.json_observer import JsonObserver
@@ -16,11 +17,13 @@ from caimi.apps.problem import NoSuchThing, Problem
 from caimi.apps.readiness import Check
 from caimi.bundle.cid import format_cid
 from caimi.bundle.signature import TensorSpec
-from caimi.host.direct import DirectInference
 from caimi.host.identity import ATTESTATION, HostIdentity
 from caimi.host.key_client import KeyClient
-from caimi.host.service import Host, public_text
+from caimi.host.registry_call import RegistryCalls
+from caimi.host.service import Host
+from caimi.host.serving import DirectServing
 from caimi.host.shelf import ModelShelf, ShelvedModel
+from caimi.host.telling import public_text
 from caimi.ports.host_store import RequestRow
 from caimi.types.records import Lane
 
@@ -39,8 +42,9 @@ class HostParts:
     identity: HostIdentity
     host: Host
     shelf: ModelShelf
-    direct: DirectInference
     keys: KeyClient
+    registry_calls: RegistryCalls
+    serving: DirectServing
     lanes: Mapping[str, Lane]
 
 
@@ -140,6 +144,9 @@ class HostStatusBody(BaseModel):
     requests: dict[str, int]
     """By state."""
     models: int
+    direct_answered: int
+    direct_in_flight: int
+    direct_batches: int
 
 
 def host_app(
@@ -155,7 +162,9 @@ def host_app(
         may_change: refuses changing calls without the token.
         ready: what the host misses.
     """
-    app = new_app("CAIMI host (UNATTESTED)", observer, ready=ready)
+    longer = {DIRECT_PATHS: parts.serving.most_body_bytes}
+    app = new_app("CAIMI host (UNATTESTED)", observer, ready=ready, longer_bodies=longer)
+    add_direct_calls(app, parts.serving)
     problems: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (400, 404)}
     refusals: dict[int | str, dict[str, object]] = {
         code: {"model": Problem} for code in (400, 401, 404, 422, 425, 429, 503)
@@ -184,18 +193,21 @@ def host_app(
     )
     async def infer(body: InferIn) -> RequestBody:  # pyright: ignore[reportUnusedFunction] - a route
         sealed = None if body.sealed_input is None else read_hex(body.sealed_input)
-        row = await parts.direct.infer(read_hex(body.request), read_hex(body.signature), sealed)
+        row = await parts.registry_calls.infer(read_hex(body.request), read_hex(body.signature), sealed)
         return _request_body(parts, row)
 
     @app.get("/v1/status", summary="How the host is")
     async def status() -> HostStatusBody:  # pyright: ignore[reportUnusedFunction] - a route
-        key = parts.identity.key
+        key, numbers = parts.identity.key, parts.serving.numbers()
         return HostStatusBody(
             network=hex_of(parts.identity.network),
             signing_key=hex_of(key.signing_key),
             until=key.until,
             requests={state.value: count for state, count in parts.host.counts().items()},
             models=len(parts.shelf.shown()),
+            direct_answered=numbers.answered,
+            direct_in_flight=numbers.in_flight,
+            direct_batches=numbers.batches,
         )
 
     return app

@@ -44,6 +44,16 @@ class HostLimits:
     threads: int = 2
     lease_seconds: int = 3_600
     lease_calls: int = 10_000
+    direct_calls: int = 4_096
+    """At a time, of all models."""
+    direct_bytes: int = 512 << 20
+    """Of their bodies."""
+    batch_rows: int = 32
+    """Most rows of direct calls that are run together."""
+    batch_wait_ms: int = 2
+    """How long the first call of a batch waits for others."""
+    drain_seconds: int = 20
+    """How long calls that were taken are worked on after SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,16 +21,19 @@ from caimi.apps.reachability import Reachability
 from caimi.apps.step_watch import StepWatch
 from caimi.apps.system import SystemClock, SystemEntropy
 from caimi.crypto.quorum import ValidatorSet
-from caimi.host.answering import Answerer, TensorLimits
+from caimi.host.answering import Answerer
 from caimi.host.child import ChildRuntime
-from caimi.host.direct import DirectInference, DirectLimits
 from caimi.host.frames import RunnerLimits
 from caimi.host.identity import HostIdentity, make_identity
 from caimi.host.key_client import KeyClient
 from caimi.host.leases import LeaseDesk, LeaseTerms
+from caimi.host.model_server import Batching
 from caimi.host.publications import Publications
+from caimi.host.registry_call import CallLimits, RegistryCalls
 from caimi.host.service import Host
+from caimi.host.serving import DirectServing, ServingLimits
 from caimi.host.shelf import ModelShelf, ShelfLimits
+from caimi.host.tensor_checks import TensorLimits
 from caimi.host.timed_runtime import TimedRuntime
 from caimi.ports.agreement import AgreeingReader
 from caimi.ports.chain import BoardPort, ChainReader
@@ -86,7 +90,9 @@ async def _run(config: HostConfig) -> None:
         observer.step(
             "process.started", signing_key="0x" + identity.key.signing_key.hex(), epoch=epoch, attestation="UNATTESTED"
         )
-        await serve(app, config.http, parts.host.run())
+        stack.callback(parts.serving.close)
+        drain = functools.partial(parts.serving.drain, config.limits.drain_seconds)
+        await serve(app, config.http, parts.host.run(), drain=drain)
 
 
 async def _epoch(sites: tuple[RegistryReader, ...], config: HostConfig) -> Epoch:
@@ -136,10 +142,21 @@ def _parts(
         clock=clock,
         observer=observer,
     )
+    tensors = TensorLimits(input_bytes=limits.tensor_bytes, output_bytes=limits.tensor_bytes)
+    publications = Publications(identity.network, outside.relay)
+    serving = DirectServing(
+        identity,
+        ServingLimits(calls=limits.direct_calls, body_bytes=limits.direct_bytes, tensors=tensors),
+        Batching(rows=limits.batch_rows, wait_s=limits.batch_wait_ms / 1000),
+        publications=publications,
+        shelf=shelf,
+        clock=clock,
+        entropy=entropy,
+    )
     answerer = Answerer(
         identity,
-        TensorLimits(input_bytes=limits.tensor_bytes, output_bytes=limits.tensor_bytes),
-        publications=Publications(identity.network, outside.relay),
+        tensors,
+        publications=publications,
         shelf=shelf,
         content=outside.content,
         clock=clock,
@@ -147,11 +164,13 @@ def _parts(
     )
     lanes, relay = outside.lanes, outside.relay
     host = Host(identity, lanes=lanes, answerer=answerer, relay=relay, store=store, clock=clock, observer=observer)
-    direct = DirectInference(
-        identity.network, DirectLimits(), relay=outside.relay, content=outside.content, store=store, clock=clock
+    calls = RegistryCalls(
+        identity.network, CallLimits(), relay=outside.relay, content=outside.content, store=store, clock=clock
     )
     named = {lane.name: lane.lane for lane in config.lanes}
-    return HostParts(identity=identity, host=host, shelf=shelf, direct=direct, keys=keys, lanes=named)
+    return HostParts(
+        identity=identity, host=host, shelf=shelf, keys=keys, registry_calls=calls, serving=serving, lanes=named
+    )
 
 
 def _readiness(config: HostConfig, parts: HostParts, client: httpx2.AsyncClient) -> HostReadiness:

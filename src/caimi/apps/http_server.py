@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,11 +28,17 @@ _SHORTEST_TOKEN: Final = 16
 _LONGEST_BODY: Final = 1 << 20
 
 
-def new_app(title: str, observer: JsonObserver, *, ready: Check) -> FastAPI:
-    """An application with what every process serves: /healthz, /readyz, /metrics, problems, a limit on bodies."""
+def new_app(
+    title: str, observer: JsonObserver, *, ready: Check, longer_bodies: Mapping[str, int] | None = None
+) -> FastAPI:
+    """An application with what every process serves: /healthz, /readyz, /metrics, problems, a limit on bodies.
+
+    Arguments:
+        longer_bodies: by the beginning of a path, the limit there.
+    """
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None)
     add_problems(app)
-    app.add_middleware(BodyLimit, limit=_LONGEST_BODY)
+    app.add_middleware(BodyLimit, limit=_LONGEST_BODY, exceptions=longer_bodies or {})
     app.add_middleware(TraceHeaders)
 
     @app.get("/healthz", response_class=PlainTextResponse, summary="Whether the process lives")
@@ -57,22 +63,25 @@ class TraceHeaders:
 
 
 class BodyLimit:
-    """Middleware that ends a request whose body is longer than `limit` bytes."""
+    """Middleware that ends a request whose body is longer than `limit` bytes, or its path's own limit."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], limit: int) -> None:
+    def __init__(self, app: Callable[..., Awaitable[None]], limit: int, exceptions: Mapping[str, int]) -> None:
         self._app = app
         self._limit = limit
+        self._exceptions = tuple(exceptions.items())
 
     async def __call__(self, scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         """ASGI."""
-        left = self._limit
+        path = scope.get("path", "")
+        limit = next((most for start, most in self._exceptions if path.startswith(start)), self._limit)
+        left = limit
 
         async def counted() -> Any:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise MalformedRequest(f"the body is longer than {self._limit} bytes")
+                raise MalformedRequest(f"the body is longer than {limit} bytes")
             return message
 
         await self._app(scope, counted if scope["type"] == "http" else receive, send)
@@ -105,8 +114,18 @@ def bearer_check(token: str) -> Callable[[Request], Coroutine[Any, Any, None]]:
     return check
 
 
-async def serve(app: FastAPI, http: HttpConfig, work: Coroutine[Any, Any, None]) -> None:
-    """Serve until SIGTERM or SIGINT; an error of `work` ends the process."""
+async def serve(
+    app: FastAPI,
+    http: HttpConfig,
+    work: Coroutine[Any, Any, None],
+    *,
+    drain: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; an error of `work` ends the process.
+
+    Arguments:
+        drain: awaited after the signal, while everything still works.
+    """
     server = _server(app, http)
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
@@ -116,6 +135,8 @@ async def serve(app: FastAPI, http: HttpConfig, work: Coroutine[Any, Any, None])
     working = asyncio.create_task(work)
     waiting = asyncio.create_task(ending.wait())
     done, _ = await asyncio.wait((serving, working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    if waiting in done and drain is not None:
+        await drain()
     working.cancel()
     waiting.cancel()
     if serving not in done:

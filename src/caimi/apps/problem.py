@@ -11,13 +11,25 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from caimi.bundle.errors import BundleError
 from caimi.crypto.errors import BadSealingKey, CapsuleRefused, InvalidCapsule, MalformedCapsule
-from caimi.host.direct import HostBusy, NotYetAnswered
+from caimi.host.call_errors import (
+    AlreadyAnswered,
+    DeadlineTooFar,
+    DeadlineUnmeetable,
+    Delayed,
+    HostBusy,
+    HostEnding,
+    ModelNotReady,
+    NotYetAnswered,
+)
 from caimi.host.errors import HostError
+from caimi.host.telling import public_text
 from caimi.ports.chain import ChainUnavailable, SourcesDisagree
 from caimi.ports.content import ContentError
-from caimi.ports.host_relay import RelayUnavailable
+from caimi.ports.host_relay import PublicationUnknown, RelayUnavailable
 from caimi.ports.key_release import ForeignCapsule, ForeignPublication, NoShareYet, UnreadHome
+from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
 from caimi.ports.validators import Abstains, NotYet, ValidatorUnavailable
 from caimi.relay.intake import UnknownLane
 from caimi.types.errors import (
@@ -105,13 +117,22 @@ _STATUS: Final[tuple[tuple[type[CaimiError], int], ...]] = (
     (NotYet, 425),
     (NoShareYet, 425),
     (NotYetAnswered, 425),
+    (AlreadyAnswered, 409),
+    (DeadlineTooFar, 422),
     (HostBusy, 429),
+    (DeadlineUnmeetable, 429),
+    (HostEnding, 503),
+    (ModelNotReady, 503),
+    (RuntimeFailed, 503),
+    (RuntimeRefused, 422),
+    (PublicationUnknown, 404),
     (HostError, 422),
     (RelayUnavailable, 503),
     (ContentError, 503),
     (ForeignPublication, 422),
     (ForeignCapsule, 422),
     (CapsuleRefused, 422),
+    (BundleError, 422),
     (BadSealingKey, 422),
     (UnreadHome, 503),
     (SourcesDisagree, 503),
@@ -144,7 +165,7 @@ _PLAIN: Final[tuple[type[CaimiError], ...]] = (
 def problem_of(error: CaimiError) -> tuple[int, Problem]:
     """HTTP status and body of an error."""
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-    values: dict[str, str | int] = {"text": str(error)}
+    values: dict[str, str | int] = {"text": public_text(error)}
     if isinstance(error, Refusal):
         values = refusal_to_json(error)
     problem = Problem(
@@ -181,7 +202,7 @@ def add_problems(app: FastAPI) -> None:
         if not isinstance(error, CaimiError):
             raise error
         headers: Mapping[str, str] = {}
-        if isinstance(error, TooManyRequests):
+        if isinstance(error, (TooManyRequests, Delayed)):
             headers = {"Retry-After": str(int(error.seconds) + 1)}
         status, problem = problem_of(error)
         return JSONResponse(problem.model_dump(), status_code=status, headers=dict(headers))

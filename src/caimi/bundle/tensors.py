@@ -35,6 +35,7 @@ __all__ = [
     "WrongShape",
     "WrongTensorNames",
     "check_finite",
+    "item_bytes",
     "check_tensors",
     "decode_tensors",
     "encode_tensors",
@@ -63,6 +64,7 @@ _NUMPY: Final[dict[DType, str]] = {
     # numpy has no such type: the same 16 bits.
     DType.BFLOAT16: "uint16",
 }
+_ITEM_BYTES: Final[dict[DType, int]] = {dtype: np.dtype(name).itemsize for dtype, name in _NUMPY.items()}
 # The library gives no types for this function of its.
 _deserialize: Final = cast(Callable[[bytes], list[tuple[str, dict[str, Any]]]], getattr(safetensors, "deserialize"))  # noqa: B009
 _FLOATS: Final = frozenset({DType.FLOAT16, DType.FLOAT32, DType.FLOAT64})
@@ -112,11 +114,16 @@ class Tensor:
 
     dtype: DType
     shape: tuple[int, ...]
-    data: bytes = field(repr=False)
+    data: bytes | memoryview = field(repr=False)
 
     def array(self) -> np.ndarray[Any, Any]:
         """The same as an array that cannot be written; bfloat16 as the uint16 of its bits."""
         return np.frombuffer(self.data, dtype=_NUMPY[self.dtype]).reshape(self.shape)
+
+
+def item_bytes(dtype: DType) -> int:
+    """Bytes of one element."""
+    return _ITEM_BYTES[dtype]
 
 
 def decode_tensors(payload: bytes, *, max_bytes: int) -> dict[str, Tensor]:
@@ -167,7 +174,7 @@ def encode_tensors(tensors: Mapping[str, Tensor]) -> bytes:
         tensor = tensors[name]
         if tensor.dtype is DType.BFLOAT16:
             raise MalformedTensors(f"{name[:80]!r}: bfloat16 is not encoded")
-        if len(tensor.data) != math.prod(tensor.shape) * np.dtype(_NUMPY[tensor.dtype]).itemsize:
+        if len(tensor.data) != math.prod(tensor.shape) * item_bytes(tensor.dtype):
             raise MalformedTensors(f"{name[:80]!r}: {len(tensor.data)} bytes for shape {tensor.shape}")
         arrays[name] = tensor.array()
     return save(arrays)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from caimi.bundle.manifest import Manifest
-from caimi.bundle.tensors import TensorsRefused, check_finite, check_tensors, decode_tensors
 from caimi.crypto.errors import SealNotOpened
 from caimi.crypto.inference_seal import (
     INFERENCE_OVERHEAD,
@@ -18,25 +14,18 @@ from caimi.crypto.inference_seal import (
 from caimi.host.errors import InputMismatch, NotForThisHost
 from caimi.host.identity import HostIdentity
 from caimi.host.publications import KnownPublication, Publications
+from caimi.host.receipts import make_receipt
 from caimi.host.shelf import ModelLease, ModelShelf
+from caimi.host.tensor_checks import TensorLimits, checked_inputs, checked_outputs
 from caimi.ports.clock import Clock, Entropy
 from caimi.ports.content import ContentStore
 from caimi.ports.host_store import RequestRow, SignedAnswer
-from caimi.ports.model_runtime import RuntimeFailed
-from caimi.types.primitives import ZERO32, Bytes32
-from caimi.types.records import Answer, Cid, Receipt
+from caimi.types.primitives import Bytes32
+from caimi.types.records import Answer, Cid
 from caimi.wire.codec import encode
 from caimi.wire.digests import typed_digest
 
-__all__ = ["Answerer", "TensorLimits"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorLimits:
-    """How large one input or output may be, in bytes of safetensors."""
-
-    input_bytes: int = 64 << 20
-    output_bytes: int = 64 << 20
+__all__ = ["Answerer"]
 
 
 class Answerer:
@@ -74,9 +63,9 @@ class Answerer:
         salted = await self._open(row)
         publication = await self._publications.get(row.publication)
         async with self._shelf.use(publication, opening=row.id) as leased:
-            self._check(leased.manifest, salted.payload)
-            payload = await leased.model.run(salted.payload)
-        self._check_output(leased.manifest, payload)
+            inputs = checked_inputs(leased.manifest.signature, salted.payload, limits=self._limits)
+            outputs = await leased.model.run(inputs)
+        payload = checked_outputs(leased.manifest.signature, outputs, limits=self._limits)
         output = Salted(salt=Bytes32(self._entropy.take(32)), payload=payload)
         sealed = seal_output(output, client=row.client_key, request=row.id)
         root = await self._content.upload([sealed])
@@ -92,38 +81,18 @@ class Answerer:
             raise InputMismatch("0x" + input_commitment(salted).hex())
         return salted
 
-    def _check(self, manifest: Manifest, payload: bytes) -> None:
-        tensors = decode_tensors(payload, max_bytes=self._limits.input_bytes)
-        if manifest.signature is None:
-            raise TensorsRefused("the model takes no tensors")
-        check_tensors(manifest.signature.inputs, tensors)
-        check_finite(tensors)
-
-    def _check_output(self, manifest: Manifest, payload: bytes) -> None:
-        # What comes out of a runner is as little trusted as the model.
-        try:
-            tensors = decode_tensors(payload, max_bytes=self._limits.output_bytes)
-        except TensorsRefused as error:
-            raise RuntimeFailed("the outputs are no tensors") from error
-        if manifest.signature is None or set(tensors) != {spec.name for spec in manifest.signature.outputs}:
-            raise RuntimeFailed("the outputs are not those of the model's signature")
-
     def _sign(
         self, row: RequestRow, publication: KnownPublication, leased: ModelLease, *, output: Salted, root: Cid
     ) -> SignedAnswer:
         identity, now = self._identity, self._clock.now()
-        receipt = Receipt(
+        receipt = make_receipt(
+            publication.record,
             request=row.id,
-            publication=row.publication,
-            grant=ZERO32,
+            publication_id=row.publication,
             lease=leased.lease,
-            quote=ZERO32,
-            model_commitment=publication.record.manifest_commitment,
             input_commitment=row.input_commitment,
             output_commitment=output_commitment(output),
-            price=0,
-            heartbeat=ZERO32,
-            time=now,
+            now=now,
         )
         receipt_hash = typed_digest(identity.network, receipt)
         answer = Answer(

@@ -6,12 +6,25 @@ import asyncio
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from caimi.bundle import onnx_errors, tensors
+from caimi.bundle.buffers import BytesLike
 from caimi.bundle.errors import BundleError
 from caimi.bundle.manifest import Manifest, encode_manifest
-from caimi.host.frames import HEADER, Frame, RunnerLimits, pack_header, read_failure, unpack_header
+from caimi.bundle.signature import ModelSignature
+from caimi.bundle.tensors import Tensor, check_tensors
+from caimi.host.frames import (
+    HEADER,
+    Frame,
+    RunnerLimits,
+    pack_header,
+    pack_tensors,
+    read_failure,
+    unpack_header,
+    unpack_tensors,
+)
 from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
 
 __all__ = ["ChildRuntime", "ModelChild"]
@@ -50,6 +63,9 @@ class ModelChild:
         self._connection = connection
         self._limits = limits
         self._turn = asyncio.Lock()
+        self._signature: ModelSignature | None = None
+        self.keeps_rows_apart = False
+        """See `LoadedModel.keeps_rows_apart`."""
         self._is_alive = True
 
     @classmethod
@@ -89,12 +105,23 @@ class ModelChild:
         """See `ModelRuntime.load`."""
         encoded = encode_manifest(manifest)
         parts = (len(encoded).to_bytes(4, "big") + encoded, model)
-        await self._call(Frame.LOAD, parts, Frame.LOADED, 0, seconds=self._limits.load_wait_s)
+        told = await self._call(Frame.LOAD, parts, Frame.LOADED, 1, seconds=self._limits.load_wait_s)
+        self.keeps_rows_apart = bytes(told) == b"\x01"
+        self._signature = manifest.signature
 
-    async def run(self, inputs: bytes) -> bytes:
+    async def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """See `LoadedModel.run`."""
+        if self._signature is None:
+            raise RuntimeRefused("no model is loaded")
+        check_tensors(self._signature.inputs, inputs)
         limit, seconds = self._limits.max_output_bytes, self._limits.run_wait_s
-        return bytes(await self._call(Frame.RUN, (inputs,), Frame.RESULT, limit, seconds=seconds))
+        parts = pack_tensors(self._signature.inputs, inputs)
+        payload = await self._call(Frame.RUN, parts, Frame.RESULT, limit, seconds=seconds)
+        try:
+            return unpack_tensors(self._signature.outputs, payload)
+        except ValueError as error:
+            await self.close()
+            raise RuntimeFailed("the outputs are no tensors of the model's signature") from error
 
     async def close(self) -> None:
         """See `LoadedModel.close`."""
@@ -104,7 +131,7 @@ class ModelChild:
         await asyncio.to_thread(self._process.wait)
 
     async def _call(
-        self, kind: Frame, parts: tuple[bytes | bytearray, ...], wanted: Frame, limit: int, *, seconds: float
+        self, kind: Frame, parts: Sequence[BytesLike], wanted: Frame, limit: int, *, seconds: float
     ) -> bytearray:
         async with self._turn:
             if not self.is_alive:
@@ -126,13 +153,14 @@ class ModelChild:
         raise _ERRORS.get(name, RuntimeRefused)(text)
 
     async def _exchange(
-        self, kind: Frame, parts: tuple[bytes | bytearray, ...], accepted: dict[Frame, int]
+        self, kind: Frame, parts: Sequence[BytesLike], accepted: dict[Frame, int]
     ) -> tuple[Frame, bytearray]:
         loop, connection = asyncio.get_running_loop(), self._connection
         await loop.sock_sendall(connection, pack_header(kind, sum(len(part) for part in parts)))
         for part in parts:
             # From the caller's buffer: a stream would keep copies of the plaintext.
-            await loop.sock_sendall(connection, part)
+            if len(part):
+                await loop.sock_sendall(connection, part)
         answer, length = unpack_header(await self._read(HEADER.size), accepted)
         return answer, await self._read(length)
 

@@ -1,19 +1,39 @@
-"""What host and runner say to each other over one socket: kind u8, length u64, payload."""
+"""What host and runner say to each other over one socket: kind u8, length u64, payload.
+
+Tensors are sent in the order of the model's signature, which both sides know: for each its rank u8 and dimensions u32,
+then for each its elements. Each part begins at a multiple of 64 bytes, so that arrays can lie where they arrived.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol, cast
 
+from caimi.bundle.buffers import BytesLike
+from caimi.bundle.signature import MAX_RANK, TensorSpec
+from caimi.bundle.tensors import Tensor, item_bytes
 from caimi.types.json_text import load_json
 
-__all__ = ["HEADER", "Frame", "Readable", "RunnerLimits", "pack_header", "read_failure", "unpack_header"]
+__all__ = [
+    "HEADER",
+    "Frame",
+    "Readable",
+    "RunnerLimits",
+    "pack_header",
+    "pack_tensors",
+    "read_failure",
+    "unpack_header",
+    "unpack_tensors",
+]
 
 HEADER: Final = struct.Struct(">BQ")
+_ALIGNMENT: Final = 64
 
 
 class Frame(IntEnum):
@@ -22,11 +42,11 @@ class Frame(IntEnum):
     LOAD = 1
     """To the runner: length of the manifest u32, manifest, model."""
     RUN = 2
-    """To the runner: safetensors bytes."""
+    """To the runner: the inputs, as `pack_tensors` gives them."""
     LOADED = 3
-    """From the runner: nothing."""
+    """From the runner: one byte, 1 if the model keeps rows apart, else 0."""
     RESULT = 4
-    """From the runner: safetensors bytes."""
+    """From the runner: the outputs, likewise."""
     FAILURE = 5
     """From the runner: JSON {"error": name of a class, "text": at most 500 characters}."""
 
@@ -83,6 +103,48 @@ def unpack_header(header: bytes | bytearray, limits: dict[Frame, int]) -> tuple[
     if kind not in limits or length > limits[Frame(kind)]:
         raise ValueError(f"frame {kind} of {length} bytes")
     return Frame(kind), length
+
+
+def pack_tensors(specs: Sequence[TensorSpec], tensors: Mapping[str, Tensor]) -> list[BytesLike]:
+    """One payload in parts, which may be sent one after the other without being joined."""
+    head = bytearray()
+    for spec in specs:
+        shape = tensors[spec.name].shape
+        head += struct.pack(f">B{len(shape)}I", len(shape), *shape)
+    parts: list[BytesLike] = [head, bytes(-len(head) % _ALIGNMENT)]
+    for spec in specs:
+        data = tensors[spec.name].data
+        parts += [data, bytes(-len(data) % _ALIGNMENT)]
+    return parts
+
+
+def unpack_tensors(specs: Sequence[TensorSpec], payload: BytesLike) -> dict[str, Tensor]:
+    """Inverse of `pack_tensors`; the tensors are views of `payload`.
+
+    Raises:
+        ValueError: It is no such payload, to the byte.
+    """
+    view, shapes, at = memoryview(payload).cast("B"), list[tuple[int, ...]](), 0
+    try:
+        for _ in specs:
+            rank = view[at]
+            if rank > MAX_RANK:
+                raise ValueError(f"rank {rank}")
+            shapes.append(struct.unpack_from(f">{rank}I", view, at + 1))
+            at += 1 + 4 * rank
+    except (IndexError, struct.error) as error:
+        raise ValueError("it ends inside its shapes") from error
+    tensors: dict[str, Tensor] = {}
+    for spec, shape in zip(specs, shapes, strict=True):
+        at += -at % _ALIGNMENT
+        length = math.prod(shape) * item_bytes(spec.dtype)
+        if length > len(view) - at:
+            raise ValueError("it ends inside its elements")
+        tensors[spec.name] = Tensor(dtype=spec.dtype, shape=shape, data=view[at : at + length])
+        at += length
+    if at + -at % _ALIGNMENT != len(view):
+        raise ValueError("bytes behind the last tensor")
+    return tensors
 
 
 def read_failure(payload: bytes | bytearray) -> tuple[str, str]:

@@ -43,9 +43,9 @@ class Lease:
     record: LeaseRequest
     calls_left: int
 
-    def is_good(self, now: UnixSeconds) -> bool:
-        """Whether another answer may be given under it."""
-        return self.calls_left > 0 and now + _MARGIN_S <= self.record.end
+    def is_good(self, now: UnixSeconds, calls: int = 1) -> bool:
+        """Whether so many more answers may be given under it."""
+        return self.calls_left >= max(calls, 1) and now + _MARGIN_S <= self.record.end
 
 
 class LeaseDesk:

@@ -12,17 +12,27 @@ import json
 import resource
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import onnxruntime
 
+from caimi.bundle.buffers import BytesLike
 from caimi.bundle.errors import BundleError
 from caimi.bundle.manifest import Manifest, decode_manifest
 from caimi.bundle.onnx_inspect import InspectionLimits, inspect_model, verify_signature
 from caimi.bundle.signature import DType
-from caimi.bundle.tensors import Tensor, TensorsTooLarge, check_tensors, decode_tensors, encode_tensors
-from caimi.host.frames import HEADER, Frame, RunnerLimits, pack_header, unpack_header
+from caimi.bundle.tensors import Tensor, TensorsTooLarge, check_tensors
+from caimi.host.frames import (
+    HEADER,
+    Frame,
+    RunnerLimits,
+    pack_header,
+    pack_tensors,
+    unpack_header,
+    unpack_tensors,
+)
 
 __all__ = ["main"]
 
@@ -60,19 +70,18 @@ class _Runner:
             try:
                 if kind is Frame.LOAD:
                     _allow_cpu(self._limits.load_cpu_s)
-                    self._load(payload)
-                    self._answer(Frame.LOADED, b"")
+                    self._answer(Frame.LOADED, [b"\x01" if self._load(payload) else b"\x00"])
                 else:
                     _allow_cpu(self._limits.run_cpu_s)
-                    self._answer(Frame.RESULT, self._run(bytes(payload)))
+                    self._answer(Frame.RESULT, self._run(payload))
             except (BundleError, _Refused, MemoryError) as error:
                 name = type(error).__name__ if isinstance(error, BundleError) else "RuntimeRefused"
                 told = {"error": name, "text": str(error)[:_LONGEST_TEXT]}
-                self._answer(Frame.FAILURE, json.dumps(told).encode())
+                self._answer(Frame.FAILURE, [json.dumps(told).encode()])
             finally:
                 payload[:] = bytes(len(payload))
 
-    def _load(self, payload: bytearray) -> None:
+    def _load(self, payload: bytearray) -> bool:
         if self._session is not None:
             raise _Refused("a runner loads one model")
         length = int.from_bytes(payload[:4], "big")
@@ -81,8 +90,8 @@ class _Runner:
         found = inspect_model(model, limits=InspectionLimits(model_bytes=self._limits.max_model_bytes))
         if manifest.signature is None:
             raise _Refused("the manifest has no signature")
-        verify_signature(manifest.signature, found)
-        if any(spec.dtype is DType.BFLOAT16 for spec in (*found.inputs, *found.outputs)):
+        verify_signature(manifest.signature, found.signature)
+        if any(spec.dtype is DType.BFLOAT16 for spec in (*found.signature.inputs, *found.signature.outputs)):
             raise _Refused("bfloat16 inputs and outputs are not served")
         options = _RUNTIME.SessionOptions()
         options.intra_op_num_threads = self._limits.threads
@@ -100,12 +109,13 @@ class _Runner:
         self._manifest = manifest
         # Its threads are there: nothing else will ever be started from here.
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        return found.keeps_rows_apart
 
-    def _run(self, payload: bytes) -> bytes:
+    def _run(self, payload: bytearray) -> list[BytesLike]:
         if self._manifest is None or self._manifest.signature is None:
             raise _Refused("no model is loaded")
         signature = self._manifest.signature
-        inputs = decode_tensors(payload, max_bytes=self._limits.max_input_bytes)
+        inputs = unpack_tensors(signature.inputs, payload)
         check_tensors(signature.inputs, inputs)
         names = [spec.name for spec in signature.outputs]
         try:
@@ -116,10 +126,11 @@ class _Runner:
             spec.name: Tensor(dtype=spec.dtype, shape=tuple(array.shape), data=_bytes_of(array, spec.dtype))
             for spec, array in zip(signature.outputs, arrays, strict=True)
         }
-        encoded = encode_tensors(outputs)
-        if len(encoded) > self._limits.max_output_bytes:
-            raise TensorsTooLarge(f"outputs of {len(encoded)} bytes, the limit is {self._limits.max_output_bytes}")
-        return encoded
+        parts = pack_tensors(signature.outputs, outputs)
+        size = sum(len(part) for part in parts)
+        if size > self._limits.max_output_bytes:
+            raise TensorsTooLarge(f"outputs of {size} bytes, the limit is {self._limits.max_output_bytes}")
+        return parts
 
     def _read(self, length: int) -> bytearray:
         buffer = bytearray(length)
@@ -132,17 +143,18 @@ class _Runner:
         view.release()
         return buffer
 
-    def _answer(self, kind: Frame, payload: bytes) -> None:
-        self._connection.sendall(pack_header(kind, len(payload)))
-        self._connection.sendall(payload)
+    def _answer(self, kind: Frame, parts: Sequence[BytesLike]) -> None:
+        self._connection.sendall(pack_header(kind, sum(len(part) for part in parts)))
+        for part in parts:
+            self._connection.sendall(part)
 
 
-def _bytes_of(array: Any, dtype: DType) -> bytes:
+def _bytes_of(array: Any, dtype: DType) -> memoryview:
     # Sequences and maps are no arrays; the inspection lets none through.
     values = np.asarray(array)
     if values.dtype != np.dtype(dtype.value):
         raise _Refused("an output has another element type than the model says")
-    return np.ascontiguousarray(values).tobytes()
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 def _allow_cpu(seconds: int) -> None:

@@ -12,28 +12,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from caimi.bundle.errors import BlockRefused, BundleError
 from caimi.host.answering import Answerer
 from caimi.host.errors import HostKeysEnded, NotForThisHost
 from caimi.host.following import LaneFollower
 from caimi.host.identity import HostIdentity
 from caimi.host.loading import is_final
+from caimi.host.telling import public_text
 from caimi.ports.chain import ChainReader
 from caimi.ports.clock import Clock
 from caimi.ports.host_relay import HostRelay, SignedBytes
 from caimi.ports.host_store import HostStep, HostStore, RequestRow, RequestState
 from caimi.ports.metrics import HOST_BATCH, HOST_BUSY, HOST_FAILURES, HOST_REQUESTS, HOST_WAITING, KEYS_SECONDS
-from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
+from caimi.ports.model_runtime import RuntimeFailed
 from caimi.ports.observer import Observer
 from caimi.ports.tracing import working_on
 from caimi.types.errors import CaimiError, Expired
 from caimi.types.primitives import Bytes32, UnixSeconds
 from caimi.types.records import Lane
 
-__all__ = ["Host", "HostTuning", "public_text"]
+__all__ = ["Host", "HostTuning"]
 
 _PAGE: Final = 256
-_LONGEST_TEXT: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,12 +268,6 @@ class Host:
         if row.state is RequestState.SIGNED:
             sent = dataclasses.replace(row, state=RequestState.SENT, sent=UnixSeconds(self._clock.now()))
             self.store.put(HostStep.SENT, sent)
-
-
-def public_text(error: CaimiError) -> str:
-    """What may be told of an error beyond its name: nothing that a plaintext wrote; at most 500 characters."""
-    told_by_plaintext = isinstance(error, BundleError | RuntimeRefused) and not isinstance(error, BlockRefused)
-    return error.hint if told_by_plaintext else str(error)[:_LONGEST_TEXT]
 
 
 def _shown(error: CaimiError) -> str:

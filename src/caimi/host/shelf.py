@@ -46,7 +46,7 @@ class ShelvedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLease:
-    """A loaded model and the lease under which it may be run once."""
+    """A loaded model and the lease under which it may be run as often as was asked for."""
 
     lease: Bytes32
     model: LoadedModel
@@ -90,11 +90,14 @@ class ModelShelf:
         self._places: dict[Bytes32, _Place] = {}
 
     @asynccontextmanager
-    async def use(self, publication: KnownPublication, *, opening: Bytes32) -> AsyncGenerator[ModelLease]:
-        """A loaded model for one answer; loads it and opens a lease where that is due.
+    async def use(
+        self, publication: KnownPublication, *, opening: Bytes32, calls: int = 1
+    ) -> AsyncGenerator[ModelLease]:
+        """A loaded model for so many answers; loads it and opens a lease where that is due.
 
         Arguments:
             opening: the request for which it is.
+            calls: counted against the lease.
         Raises:
             KeyRefused, KeyNotReleased, NoGroupKey, CapsuleRefused: Of `KeyClient.fetch`.
             Refusal, ChainUnavailable: Of the board.
@@ -106,11 +109,11 @@ class ModelShelf:
         place.users += 1
         try:
             async with place.lock:
-                await self._ready(place, opening)
+                await self._ready(place, opening, calls)
                 lease, model, manifest = place.lease, place.model, place.manifest
                 if lease is None or model is None or manifest is None:
                     raise RuntimeError("a place that is ready lacks a part")
-                lease.calls_left -= 1
+                lease.calls_left -= calls
             yield ModelLease(lease=lease.id, model=model, manifest=manifest)
         finally:
             place.users -= 1
@@ -145,11 +148,11 @@ class ModelShelf:
                 await place.model.close()
         self._places.clear()
 
-    async def _ready(self, place: _Place, opening: Bytes32) -> None:
+    async def _ready(self, place: _Place, opening: Bytes32, calls: int) -> None:
         if place.failure is not None:
             raise place.failure
         is_loaded = place.model is not None and place.model.is_alive
-        if place.lease is None or not place.lease.is_good(self._clock.now()):
+        if place.lease is None or not place.lease.is_good(self._clock.now(), calls):
             place.lease, place.is_released = None, False
             with self._stage("lease"):
                 place.lease = await self._desk.open(place.publication.id, opening=opening)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from caimi.bundle.manifest import Manifest
+from caimi.bundle.tensors import Tensor
 from caimi.ports.clock import Clock
 from caimi.ports.metrics import INFERENCE_SECONDS
 from caimi.ports.model_runtime import LoadedModel, ModelRuntime
@@ -35,7 +38,11 @@ class _TimedModel:
     def is_alive(self) -> bool:
         return self._model.is_alive
 
-    async def run(self, inputs: bytes) -> bytes:
+    @property
+    def keeps_rows_apart(self) -> bool:
+        return self._model.keeps_rows_apart
+
+    async def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         began = self._clock.monotonic()
         outputs = await self._model.run(inputs)
         self._observer.observe(INFERENCE_SECONDS, self._clock.monotonic() - began)

@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from caimi.bundle.manifest import Manifest
+from caimi.bundle.tensors import Tensor
 from caimi.types.errors import Blame, CaimiError, Certainty, Retry
 
 __all__ = ["LoadedModel", "ModelRuntime", "RuntimeFailed", "RuntimeRefused"]
@@ -39,8 +41,13 @@ class LoadedModel(Protocol):
         """Whether it can still be run."""
         ...
 
-    async def run(self, inputs: bytes) -> bytes:
-        """Run safetensors bytes through the model; the outputs as safetensors bytes.
+    @property
+    def keeps_rows_apart(self) -> bool:
+        """Whether inputs may be joined along their first dimension (spec 15 §7)."""
+        ...
+
+    async def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run tensors through the model; the outputs, by the names of its signature.
 
         Raises:
             RuntimeFailed, RuntimeRefused, TensorsRefused.

@@ -25,8 +25,9 @@ from caimi.apps.process_config import GenesisConfig
 from caimi.apps.reachability import Reachability
 from caimi.apps.strict_json import ConfigRefused, read_json
 from caimi.apps.validator_api import validator_app
-from caimi.host.direct import DirectInference, DirectLimits, HostBusy, NotYetAnswered
+from caimi.host.call_errors import HostBusy, NotYetAnswered
 from caimi.host.errors import InputMismatch
+from caimi.host.registry_call import CallLimits, RegistryCalls
 from caimi.ports.host_relay import PublicationUnknown, RelayUnavailable, SignedBytes
 from caimi.ports.key_release import ForeignPublication, NoShareYet
 from caimi.ports.validators import ValidatorUnavailable
@@ -47,11 +48,11 @@ AUTHORISED = {"Authorization": f"Bearer {TOKEN}"}
 
 @asynccontextmanager
 async def interface(
-    world: HostWorld, limits: DirectLimits | None = None, others: tuple[Reachability, ...] = ()
+    world: HostWorld, limits: CallLimits | None = None, others: tuple[Reachability, ...] = ()
 ) -> AsyncGenerator[httpx2.AsyncClient]:
-    direct = DirectInference(
+    calls = RegistryCalls(
         world.keys.chains.network,
-        limits or DirectLimits(longest_wait_s=5.0),
+        limits or CallLimits(longest_wait_s=5.0),
         relay=world.relay,
         content=world.content,
         store=world.store,
@@ -62,7 +63,8 @@ async def interface(
         identity=world.identity,
         host=world.host,
         shelf=world.shelf,
-        direct=direct,
+        registry_calls=calls,
+        serving=world.serving,
         keys=world.key_client,
         lanes=lanes,
     )
@@ -157,7 +159,7 @@ def test_shows_why_a_request_waits() -> None:
 def test_infer_brings_input_and_request_and_waits_for_the_answer() -> None:
     async def scenario() -> None:
         # The world's time passes while the call waits, faster than its ledgers go on: five seconds are not enough.
-        patient = DirectLimits(longest_wait_s=600.0)
+        patient = CallLimits(longest_wait_s=600.0)
         async with HostWorld() as world, interface(world, patient) as client:
             publication = await world.publish()
             asked, sealed = await signed_request(world, publication)
@@ -209,7 +211,7 @@ def test_infer_refuses() -> None:
                 answer = await client.post("/v1/infer", json=body, headers=headers)
                 assert (answer.status_code, answer.json()["error"]) == (code, error)
             assert world.relay.answers == []
-        async with HostWorld() as world, interface(world, DirectLimits(calls=0)) as client:
+        async with HostWorld() as world, interface(world, CallLimits(calls=0)) as client:
             asked, _ = await signed_request(world, await world.publish())
             answer = await client.post("/v1/infer", json=body_of(asked, None), headers=AUTHORISED)
             assert (answer.status_code, answer.json()["error"]) == (429, HostBusy.__name__)

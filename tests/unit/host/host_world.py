@@ -15,7 +15,7 @@ import onnxruntime
 
 from caimi.bundle.framing import manifest_commitment
 from caimi.bundle.manifest import BundleKind, FileEntry, Framework, Manifest, Role, encode_manifest
-from caimi.bundle.onnx_inspect import inspect_model, verify_signature
+from caimi.bundle.onnx_inspect import InspectedModel, inspect_model, verify_signature
 from caimi.bundle.opener import SealEntropy, seal_bundle
 from caimi.bundle.signature import DType, ModelSignature, TensorSpec
 from caimi.bundle.stream import content_key
@@ -24,13 +24,16 @@ from caimi.crypto.capsule import Capsule
 from caimi.crypto.inference_seal import Salted, input_commitment, open_output, seal_input
 from caimi.crypto.key_share import ThresholdKey
 from caimi.crypto.sealing import SealingKey
-from caimi.host.answering import Answerer, TensorLimits
+from caimi.host.answering import Answerer
 from caimi.host.identity import HostIdentity, make_identity
 from caimi.host.key_client import KeyClient
 from caimi.host.leases import LeaseDesk, LeaseTerms
+from caimi.host.model_server import Batching
 from caimi.host.publications import Publications
 from caimi.host.service import Host, HostTuning
+from caimi.host.serving import DirectServing, ServingLimits
 from caimi.host.shelf import ModelShelf, ShelfLimits
+from caimi.host.tensor_checks import TensorLimits
 from caimi.ports.crash import CrashPoints, NoCrash
 from caimi.ports.host_relay import PublicationUnknown, PublishedBytes, SignedBytes
 from caimi.ports.host_store import RequestRow, RequestState
@@ -107,13 +110,14 @@ class FlowClock:
 class InlineModel:
     """A model in this process."""
 
-    def __init__(self, runtime: InlineRuntime, session: Any, signature: ModelSignature) -> None:
+    def __init__(self, runtime: InlineRuntime, session: Any, found: InspectedModel) -> None:
         self._runtime = runtime
         self._session = session
-        self._signature = signature
+        self._signature = found.signature
+        self.keeps_rows_apart = found.keeps_rows_apart
         self.is_alive = True
 
-    async def run(self, inputs: bytes) -> bytes:
+    async def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not self.is_alive:
             raise RuntimeFailed("the runner is gone")
         if self._runtime.crashes:
@@ -122,13 +126,12 @@ class InlineModel:
             raise RuntimeFailed("killed")
         if self._runtime.nonsense is not None:
             return self._runtime.nonsense
-        given = decode_tensors(inputs, max_bytes=1 << 20)
-        arrays = self._session.run(None, {name: tensor.array() for name, tensor in given.items()})
-        outputs = {
+        self._runtime.batches.append(max((t.shape[0] for t in inputs.values() if t.shape), default=1))
+        arrays = self._session.run(None, {name: tensor.array() for name, tensor in inputs.items()})
+        return {
             spec.name: Tensor(dtype=spec.dtype, shape=array.shape, data=array.tobytes())
             for spec, array in zip(self._signature.outputs, arrays, strict=True)
         }
-        return encode_tensors(outputs)
 
     async def close(self) -> None:
         self.is_alive = False
@@ -139,7 +142,8 @@ class InlineRuntime:
 
     def __init__(self) -> None:
         self.crashes = 0
-        self.nonsense: bytes | None = None
+        self.nonsense: dict[str, Tensor] | None = None
+        self.batches: list[int] = []
         self.given: list[bytearray] = []
         self.seen: list[bytes] = []
         self.models: list[InlineModel] = []
@@ -149,7 +153,7 @@ class InlineRuntime:
         self.seen.append(bytes(model))
         found = inspect_model(model)
         assert manifest.signature is not None
-        verify_signature(manifest.signature, found)
+        verify_signature(manifest.signature, found.signature)
         session = _RUNTIME.InferenceSession(bytes(model), providers=["CPUExecutionProvider"])
         self.models.append(InlineModel(self, session, found))
         return self.models[-1]
@@ -234,6 +238,8 @@ class HostWorld:
         self.terms = LeaseTerms()
         self.shelf_limits = ShelfLimits()
         self.tuning = HostTuning()
+        self.serving_limits = ServingLimits()
+        self.batching = Batching()
         self.crash = crash
         self.starts = 0
         self._requests = 0
@@ -246,6 +252,7 @@ class HostWorld:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.serving.close()
         await self.shelf.close()
         self.store.close()
         self.keys.__exit__()
@@ -278,10 +285,21 @@ class HostWorld:
             clock=self.clock,
             observer=chains.observer,
         )
+        tensor_limits = TensorLimits(input_bytes=4096, output_bytes=4096)
+        publications = Publications(chains.network, self.relay)
+        self.serving = DirectServing(
+            self.identity,
+            dataclasses.replace(self.serving_limits, tensors=tensor_limits),
+            self.batching,
+            publications=publications,
+            shelf=self.shelf,
+            clock=self.clock,
+            entropy=entropy,
+        )
         answerer = Answerer(
             self.identity,
-            TensorLimits(input_bytes=4096, output_bytes=4096),
-            publications=Publications(chains.network, self.relay),
+            tensor_limits,
+            publications=publications,
             shelf=self.shelf,
             content=self.content,
             clock=self.clock,
@@ -312,6 +330,7 @@ class HostWorld:
 
     async def restart(self, crash: CrashPoints | None = None) -> None:
         """The process was killed and starts again, with other keys."""
+        self.serving.close()
         await self.shelf.close()
         self.store.close()
         self.start(crash)

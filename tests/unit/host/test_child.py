@@ -15,17 +15,24 @@ import pytest
 from caimi.bundle.manifest import BundleKind, FileEntry, Framework, Manifest, Role
 from caimi.bundle.onnx_errors import CustomOperator, MalformedModel, ModelTooLarge, SignatureMismatch
 from caimi.bundle.onnx_inspect import inspect_model
-from caimi.bundle.signature import DType
+from caimi.bundle.signature import DType, TensorSpec
 from caimi.bundle.tensors import (
-    MalformedTensors,
     Tensor,
     TensorsTooLarge,
+    WrongElementType,
     WrongShape,
     decode_tensors,
-    encode_tensors,
 )
 from caimi.host.child import ChildRuntime, ModelChild
-from caimi.host.frames import Frame, RunnerLimits, pack_header, read_failure, unpack_header
+from caimi.host.frames import (
+    Frame,
+    RunnerLimits,
+    pack_header,
+    pack_tensors,
+    read_failure,
+    unpack_header,
+    unpack_tensors,
+)
 from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
 from caimi.types.primitives import ZERO32, Bytes32
 from tests.unit.bundle.onnx_models import constant, make_node, model, value
@@ -40,12 +47,16 @@ def manifest(data: bytes) -> Manifest:
         kind=BundleKind.MODEL,
         framework=Framework.ONNX,
         files=(entry,),
-        signature=inspect_model(data),
+        signature=inspect_model(data).signature,
         licence_sha256=ZERO32,
     )
 
 
 GOOD = manifest(model_bytes())
+
+
+def given(values: Any) -> dict[str, Tensor]:
+    return decode_tensors(tensors(values), max_bytes=1 << 26)
 
 
 async def loaded(limits: RunnerLimits = LIMITS) -> ModelChild:
@@ -57,20 +68,20 @@ def test_runs_a_model_again_and_again_and_survives_wrong_inputs() -> None:
         child = await loaded(RunnerLimits(threads=1, max_input_bytes=4096))
         try:
             for rows in (1, 2):
-                outputs = decode_tensors(await child.run(tensors(INPUT[:rows])), max_bytes=4096)
+                outputs = await child.run(given(INPUT[:rows]))
                 assert np.array_equal(outputs["y"].array(), INPUT[:rows] @ WEIGHTS)
-            with pytest.raises(MalformedTensors):
-                await child.run(bytes(40))
+            with pytest.raises(WrongElementType):
+                await child.run({"x": Tensor(dtype=DType.INT8, shape=(2, 4), data=bytes(8))})
             with pytest.raises(WrongShape):
-                await child.run(tensors(INPUT[:, :2]))
+                await child.run(given(INPUT[:, :2]))
             assert child.is_alive
-            assert len(await child.run(tensors(INPUT))) > 0
+            assert len(await child.run(given(INPUT))) > 0
             # Longer than a frame may be: the runner ends at once.
             with pytest.raises(RuntimeFailed):
-                await child.run(bytes(5000))
+                await child.run(given(np.zeros((300, 4))))
             assert not child.is_alive
             with pytest.raises(RuntimeFailed):
-                await child.run(tensors(INPUT))
+                await child.run(given(INPUT))
         finally:
             await child.close()
         await child.close()
@@ -167,7 +178,7 @@ def test_rejects_outputs_beyond_the_limit_and_bfloat16() -> None:
         child = await loaded(RunnerLimits(threads=1, max_output_bytes=64))
         try:
             with pytest.raises(TensorsTooLarge):
-                await child.run(tensors(INPUT))
+                await child.run(given(INPUT))
         finally:
             await child.close()
         brain = model(
@@ -193,9 +204,8 @@ def test_a_runner_that_uses_too_much_time_is_killed_by_the_system() -> None:
         limits = RunnerLimits(threads=1, run_cpu_s=1, run_wait_s=200)
         child = await ChildRuntime(limits).load(bytearray(slow), manifest(slow))
         data = np.zeros((size, size), dtype="float32")
-        payload = encode_tensors({"x": Tensor(dtype=DType.FLOAT32, shape=data.shape, data=data.tobytes())})
         with pytest.raises(RuntimeFailed, match=str(-signal.SIGXCPU) + "|EOFError"):
-            await child.run(payload)
+            await child.run(given(data))
         assert not child.is_alive
 
     asyncio.run(scenario())
@@ -206,7 +216,7 @@ def test_a_killed_runner_is_told_from_one_that_refuses() -> None:
         child = await loaded()
         os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(RuntimeFailed):
-            await child.run(tensors(INPUT))
+            await child.run(given(INPUT))
         assert not child.is_alive
 
     asyncio.run(scenario())
@@ -216,7 +226,7 @@ def test_a_cancelled_call_ends_the_runner() -> None:
     async def scenario() -> None:
         child = await loaded()
         os.kill(child.pid, signal.SIGSTOP)
-        task = asyncio.create_task(child.run(tensors(INPUT)))
+        task = asyncio.create_task(child.run(given(INPUT)))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -237,3 +247,24 @@ def test_frames_are_bounded() -> None:
         with pytest.raises(ValueError):
             read_failure(bad)
     assert RunnerLimits.from_json(LIMITS.to_json()) == LIMITS
+
+
+def test_tensors_are_packed_and_nothing_else_is_unpacked() -> None:
+    specs = [TensorSpec(name=name, dtype=dtype, shape=()) for name, dtype in (("a", DType.FLOAT32), ("b", DType.INT8))]
+    sent = {
+        "b": Tensor(dtype=DType.INT8, shape=(3,), data=b"\xfa\xfb\xfc"),
+        "a": Tensor(dtype=DType.FLOAT32, shape=(2, 20), data=bytes(range(160))),
+    }
+    payload = b"".join(bytes(part) for part in pack_tensors(specs, sent))
+    got = unpack_tensors(specs, payload)
+    assert {n: (t.dtype, t.shape, bytes(t.data)) for n, t in got.items()} == {
+        n: (t.dtype, t.shape, t.data) for n, t in sent.items()
+    }
+    # Every array lies at a multiple of 64 bytes.
+    assert [payload.find(bytes(t.data)) % 64 for t in got.values()] == [0, 0]
+    assert unpack_tensors(specs[:1], b"".join(bytes(p) for p in pack_tensors(specs[:1], sent)))["a"].shape == (2, 20)
+    bad = [payload[:n] for n in range(len(payload))] + [payload + b"\0", payload + bytes(64)]
+    bad += [bytes([17]) + payload[1:], bytes([2]) + b"\xff" * 8 + payload[9:]]
+    for data in bad:
+        with pytest.raises(ValueError):
+            unpack_tensors(specs, data)

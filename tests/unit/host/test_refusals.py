@@ -13,8 +13,8 @@ import pytest
 from caimi.bundle.signature import DType, TensorSpec
 from caimi.bundle.tensors import Tensor, encode_tensors
 from caimi.crypto.capsule import capsule_hash, seal_key
-from caimi.host.service import public_text
 from caimi.host.shelf import ShelfLimits
+from caimi.host.telling import public_text
 from caimi.ports.content import AllSourcesFailed
 from caimi.ports.host_relay import PublicationUnknown, PublishedBytes
 from caimi.ports.host_store import RequestState
@@ -24,7 +24,7 @@ from caimi.types.primitives import ZERO32, Bytes32, UnixSeconds
 from caimi.types.records import Cid
 from caimi.wire.codec import encode
 from tests.unit.bundle.onnx_models import make_node, model, value
-from tests.unit.host.host_world import INPUT, SIGNATURE, WEIGHTS, HostWorld, tensors
+from tests.unit.host.host_world import INPUT, SIGNATURE, WEIGHTS, HostWorld
 from tests.unit.validator.key_world import DATA_KEY
 
 
@@ -337,8 +337,17 @@ def test_rejects_after_the_runtime_failed_too_often_and_loads_again_before() -> 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("nonsense", [b"", tensors(INPUT, "other")])
-def test_rejects_outputs_that_are_not_the_models(nonsense: bytes) -> None:
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {},
+        {"other": Tensor(dtype=DType.FLOAT32, shape=(1,), data=bytes(4))},
+        {"y": Tensor(dtype=DType.INT8, shape=(4,), data=bytes(4))},
+        {"y": Tensor(dtype=DType.FLOAT32, shape=(2,), data=bytes(4))},
+        {"y": Tensor(dtype=DType.FLOAT32, shape=(2000,), data=bytes(8000))},
+    ],
+)
+def test_rejects_outputs_that_are_not_the_models(nonsense: dict[str, Tensor]) -> None:
     async def scenario() -> None:
         async with HostWorld() as world:
             world.runtime.nonsense = nonsense

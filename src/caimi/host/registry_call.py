@@ -7,54 +7,40 @@ from typing import Final
 
 from caimi.bundle.unixfs import UnixFsBuilder
 from caimi.crypto.ecdsa import verify_signer
+from caimi.host.call_errors import HostBusy, NotYetAnswered
 from caimi.host.errors import InputMismatch
 from caimi.ports.clock import Clock
 from caimi.ports.content import ContentStore
 from caimi.ports.host_relay import HostRelay
 from caimi.ports.host_store import HostStore, RequestRow
-from caimi.types.errors import Blame, CaimiError, Certainty, Expired, Retry
+from caimi.types.errors import Expired
 from caimi.types.primitives import Bytes32
 from caimi.types.records import InferenceRequest
 from caimi.wire.codec import decode
 from caimi.wire.digests import typed_digest
 
-__all__ = ["DirectInference", "DirectLimits", "HostBusy", "NotYetAnswered"]
+__all__ = ["CallLimits", "RegistryCalls"]
 
 _POLL_S: Final = 0.1
+_BUSY_S: Final = 1.0
 _LIMIT: Final = 1 << 12
 
 
-class HostBusy(CaimiError):
-    """As many calls wait here as may."""
-
-    blame = Blame.CALLER
-    certainty = Certainty.PROVEN
-    retry = Retry.SAFE
-    hint = "send the request to a relay and ask GET /v1/requests/{id} later"
-
-
-class NotYetAnswered(CaimiError):
-    """The request is on its way; it was not answered within the time of this call."""
-
-    retry = Retry.SAFE
-    hint = "ask GET /v1/requests/{id}, or repeat the call: the request counts once"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DirectLimits:
+class CallLimits:
     """How much waits at a time, and how long."""
 
     calls: int = 16
     longest_wait_s: float = 60.0
 
 
-class DirectInference:
+class RegistryCalls:
     """Takes signed requests, hands them to the relay and waits for this host's answer."""
 
     def __init__(
         self,
         network: Bytes32,
-        limits: DirectLimits,
+        limits: CallLimits,
         *,
         relay: HostRelay,
         content: ContentStore,
@@ -87,7 +73,7 @@ class DirectInference:
         if self._clock.now() > record.deadline:
             raise Expired(record.deadline, self._clock.now())
         if self._waiting >= self._limits.calls:
-            raise HostBusy(f"{self._waiting} calls wait")
+            raise HostBusy(f"{self._waiting} calls wait", _BUSY_S)
         self._waiting += 1
         try:
             if sealed_input is not None:
