@@ -54,7 +54,8 @@ def relay_schema() -> dict[str, Any]:
 def host_schema() -> dict[str, Any]:
     """Of a host; the parts are not needed for a description."""
     observer = JsonObserver("schema", sys.stderr)
-    return host_app(cast(HostParts, None), observer, may_change=bearer_check(""), ready=_nothing_missing).openapi()
+    parts, may_change = cast(HostParts, None), bearer_check("")
+    return host_app(parts, observer, may_change=may_change, ready=_nothing_missing, longest_call=0).openapi()
 
 
 async def _nothing_missing() -> Sequence[str]:

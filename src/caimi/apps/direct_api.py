@@ -31,11 +31,15 @@ class _BytesRoute(APIRoute):
         return self.endpoint
 
 
-def add_direct_calls(app: FastAPI, serving: DirectServing) -> None:
-    """Let `app` take direct calls."""
+def add_direct_calls(app: FastAPI, of_host: Callable[[], DirectServing]) -> None:
+    """Let `app` take direct calls.
+
+    Arguments:
+        of_host: what answers them; asked at each call.
+    """
 
     async def infer(request: Request) -> Response:
-        publication = read_bytes32(request.path_params["publication"])
+        publication, serving = read_bytes32(request.path_params["publication"]), of_host()
         length = _length(request, serving.most_body_bytes)
         with serving.place(length):
             try:

@@ -155,16 +155,17 @@ def host_app(
     *,
     may_change: Callable[[Request], Coroutine[Any, Any, None]],
     ready: Check,
+    longest_call: int,
 ) -> FastAPI:
     """The application.
 
     Arguments:
         may_change: refuses changing calls without the token.
         ready: what the host misses.
+        longest_call: most bytes of a direct call.
     """
-    longer = {DIRECT_PATHS: parts.serving.most_body_bytes}
-    app = new_app("CAIMI host (UNATTESTED)", observer, ready=ready, longer_bodies=longer)
-    add_direct_calls(app, parts.serving)
+    app = new_app("CAIMI host (UNATTESTED)", observer, ready=ready, longer_bodies={DIRECT_PATHS: longest_call})
+    add_direct_calls(app, lambda: parts.serving)
     problems: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (400, 404)}
     refusals: dict[int | str, dict[str, object]] = {
         code: {"model": Problem} for code in (400, 401, 404, 422, 425, 429, 503)

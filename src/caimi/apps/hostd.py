@@ -85,8 +85,8 @@ async def _run(config: HostConfig) -> None:
         stack.push_async_callback(parts.shelf.close)
         observer.collect(parts.host.collect)
         observer.collect(parts.shelf.collect)
-        ready = _readiness(config, parts, client).missing
-        app = host_app(parts, observer, may_change=bearer_check(token), ready=ready)
+        ready, longest = _readiness(config, parts, client).missing, parts.serving.most_body_bytes
+        app = host_app(parts, observer, may_change=bearer_check(token), ready=ready, longest_call=longest)
         observer.step(
             "process.started", signing_key="0x" + identity.key.signing_key.hex(), epoch=epoch, attestation="UNATTESTED"
         )
@@ -112,28 +112,31 @@ def _runner_limits(limits: HostLimits) -> RunnerLimits:
     )
 
 
-def _parts(
-    config: HostConfig, identity: HostIdentity, outside: _Outside, store: SqliteHostStore, observer: Observer
-) -> HostParts:
-    clock, entropy, limits = SystemClock(config.clock_ahead_seconds), SystemEntropy(), config.limits
-    keys = KeyClient(
+def _keys(config: HostConfig, identity: HostIdentity, outside: _Outside, observer: Observer) -> KeyClient:
+    return KeyClient(
         identity,
         validators=ValidatorSet.from_genesis(config.network.genesis.record()),
         ports={v.signer + 1: HttpKeyRelease(v.url, outside.client) for v in config.validators},
         board=outside.board,
-        clock=clock,
+        clock=SystemClock(config.clock_ahead_seconds),
         observer=observer,
     )
+
+
+def _shelf(
+    config: HostConfig, identity: HostIdentity, outside: _Outside, keys: KeyClient, observer: Observer
+) -> ModelShelf:
+    clock, limits = SystemClock(config.clock_ahead_seconds), config.limits
     desk = LeaseDesk(
         identity,
         LeaseTerms(seconds=limits.lease_seconds, calls=limits.lease_calls),
         board=outside.board,
         lane=config.board_lane.lane,
         clock=clock,
-        entropy=entropy,
+        entropy=SystemEntropy(),
         observer=observer,
     )
-    shelf = ModelShelf(
+    return ModelShelf(
         ShelfLimits(models=limits.models, content_bytes=limits.model_bytes),
         desk=desk,
         keys=keys,
@@ -142,17 +145,31 @@ def _parts(
         clock=clock,
         observer=observer,
     )
-    tensors = TensorLimits(input_bytes=limits.tensor_bytes, output_bytes=limits.tensor_bytes)
-    publications = Publications(identity.network, outside.relay)
-    serving = DirectServing(
+
+
+def _serving(
+    config: HostConfig, tensors: TensorLimits, identity: HostIdentity, publications: Publications, shelf: ModelShelf
+) -> DirectServing:
+    limits = config.limits
+    return DirectServing(
         identity,
         ServingLimits(calls=limits.direct_calls, body_bytes=limits.direct_bytes, tensors=tensors),
         Batching(rows=limits.batch_rows, wait_s=limits.batch_wait_ms / 1000),
         publications=publications,
         shelf=shelf,
-        clock=clock,
-        entropy=entropy,
+        clock=SystemClock(config.clock_ahead_seconds),
+        entropy=SystemEntropy(),
     )
+
+
+def _parts(
+    config: HostConfig, identity: HostIdentity, outside: _Outside, store: SqliteHostStore, observer: Observer
+) -> HostParts:
+    clock, limits = SystemClock(config.clock_ahead_seconds), config.limits
+    keys = _keys(config, identity, outside, observer)
+    shelf = _shelf(config, identity, outside, keys, observer)
+    tensors = TensorLimits(input_bytes=limits.tensor_bytes, output_bytes=limits.tensor_bytes)
+    publications = Publications(identity.network, outside.relay)
     answerer = Answerer(
         identity,
         tensors,
@@ -160,21 +177,26 @@ def _parts(
         shelf=shelf,
         content=outside.content,
         clock=clock,
-        entropy=entropy,
+        entropy=SystemEntropy(),
     )
     lanes, relay = outside.lanes, outside.relay
     host = Host(identity, lanes=lanes, answerer=answerer, relay=relay, store=store, clock=clock, observer=observer)
     calls = RegistryCalls(
         identity.network, CallLimits(), relay=outside.relay, content=outside.content, store=store, clock=clock
     )
-    named = {lane.name: lane.lane for lane in config.lanes}
     return HostParts(
-        identity=identity, host=host, shelf=shelf, keys=keys, registry_calls=calls, serving=serving, lanes=named
+        identity=identity,
+        host=host,
+        shelf=shelf,
+        keys=keys,
+        registry_calls=calls,
+        serving=_serving(config, tensors, identity, publications, shelf),
+        lanes={lane.name: lane.lane for lane in config.lanes},
     )
 
 
 def _readiness(config: HostConfig, parts: HostParts, client: httpx2.AsyncClient) -> HostReadiness:
-    clock = SystemClock()
+    clock = SystemClock(config.clock_ahead_seconds)
     others = (
         Reachability("the relay", config.relay, client, clock=clock),
         Reachability("the content store", config.content, client, clock=clock),

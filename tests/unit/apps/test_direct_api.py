@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,10 +24,15 @@ from tests.unit.host.host_world import INPUT, WEIGHTS, HostWorld, InlineModel
 BINARY = {"Content-Type": "application/octet-stream"}
 
 
+async def nothing_missing() -> Sequence[str]:
+    return ()
+
+
 @asynccontextmanager
 async def interface(serving: DirectServing) -> AsyncGenerator[httpx2.AsyncClient]:
-    app = new_app("host", JsonObserver("host", io.StringIO()), longer_bodies={"/v1/models/": serving.most_body_bytes})
-    add_direct_calls(app, serving)
+    longer = {"/v1/models/": serving.most_body_bytes}
+    app = new_app("host", JsonObserver("host", io.StringIO()), ready=nothing_missing, longer_bodies=longer)
+    add_direct_calls(app, lambda: serving)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://host") as client:
         yield client
 
@@ -141,8 +146,8 @@ def test_a_client_that_hangs_up_stops_its_work(monkeypatch: pytest.MonkeyPatch) 
     async def scenario() -> None:
         async with HostWorld() as world:
             publication = await world.publish()
-            app = new_app("host", JsonObserver("host", io.StringIO()))
-            add_direct_calls(app, world.serving)
+            app = new_app("host", JsonObserver("host", io.StringIO()), ready=nothing_missing)
+            add_direct_calls(app, lambda: world.serving)
             _, call = sent(world, publication)
             started, stopped = asyncio.Event(), asyncio.Event()
 

@@ -68,8 +68,9 @@ async def interface(
         keys=world.key_client,
         lanes=lanes,
     )
-    ready = HostReadiness(world.host, world.key_client, lanes=lanes, others=others)
-    app = host_app(parts, JsonObserver("host", io.StringIO()), may_change=bearer_check(TOKEN), ready=ready.missing)
+    ready = HostReadiness(world.host, world.key_client, lanes=lanes, others=others).missing
+    observer = JsonObserver("host", io.StringIO())
+    app = host_app(parts, observer, may_change=bearer_check(TOKEN), ready=ready, longest_call=1 << 20)
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://host") as client:
         yield client
 

@@ -285,26 +285,7 @@ class HostWorld:
             clock=self.clock,
             observer=chains.observer,
         )
-        tensor_limits = TensorLimits(input_bytes=4096, output_bytes=4096)
-        publications = Publications(chains.network, self.relay)
-        self.serving = DirectServing(
-            self.identity,
-            dataclasses.replace(self.serving_limits, tensors=tensor_limits),
-            self.batching,
-            publications=publications,
-            shelf=self.shelf,
-            clock=self.clock,
-            entropy=entropy,
-        )
-        answerer = Answerer(
-            self.identity,
-            tensor_limits,
-            publications=publications,
-            shelf=self.shelf,
-            content=self.content,
-            clock=self.clock,
-            entropy=entropy,
-        )
+        answerer = self._answerer(entropy)
         self.host = Host(
             self.identity,
             lanes=[chains.port(name, "host") for name in chains.ledgers],
@@ -314,6 +295,29 @@ class HostWorld:
             clock=self.clock,
             observer=chains.observer,
             tuning=self.tuning,
+        )
+
+    def _answerer(self, entropy: Counter) -> Answerer:
+        # And what answers direct calls.
+        tensor_limits = TensorLimits(input_bytes=4096, output_bytes=4096)
+        publications = Publications(self.keys.chains.network, self.relay)
+        self.serving = DirectServing(
+            self.identity,
+            dataclasses.replace(self.serving_limits, tensors=tensor_limits),
+            self.batching,
+            publications=publications,
+            shelf=self.shelf,
+            clock=self.clock,
+            entropy=entropy,
+        )
+        return Answerer(
+            self.identity,
+            tensor_limits,
+            publications=publications,
+            shelf=self.shelf,
+            content=self.content,
+            clock=self.clock,
+            entropy=entropy,
         )
 
     def make_key_client(self, ports: Mapping[int, KeyReleasePort]) -> KeyClient:
