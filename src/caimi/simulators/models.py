@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -98,7 +99,7 @@ def batch(rng: random.Random, *, name: str = "x", width: int = _IN) -> bytes:
 def values_of(payload: bytes) -> bytes:
     """The bare numbers of a payload with one tensor."""
     (tensor,) = decode_tensors(payload, max_bytes=_LIMIT).values()
-    return tensor.data
+    return bytes(tensor.data)
 
 
 class SimulatedRuntime:
@@ -132,17 +133,18 @@ class SimulatedRuntime:
 class _Loaded:
     def __init__(self, runtime: SimulatedRuntime, model: SimulatedModel) -> None:
         self.is_alive = True
+        self.keeps_rows_apart = True
         self._runtime = runtime
         self._model = model
 
-    async def run(self, inputs: bytes) -> bytes:
+    async def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not self.is_alive:
             raise RuntimeFailed("the runner is gone")
-        output = self._runtime.run(self._model, inputs)
+        output = self._runtime.run(self._model, encode_tensors(inputs))
         if output is None:
             self.is_alive = False
             raise RuntimeFailed("killed")
-        return output
+        return decode_tensors(output, max_bytes=_LIMIT)
 
     async def close(self) -> None:
         self.is_alive = False

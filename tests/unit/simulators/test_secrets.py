@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from caimi.bundle.tensors import decode_tensors, encode_tensors
 from caimi.crypto.errors import InvalidPartial, PartialRefused, SealNotOpened, UnsignedPartial
 from caimi.crypto.partial import open_partial, verify_partial
 from caimi.ports.model_runtime import RuntimeFailed
@@ -106,8 +107,9 @@ def test_runner_that_ended_is_gone() -> None:
         model = SimulatedModel.drawn(random.Random(1))
         runtime = SimulatedRuntime(rng=random.Random(2))
         loaded = await runtime.load(bytearray(model.to_bytes()), model.manifest())
-        given = batch(random.Random(3))
-        assert await loaded.run(given) == model.run(given)
+        payload = batch(random.Random(3))
+        given = decode_tensors(payload, max_bytes=1 << 16)
+        assert encode_tensors(await loaded.run(given)) == model.run(payload)
         runtime.failure = 1.0
         with pytest.raises(RuntimeFailed):
             await loaded.run(given)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from caimi.apps.simulation.relays import RelayLine, RelaySite
 from caimi.apps.simulation.validators import ValidatorSite
 from caimi.apps.simulation.world import EPOCH, START, World
-from caimi.host.answering import Answerer, TensorLimits
-from caimi.host.direct import DirectInference, DirectLimits
+from caimi.host.answering import Answerer
 from caimi.host.identity import HostIdentity, make_identity
 from caimi.host.key_client import KeyClient
 from caimi.host.leases import LeaseDesk, LeaseTerms
 from caimi.host.publications import Publications
+from caimi.host.registry_call import CallLimits, RegistryCalls
 from caimi.host.service import Host, HostTuning
 from caimi.host.shelf import ModelShelf, ShelfLimits
+from caimi.host.tensor_checks import TensorLimits
 from caimi.ports.clock import Entropy
 from caimi.ports.host_store import RequestRow
 from caimi.simulators.actors import KillSwitch, SeededEntropy
@@ -34,7 +35,7 @@ _TENSOR_BYTES = 4_096
 class _Start:
     identity: HostIdentity
     host: Host
-    direct: DirectInference
+    calls: RegistryCalls
 
 
 class HostSite:
@@ -82,7 +83,7 @@ class HostSite:
     async def infer(self, request: bytes, signature: bytes, sealed_input: bytes) -> RequestRow:
         """POST /v1/infer."""
         self._world.wiretap.heard(request + signature + sealed_input)
-        return await self.process.answer(lambda: self._running().direct.infer(request, signature, sealed_input))
+        return await self.process.answer(lambda: self._running().calls.infer(request, signature, sealed_input))
 
     def _running(self) -> _Start:
         if self._start is None:
@@ -103,9 +104,9 @@ class HostSite:
         self._start = _Start(
             identity=identity,
             host=self._make_host(identity, entropy),
-            direct=DirectInference(
+            calls=RegistryCalls(
                 world.network,
-                DirectLimits(longest_wait_s=20.0),
+                CallLimits(longest_wait_s=20.0),
                 relay=self._line,
                 content=world.content,
                 store=self.store,
