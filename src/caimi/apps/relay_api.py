@@ -93,17 +93,7 @@ def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
     async def publications(  # pyright: ignore[reportUnusedFunction]
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[PublicationSummary]:
-        return [
-            PublicationSummary(
-                id=hex_of(row.id),
-                home=relay.lanes.name(row.home),
-                mirrors=[relay.lanes.name(mirror) for mirror in row.mirrors],
-                deadline=row.deadline,
-                outcome=row.outcome.name if row.outcome is not None else None,
-                accepted=row.accepted,
-            )
-            for row in store.publications(limit)
-        ]
+        return [_summary(relay, row) for row in store.publications(limit)]
 
     @app.get("/v1/publications/{id}", responses=problems, summary="Every step of a publication on every lane")
     async def publication(id: str) -> PublicationBody:  # pyright: ignore[reportUnusedFunction]
@@ -136,6 +126,17 @@ def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
     @app.get("/v1/status", summary="This relay's lanes")
     async def status() -> RelayStatusBody:  # pyright: ignore[reportUnusedFunction]
         return RelayStatusBody(network=hex_of(relay.network), lanes=[_lane_body(report) for report in relay.report()])
+
+
+def _summary(relay: Relay, row: PublicationRow) -> PublicationSummary:
+    return PublicationSummary(
+        id=hex_of(row.id),
+        home=relay.lanes.name(row.home),
+        mirrors=[relay.lanes.name(mirror) for mirror in row.mirrors],
+        deadline=row.deadline,
+        outcome=row.outcome.name if row.outcome is not None else None,
+        accepted=row.accepted,
+    )
 
 
 async def _missing(relay: Relay) -> list[str]:

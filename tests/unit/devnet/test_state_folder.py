@@ -299,7 +299,7 @@ def test_kubo_that_was_not_built_is_named_before_a_plan_is_made(
 def test_status_says_what_a_profile_does_not_show(tmp_path: Path) -> None:
     def notes(profile: str) -> tuple[str, ...]:
         network = replace(a_network(tmp_path), profile=profile)
-        return DevnetStatus(network=network, processes=(), lanes={}, host={}, problems=()).notes
+        return DevnetStatus(network=network, processes=(), lanes={}, host={}, stalled=(), problems=()).notes
 
     assert notes("full") == (ONE_NODE,)
     assert notes("light")[0] == ONE_NODE
