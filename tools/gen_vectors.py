@@ -11,11 +11,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from vectorgen import fixtures as fx  # noqa: E402 - the path is set above
+from vectorgen.brake_scenarios import BRAKE_SCENARIOS  # noqa: E402
 from vectorgen.certificate_suite import certificate_suite  # noqa: E402
 from vectorgen.edge_scenarios import creation_suite  # noqa: E402
+from vectorgen.governance_scenarios import GOVERNANCE_SCENARIOS  # noqa: E402
 from vectorgen.registry_suite import SCENARIOS, registry_suite  # noqa: E402
 from vectorgen.revocation_scenarios import REVOCATION_SCENARIOS  # noqa: E402
 from vectorgen.wire_suite import board_suite, events_suite, receipt_suite, wire_suite  # noqa: E402
+
+BRAKES = [*REVOCATION_SCENARIOS, *BRAKE_SCENARIOS, *GOVERNANCE_SCENARIOS]
 
 
 def suites() -> dict[str, dict[str, Any]]:
@@ -29,8 +33,8 @@ def suites() -> dict[str, dict[str, Any]]:
         "registry/creation.json": creation_suite(),
         "registry/ethereum.json": registry_suite(SCENARIOS, fx.ETHEREUM, fx.FABRIC),
         "registry/fabric.json": registry_suite(SCENARIOS, fx.FABRIC, fx.ETHEREUM),
-        "registry/ethereum-brakes.json": registry_suite(REVOCATION_SCENARIOS, fx.ETHEREUM, fx.FABRIC),
-        "registry/fabric-brakes.json": registry_suite(REVOCATION_SCENARIOS, fx.FABRIC, fx.ETHEREUM),
+        "registry/ethereum-brakes.json": registry_suite(BRAKES, fx.ETHEREUM, fx.FABRIC),
+        "registry/fabric-brakes.json": registry_suite(BRAKES, fx.FABRIC, fx.ETHEREUM),
     }
 
 

@@ -13,8 +13,9 @@ from typing import IO, Any, cast
 from toolchain.cache import Cache, default_root
 from toolchain.golang import Go
 
-from caimi.types.primitives import Address, Bytes32
-from caimi.types.records import Genesis
+from caimi.protocol.registry_state import RegistryConfig
+from caimi.types.primitives import ZERO32, Address
+from caimi.types.records import Lane
 from caimi.wire.codec import abi_type, decode_values, encode_values
 from caimi.wire.keccak import keccak256
 
@@ -23,7 +24,20 @@ __all__ = ["CHAINCODE", "CHANNEL", "Driver", "Reply", "build_driver"]
 CHANNEL = "caimi"
 CHAINCODE = "registry"
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_CONFIG = ("Genesis", "uint128", "uint64", "string", "string", "address", "bytes32")
+_CONFIG = (
+    "Genesis",
+    "uint128",
+    "uint64",
+    "string",
+    "string",
+    "address",
+    "bytes32",
+    "uint64",
+    "uint128",
+    "uint64",
+    "Lane",
+)
+_HERE = Lane(chain=ZERO32, registry=ZERO32)
 
 
 def build_driver(folder: Path) -> Path:
@@ -84,10 +98,13 @@ class Driver:
             event=answer["event"] or {},
         )
 
-    def create(self, genesis: Genesis, *, deposit: int, window: int, issuer: Address, chain: Bytes32, now: int) -> None:
+    def create(self, config: RegistryConfig, *, issuer: Address, now: int) -> None:
         """Initialise the registry."""
-        config = encode_values(_CONFIG, (genesis, deposit, window, CHANNEL, CHAINCODE, issuer, chain))
-        reply = self.send("init", config, now=now)
+        limits = (config.limits.resume_delay, config.limits.withdrawal_cap, config.limits.lease_cap)
+        named = (CHANNEL, CHAINCODE, issuer, config.lane.chain)
+        first = (config.genesis, config.min_deposit, config.clock_window)
+        data = encode_values(_CONFIG, (*first, *named, *limits, config.root or _HERE))
+        reply = self.send("init", data, now=now)
         assert reply.ok, reply.message
 
     def view(

@@ -16,7 +16,7 @@ from typing import Any
 from eth_abi.abi import decode as abi_decode
 from eth_abi.abi import encode as abi_encode
 
-from caimi.protocol.registry_state import Applied
+from caimi.protocol.registry_state import Applied, Limits
 from caimi.types.primitives import Address, Bytes32
 from caimi.types.primitives import Sequence as EventNumber
 from caimi.types.records import Event, Genesis, Item, Lane
@@ -101,12 +101,13 @@ class Outcome:
 class RegistryOnAnvil:
     """A registry and its token, both from the committed bytecode."""
 
-    def __init__(self, anvil: Anvil, genesis: Genesis) -> None:
+    def __init__(self, anvil: Anvil, genesis: Genesis, *, limits: Limits, root: Lane) -> None:
         self.anvil = anvil
         issuer = bytes.fromhex(anvil.accounts[0][2:])
         self.token = self._deploy("CaimiToken", abi_encode(["address"], [issuer]))
-        kinds = ("Genesis", "uint128", "uint64", "address")
-        values = (genesis, MIN_DEPOSIT, CLOCK_WINDOW, bytes.fromhex(self.token[2:]))
+        kinds = ("Genesis", "uint128", "uint64", "uint64", "uint128", "address", "Lane")
+        bounds = (MIN_DEPOSIT, CLOCK_WINDOW, limits.resume_delay, limits.withdrawal_cap)
+        values = (genesis, *bounds, bytes.fromhex(self.token[2:]), root)
         self.registry = self._deploy("CaimiRegistry", encode_values(kinds, values))
         own = Address(bytes.fromhex(self.registry[2:]))
         self.lane = Lane(chain=chain_hash(f"eip155:{CHAIN_ID}"), registry=ethereum_registry(own))

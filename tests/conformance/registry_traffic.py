@@ -34,6 +34,7 @@ from caimi.wire.codec import Record
 from caimi.wire.digests import POLICY_OPEN, leaf_hash, typed_digest
 from caimi.wire.functions import encode_body, encode_call
 from caimi.wire.merkle import merkle_multiproof, merkle_root
+from tests.conformance.order_traffic import PHANTOM, OrderTraffic
 from tests.conformance.registry_world import (
     HOST,
     ISSUER,
@@ -61,8 +62,9 @@ Call = tuple[str, tuple[Any, ...]]
 class Traffic:
     """Makes calls and remembers what it made, so that later calls can meet earlier ones."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, root: Lane | None = None) -> None:
         self.rng = random.Random(seed)
+        self.orders = OrderTraffic(self.rng, OWN, root or OWN)
         self.now = 1_800_000_000
         self.publications: dict[PublicationId, Publication] = {}
         self.requests: dict[Bytes32, InferenceRequest] = {}
@@ -70,7 +72,7 @@ class Traffic:
         """Told by the caller: publications of the registry and their states, so that later calls have a chance."""
         self.runs: list[Call] = []
         self.revocations: list[Call] = []
-        self.lengths = dict.fromkeys(OTHERS, 0)
+        self.lengths = dict.fromkeys((*OTHERS, PHANTOM), 0)
         self.fresh = 0
 
     # --- small choices
@@ -144,8 +146,11 @@ class Traffic:
             self.abort,
             self.inference,
             self.revoke,
+            self.orders.brake,
+            self.orders.govern,
         )
-        return self.rng.choices(makers, weights=(30, 40, 15, 10, 15, 8))[0]()
+        braking = 20 if self.orders.brakes.paused else 4
+        return self.rng.choices(makers, weights=(30, 40, 15, 10, 15, 8, braking, 5))[0]()
 
     def batch(self) -> Call:
         """A multicall; rarely one in another, or with a call that nobody knows."""
@@ -348,13 +353,15 @@ class Traffic:
         kind, values = self.rng.choice(likely) if self.chance(85) else self.either(*others)
         here = self.either((OWN,), (OWN,), (OWN,), (), (source, OWN), (source,))
         subject = typed_digest(NETWORK, p)
+        if self.chance(6 if source == self.orders.root else 2):
+            return self.orders.told(here)
         event = Event(schema=1, kind=kind, destinations=here, subject=subject, body=encode_body(kind, *values))
         return self.odd(event) if self.chance(8) else event
 
     def odd(self, event: Event) -> Event:
         """An event that is carried, and ignored or refused."""
         body = event.body
-        changes: list[dict[str, Any]] = [{"kind": k} for k in (8, 15, 99)] + [{"schema": 2}]
+        changes: list[dict[str, Any]] = [{"kind": k} for k in (8, 14, 99)] + [{"schema": 2}]
         changes += [{"body": b} for b in (b"", body[:-1], body + bytes(32), b"\1" + body[1:])]
         return dataclasses.replace(event, **self.rng.choice(changes))
 
@@ -362,7 +369,7 @@ class Traffic:
         """A certified run, whole or in part, new or old, or one that a registry refuses."""
         if self.runs and self.chance(12):
             return self.rng.choice(self.runs[-5:])
-        source = self.rng.choice(OTHERS)
+        source = self.rng.choice(OTHERS) if self.chance(88) else PHANTOM
         first = max(1, self.lengths[source] + 1 - self.either(0, 0, 0, 1))
         events = [self.event(source) for _ in range(self.rng.randrange(1, 7))]
         items = tuple(Item(sequence=EventNumber(first + i), event=e) for i, e in enumerate(events))
@@ -372,7 +379,7 @@ class Traffic:
         proof = merkle_multiproof(leaves, chosen)
         checkpoint = Checkpoint(
             source=source,
-            generation=Generation(1),
+            generation=self.orders.generation(source),
             epoch=Epoch(1),
             first_sequence=EventNumber(first),
             last_sequence=EventNumber(first + len(items) - 1),
@@ -413,7 +420,7 @@ class Traffic:
         ]
         points: list[dict[str, Any]] = [
             {"epoch": Epoch(2)},
-            {"generation": Generation(2)},
+            {"generation": Generation(point.generation + 1)},
             {"source": OWN},
             {"root": ZERO32},
             {"root": word("root")},

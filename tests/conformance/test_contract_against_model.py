@@ -11,17 +11,19 @@ from typing import Any
 import pytest
 
 from caimi.crypto.ecdsa import SigningKey
+from caimi.ports.registry_views import VIEWS
 from caimi.protocol.calls import run_call
 from caimi.protocol.publication import AbortReason, State
 from caimi.protocol.registry import Registry
 from caimi.protocol.registry_state import RegistryConfig
-from caimi.types.errors import BadEncoding, Refusal, WrongSigner
+from caimi.types.errors import BadEncoding, Paused, Refusal, WrongSigner
 from caimi.types.primitives import ZERO32, PublicationId, UnixSeconds
 from caimi.types.records import Lane
 from caimi.wire.codec import encode_values
 from caimi.wire.functions import encode_call, selector
 from caimi.wire.keccak import keccak256
 from tests.conformance.evm_driver import CLOCK_WINDOW, MIN_DEPOSIT, Anvil, RegistryOnAnvil, started_anvil
+from tests.conformance.order_traffic import BRAKES, LIMITS, PHANTOM
 from tests.conformance.registry_world import GENESIS, OPENING, OTHERS, PEOPLE, STRANGER
 
 pytestmark = pytest.mark.devnet
@@ -30,6 +32,7 @@ _CALLS = 250
 _COMMON = {
     *("", "BadEncoding", "BadSignature", "HighS", "UnknownPublication", "WrongRegistry", "WrongSigner", "NotHome"),
     *("note 1 0", "note 2 0", "note 3 430", "note 4 0"),  # applied, pending, WrongAuthority, ignored
+    *BRAKES,
     *(f"state {s.name}" for s in State if s is not State.NONE),
 }
 """Answers that the seeds together have to meet, so that the test cannot become empty."""
@@ -64,14 +67,23 @@ class Pair:
     """Model and contract side by side."""
 
     def __init__(self, anvil: Anvil, seed: int) -> None:
-        self.ledger = RegistryOnAnvil(anvil, GENESIS)
+        root = None if seed % 2 else OTHERS[0]
+        nowhere = Lane(chain=ZERO32, registry=ZERO32)
+        self.ledger = RegistryOnAnvil(anvil, GENESIS, limits=LIMITS, root=root or nowhere)
         own = self.ledger.lane
-        self.traffic = traffic_of(own).Traffic(seed)
+        self.traffic = traffic_of(own).Traffic(seed, root=root)
         # Blocks of one chain have rising times, also from seed to seed.
         self.traffic.now = max(
             self.traffic.now, int(anvil.ask("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
         )
-        config = RegistryConfig(lane=own, genesis=GENESIS, min_deposit=MIN_DEPOSIT, clock_window=CLOCK_WINDOW)
+        config = RegistryConfig(
+            lane=own,
+            genesis=GENESIS,
+            min_deposit=MIN_DEPOSIT,
+            clock_window=CLOCK_WINDOW,
+            limits=LIMITS,
+            root=root,
+        )
         self.model = Registry.create(config)
         self.seen: Counter[str] = Counter()
         assert self.ledger.view("network", (), (), ("bytes32",)) == self.model.network
@@ -89,7 +101,7 @@ class Pair:
 
     def fund(self, person: SigningKey, amount: int) -> None:
         """Mint, then a permit by the wrong account, by the right one, and the same again."""
-        deadline = self.traffic.now + 9
+        deadline, paused = self.traffic.now + 9, self.model.state.brakes.paused
         self.ledger.mint(person.address, amount)
         digest = self.ledger.permit_digest(person.address, amount, deadline)
         for signer in (STRANGER, person, person):
@@ -97,9 +109,14 @@ class Pair:
             parts = (person.address, amount, deadline, signature.v, signature.r, signature.s)
             self.traffic.now += 1
             outcome = self.ledger.call(encode_call("fundWithPermit", *parts), now=self.traffic.now)
-            expected = b"" if signer is person else raw(WrongSigner(person.address, signer.address))
+            lawful = raw(Paused()) if paused else b""
+            expected = lawful if signer is person else raw(WrongSigner(person.address, signer.address))
             assert outcome.refusal == expected and not outcome.items
-        self.model.state.credit(person.address, amount)
+        if paused:
+            tokens = self.model.state.tokens
+            tokens[person.address] = tokens.get(person.address, 0) + amount
+        else:
+            self.model.state.credit(person.address, amount)
 
     def same(self, data: bytes) -> None:
         """One call on both."""
@@ -118,6 +135,7 @@ class Pair:
             expected, name = raw(refusal), type(refusal).__name__
         state = self.model.state
         self.traffic.held = {i: p.state for i, p in state.publications.items()}
+        self.traffic.orders.brakes, self.traffic.orders.governed = state.brakes, state.governed
         self.seen[name] += 1
         self.seen.update(f"note {n.disposition} {n.code}" for n in state.applied[notes:])
         outcome = self.ledger.call(data, now=now)
@@ -142,10 +160,18 @@ class Pair:
             own = state.requests[request].receipt_hash if request in state.requests else ZERO32
             receipt = own if own != ZERO32 else state.carried_receipts.get(request, ZERO32)
             assert view("receiptOf", ("bytes32",), (request,), ("bytes32",)) == receipt
+        brakes = (state.brakes.paused, state.brakes.counter, state.brakes.since)
+        limits = (LIMITS.resume_delay, LIMITS.withdrawal_cap, state.withdrawn.get(state.epoch, 0))
+        assert view("brakes", (), (), VIEWS["brakes"][1]) == (*brakes, *limits)
+        for lane in (*OTHERS, PHANTOM, self.model.lane):
+            last = state.governance_of(lane)
+            governed = (last.version, last.generation, last.height, last.block_hash, last.dropped)
+            assert view("governed", ("Lane",), (lane,), VIEWS["governed"][1]) == governed
         for lane in OTHERS:
-            for sequence in range(traffic.lengths[lane] + 2):
-                marked = view("isMarked", ("Lane", "uint64", "uint64"), (lane, 1, sequence), ("bool",))
-                assert marked == ((lane, 1, sequence) in state.marks)
+            for generation in range(1, state.governance_of(lane).generation + 1):
+                for sequence in range(traffic.lengths[lane] + 2):
+                    key = (lane, generation, sequence)
+                    assert view("isMarked", ("Lane", "uint64", "uint64"), key, ("bool",)) == (key in state.marks)
 
     def record(self, identifier: PublicationId) -> tuple[Any, ...]:
         nowhere = Lane(chain=ZERO32, registry=ZERO32)

@@ -14,17 +14,20 @@ from caimi.chains.ethereum.jsonrpc import RpcClient, RpcLimits
 from caimi.chains.ethereum.permit import PermitToken, permit_nonce, sign_funding
 from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
 from caimi.chains.ethereum.registry import EthereumRegistry
+from caimi.protocol.registry_state import Limits
 from caimi.types.primitives import UnixSeconds
 from caimi.wire.digests import network_id
 from tests.conformance.anvil_node import AnvilNode, running_anvil
 from tests.conformance.chain_contract import SlottedChainContract
 from tests.conformance.chain_world import HOUR, World
-from tests.conformance.scenario import CLOCK_WINDOW, MIN_DEPOSIT, Signer, genesis, key, word
+from tests.conformance.scenario import CLOCK_WINDOW, ELSEWHERE, MIN_DEPOSIT, Signer, genesis, key, word
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(120)]
 
 _GENESIS = genesis(word("ethereum"))
-_PLAN = RegistryPlan(genesis=_GENESIS, min_deposit=MIN_DEPOSIT, clock_window=CLOCK_WINDOW)
+_PLAN = RegistryPlan(
+    genesis=_GENESIS, min_deposit=MIN_DEPOSIT, clock_window=CLOCK_WINDOW, limits=Limits(), root=ELSEWHERE
+)
 DEPLOYER, SENDER, RIVAL = key("deployer"), key("sender"), key("rival")
 
 

@@ -26,6 +26,7 @@ from caimi.devnet.fabric.processes import fabric_processes
 from caimi.devnet.ports import choose_ports
 from caimi.devnet.supervisor import Supervisor
 from caimi.devnet.toolchain import load_toolchain
+from caimi.protocol.registry_state import Limits
 from caimi.types import errors as e
 from caimi.types.primitives import Bytes32, Epoch, UnixSeconds, bytes32
 from caimi.types.records import BoardPost, Funding, Genesis, HostKey, Lane, LeaseRequest, Mint, PartialPost
@@ -133,7 +134,11 @@ def running_site(home: Path, collection: CollectionPlan) -> Generator[FabricSite
 def registry_plan(site: FabricSite) -> RegistryPlan:
     """What the registry of the tests is created with."""
     return RegistryPlan(
-        genesis=site.genesis, min_deposit=MIN_DEPOSIT, clock_window=CLOCK_WINDOW, token_issuer=ISSUER.address
+        genesis=site.genesis,
+        min_deposit=MIN_DEPOSIT,
+        clock_window=CLOCK_WINDOW,
+        limits=Limits(),
+        token_issuer=ISSUER.address,
     )
 
 

@@ -9,9 +9,9 @@ from suites import named, suite, unhex
 
 from caimi.protocol.calls import run_call
 from caimi.protocol.registry import Registry
-from caimi.protocol.registry_state import RegistryConfig
+from caimi.protocol.registry_state import Limits, RegistryConfig
 from caimi.types.errors import BY_NAME, Refusal
-from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
+from caimi.types.primitives import ZERO32, Address, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Genesis, Lane
 from caimi.wire.codec import decode, encode_values
 from caimi.wire.digests import leaf_hash
@@ -22,21 +22,25 @@ CASES = [(name, number) for name, read in SUITES.items() for number in range(len
 
 
 def play(case: dict[str, Any]) -> Registry:
-    config = case["config"]
-    registry = Registry.create(
-        RegistryConfig(
-            lane=decode(Lane, unhex(config["lane"])),
-            genesis=decode(Genesis, unhex(config["genesis"])),
-            min_deposit=int(config["minDeposit"]),
-            clock_window=config["clockWindow"],
-        )
-    )
+    registry = Registry.create(configuration(case["config"], decode(Lane, unhex(case["config"]["lane"]))))
     for account in case["accounts"]:
         registry.state.balances[Address(unhex(account["address"]))] = int(account["balance"])
     for step in case["steps"]:
         run_step(registry, step)
         assert len(registry.state.events) == step["events"]
     return registry
+
+
+def configuration(config: dict[str, Any], lane: Lane) -> RegistryConfig:
+    root = decode(Lane, unhex(config["root"]))
+    return RegistryConfig(
+        lane=lane,
+        genesis=decode(Genesis, unhex(config["genesis"])),
+        min_deposit=int(config["minDeposit"]),
+        clock_window=int(config["clockWindow"]),
+        limits=Limits(resume_delay=int(config["resumeDelay"]), withdrawal_cap=int(config["withdrawalCap"])),
+        root=None if root.chain == ZERO32 else root,
+    )
 
 
 def run_step(registry: Registry, step: dict[str, Any]) -> None:
@@ -56,12 +60,7 @@ def arguments(refusal: Refusal) -> bytes:
 
 @pytest.mark.parametrize("case", **named(CREATIONS))
 def test_creation(case: dict[str, Any]) -> None:
-    config = RegistryConfig(
-        lane=decode(Lane, unhex(SUITES["fabric"]["cases"][0]["config"]["lane"])),
-        genesis=decode(Genesis, unhex(case["config"]["genesis"])),
-        min_deposit=int(case["config"]["minDeposit"]),
-        clock_window=int(case["config"]["clockWindow"]),
-    )
+    config = configuration(case["config"], decode(Lane, unhex(SUITES["fabric"]["cases"][0]["config"]["lane"])))
     if "error" not in case:
         assert Registry.create(config).network == unhex(case["network"])
         return
@@ -83,6 +82,14 @@ def test_scenario(name: str, number: int) -> None:
         fields = ("role", "state", "deposit", "awaited", "reason", "revoked")
         assert actual == tuple(expected[k] for k in fields)
     assert len(state.publications) == len(case["publications"])
+    assert [state.brakes.paused, state.brakes.counter, state.brakes.since] == case["brakes"]
+    assert state.withdrawn.get(state.epoch, 0) == int(case["withdrawn"])
+    for expected in case["governed"]:
+        last = state.governance_of(decode(Lane, unhex(expected["lane"])))
+        actual = (last.version, last.generation, last.height, last.block_hash, last.dropped)
+        fields = (*(expected[k] for k in ("version", "generation", "height")), unhex(expected["blockHash"]))
+        assert actual == (*fields, expected["dropped"])
+    assert len(state.governed) == len(case["governed"])
     for account in case["balances"]:
         assert state.balances.get(Address(unhex(account["address"])), 0) == int(account["balance"])
     assert sum(state.balances.values()) + state.escrowed() + sum(state.tokens.values()) == 1000

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from caimi.protocol.registry import Registry
-from caimi.protocol.registry_state import RegistryConfig
+from caimi.protocol.registry_state import Limits, RegistryConfig
 from caimi.types.errors import Refusal
 from caimi.types.primitives import ZERO32, Address, Bytes32, PublicationId
 from caimi.types.records import Cid, Event, Genesis, InferenceRequest, Kind, Publication, Withdrawal
@@ -16,7 +16,7 @@ from caimi.wire.digests import network_id, publication_id, typed_digest
 from caimi.wire.functions import encode_body, encode_call
 from vectorgen import fixtures as fx
 from vectorgen.fixtures import hexed, seeded
-from vectorgen.script import DEADLINE, Script, refusal_fields
+from vectorgen.script import DEADLINE, NOWHERE, Script, refusal_fields
 
 __all__ = ["EDGE_SCENARIOS", "creation_suite"]
 
@@ -191,17 +191,34 @@ def creation_suite() -> dict[str, Any]:
         ("an operator twice", edit(good, operators=good.operators * 2), 100, 30),
         ("the account zero as an operator", edit(good, operators=(*good.operators, zero)), 100, 30),
     ]
-    return {"cases": [_creation(n + 1, *case) for n, case in enumerate(cases)]}
+    limited: list[tuple[str, Genesis, int, int, Limits]] = [
+        ("the widest limits", good, 100, 30, Limits(resume_delay=2**32 - 1, withdrawal_cap=2**128 - 1)),
+        ("a resume delay of 33 bits", good, 100, 30, Limits(resume_delay=2**32)),
+        ("a resume delay of 64 bits", good, 100, 30, Limits(resume_delay=2**64 - 1)),
+        ("the window is looked at before the resume delay", good, 100, 2**33, Limits(resume_delay=2**32)),
+        ("the resume delay is looked at before the quorum", edit(good, f=0), 100, 30, Limits(resume_delay=2**32)),
+    ]
+    every = [*((*case, Limits()) for case in cases), *limited]
+    return {"cases": [_creation(n + 1, *case) for n, case in enumerate(every)]}
 
 
-def _creation(number: int, comment: str, genesis: Genesis, deposit: int, window: int) -> dict[str, Any]:
+def _creation(number: int, comment: str, genesis: Genesis, deposit: int, window: int, limits: Limits) -> dict[str, Any]:
     case: dict[str, Any] = {
         "tcId": number,
         "comment": comment,
-        "config": {"genesis": hexed(encode(genesis)), "minDeposit": str(deposit), "clockWindow": str(window)},
+        "config": {
+            "genesis": hexed(encode(genesis)),
+            "minDeposit": str(deposit),
+            "clockWindow": str(window),
+            "resumeDelay": str(limits.resume_delay),
+            "withdrawalCap": str(limits.withdrawal_cap),
+            "root": hexed(encode(NOWHERE)),
+        },
     }
     try:
-        Registry.create(RegistryConfig(lane=fx.FABRIC, genesis=genesis, min_deposit=deposit, clock_window=window))
+        Registry.create(
+            RegistryConfig(lane=fx.FABRIC, genesis=genesis, min_deposit=deposit, clock_window=window, limits=limits)
+        )
     except Refusal as refusal:
         return case | refusal_fields(refusal)
     return case | {"network": hexed(network_id(genesis))}

@@ -7,21 +7,23 @@ from typing import Any
 
 from caimi.protocol.calls import run_call
 from caimi.protocol.registry import Registry
-from caimi.protocol.registry_state import RegistryConfig
+from caimi.protocol.registry_state import Limits, RegistryConfig
 from caimi.types.errors import Refusal
-from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
+from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Event, Kind, Lane, Publication
-from caimi.wire.codec import encode, encode_values
-from caimi.wire.digests import leaf_hash, publication_id
+from caimi.wire.codec import Record, encode, encode_values
+from caimi.wire.digests import leaf_hash, publication_id, typed_digest
 from caimi.wire.functions import encode_body, encode_call
 from caimi.wire.merkle import merkle_multiproof
 from vectorgen import fixtures as fx
 from vectorgen.fixtures import Key, certify, hexed
 
-__all__ = ["DEADLINE", "NOW", "Script", "refusal_fields"]
+__all__ = ["DEADLINE", "NOW", "NOWHERE", "Script", "refusal_fields"]
 
 NOW = 1_800_000_000
 DEADLINE = UnixSeconds(NOW + 600)
+NOWHERE = Lane(chain=ZERO32, registry=ZERO32)
+"""As a root: the registry itself."""
 
 
 def refusal_fields(refusal: Refusal) -> dict[str, Any]:
@@ -44,9 +46,26 @@ class Script:
     steps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def __post_init__(self) -> None:
-        config = RegistryConfig(lane=self.own, genesis=fx.GENESIS, min_deposit=100, clock_window=self.window)
+        self.configure()
+
+    def configure(self, *, limits: Limits | None = None, root: Lane | None = None) -> None:
+        """Create the registry anew, before the first call: without caps and as its own root unless told otherwise."""
+        self.steps.clear()
+        config = RegistryConfig(
+            lane=self.own,
+            genesis=fx.GENESIS,
+            min_deposit=100,
+            clock_window=self.window,
+            limits=limits or Limits(),
+            root=root,
+        )
         self.registry = Registry.create(config)
         self.registry.state.balances[fx.PUBLISHER.address] = 1_000
+
+    def order(self, name: str, record: Record, signers: tuple[int, ...]) -> None:
+        """A call with the signatures of these validators, in this order."""
+        digest = typed_digest(fx.NETWORK, record)
+        self.do(name, record, tuple(fx.VALIDATORS[n].sign_as(n, digest) for n in signers))
 
     def do(self, name: str, *arguments: Any) -> None:
         """One call; what the model answers is what every ledger must answer."""
@@ -100,6 +119,7 @@ class Script:
     def written(self) -> dict[str, Any]:
         """The scenario with its final state."""
         state = self.registry.state
+        limits = state.config.limits
         return {
             "tcId": self.case,
             "comment": self.comment,
@@ -108,6 +128,9 @@ class Script:
                 "lane": hexed(encode(self.own)),
                 "minDeposit": "100",
                 "clockWindow": self.window,
+                "resumeDelay": limits.resume_delay,
+                "withdrawalCap": str(limits.withdrawal_cap),
+                "root": hexed(encode(self.registry.state.config.root or NOWHERE)),
             },
             "accounts": [
                 {"secret": hexed(fx.PUBLISHER.secret), "address": hexed(fx.PUBLISHER.address), "balance": "1000"}
@@ -124,6 +147,19 @@ class Script:
                     "revoked": p.revoked,
                 }
                 for i, p in state.publications.items()
+            ],
+            "brakes": [state.brakes.paused, state.brakes.counter, state.brakes.since],
+            "withdrawn": str(state.withdrawn.get(state.epoch, 0)),
+            "governed": [
+                {
+                    "lane": hexed(encode(lane)),
+                    "version": g.version,
+                    "generation": g.generation,
+                    "height": g.height,
+                    "blockHash": hexed(g.block_hash),
+                    "dropped": g.dropped,
+                }
+                for lane, g in state.governed.items()
             ],
             "leaves": [hexed(leaf_hash(self.own, i)) for i in state.events],
             "applied": [[int(a.sequence), int(a.disposition), a.code] for a in state.applied],

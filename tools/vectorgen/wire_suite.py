@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from caimi.types.primitives import Bytes32, Epoch, UnixSeconds
+from caimi.types.primitives import Bytes32, Epoch, Generation, UnixSeconds
 from caimi.types.records import (
     Answer,
     BoardPost,
@@ -13,6 +13,8 @@ from caimi.types.records import (
     DirectRequest,
     Event,
     Funding,
+    Governance,
+    GovernanceAction,
     HostKey,
     InferenceRequest,
     Item,
@@ -21,8 +23,10 @@ from caimi.types.records import (
     LeaseRequest,
     Mint,
     PartialPost,
+    Pause,
     Publication,
     Receipt,
+    Resume,
     Revocation,
     Terms,
     Withdrawal,
@@ -205,6 +209,26 @@ def _inference(at: Lane) -> list[tuple[Record, Key]]:
     ]
 
 
+def _orders(at: Lane) -> list[tuple[Record, Key]]:
+    return [
+        (Pause(at=at, epoch=Epoch(1), counter=3), fx.VALIDATORS[1]),
+        (Resume(at=at, epoch=Epoch(1), counter=4), fx.VALIDATORS[2]),
+        (
+            Governance(
+                at=fx.FABRIC,
+                epoch=Epoch(1),
+                action=GovernanceAction.RESUME_LANE,
+                lane=at,
+                version=2,
+                generation=Generation(3),
+                height=77,
+                block_hash=seeded("kept"),
+            ),
+            fx.VALIDATORS[3],
+        ),
+    ]
+
+
 def wire_suite() -> dict[str, Any]:
     """Records that every ledger reads."""
     events = sample_items(3)
@@ -242,6 +266,7 @@ def wire_suite() -> dict[str, Any]:
                 ),
                 fx.PUBLISHER,
             ),
+            *_orders(at),
         ]
     )
 

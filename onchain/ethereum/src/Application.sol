@@ -2,11 +2,22 @@
 pragma solidity ^0.8.30;
 
 import {Decisions} from "./Decisions.sol";
-import {Bodies} from "./libs/Bodies.sol";
+import {Bodies, Decision} from "./libs/Bodies.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
-import {AbortReason, Certificate, Checkpoint, Disposition, Event, Item, Kind, Role, State} from "./libs/Records.sol";
+import {
+    AbortReason,
+    Action,
+    Certificate,
+    Checkpoint,
+    Disposition,
+    Event,
+    Item,
+    Kind,
+    Role,
+    State
+} from "./libs/Records.sol";
 import {Certificates} from "./libs/Certificates.sol";
-import {OwnEvents, Refusals, WrongGeneration} from "./libs/Errors.sol";
+import {LaneDropped, OwnEvents, Refusals, WrongGeneration} from "./libs/Errors.sol";
 
 /// @title Applying a certified run: total, each event at most once (spec 20 §3)
 /// @notice Once the certificate and the run hold, no item can make the call revert: functions here answer with a
@@ -14,9 +25,6 @@ import {OwnEvents, Refusals, WrongGeneration} from "./libs/Errors.sol";
 abstract contract Application is Decisions {
     // No place in a list; shifting a bit so far gives zero.
     uint256 private constant NOWHERE = type(uint256).max;
-
-    // Generation of every lane until governance can raise it.
-    uint64 private constant GENERATION = 1;
 
     /// @notice Verify a certified run, then apply every item that concerns this registry and is not marked yet.
     /// @param certificate checkpoint with a quorum's signatures of the present epoch
@@ -31,11 +39,11 @@ abstract contract Application is Decisions {
         Certificates.verify(certificate, _validators, _quorum, _epoch, _domain);
         // CHECKS
         require(!_isHere(checkpoint.source), OwnEvents());
-        require(checkpoint.generation == GENERATION, WrongGeneration(GENERATION, checkpoint.generation));
+        bytes32 source = CaimiWire.laneKey(checkpoint.source);
+        _checkLife(_governed[source], checkpoint.generation);
         Certificates.checkRun(checkpoint, items, proof);
         // REPEAT – EFFECTS – EVENT, item by item
-        bytes32 source = CaimiWire.laneKey(checkpoint.source);
-        mapping(uint256 => uint256) storage marks = _marks[source][GENERATION];
+        mapping(uint256 => uint256) storage marks = _marks[source][checkpoint.generation];
         for (uint256 i = 0; i < items.length; i++) {
             Item calldata item = items[i];
             if (item.happened.destinations.length != 0 && !_isHereAmong(item.happened.destinations)) continue;
@@ -43,6 +51,12 @@ abstract contract Application is Decisions {
             (Disposition disposition, uint16 code) = _apply(source, item.happened);
             emit Applied(checkpoint.source.chain, checkpoint.source.registry, item.sequence, uint8(disposition), code);
         }
+    }
+
+    function _checkLife(GovernedLane storage governed, uint64 generation) private view {
+        require(!governed.dropped, LaneDropped());
+        uint64 present = FIRST_GENERATION + governed.raised;
+        require(generation == present, WrongGeneration(present, generation));
     }
 
     // False if it was marked before.
@@ -70,6 +84,7 @@ abstract contract Application is Decisions {
         }
         if (e.kind == Kind.ANSWERED) return _applyReceipt(source, e);
         if (e.kind == Kind.REVOKED) return _applyRevocation(source, e);
+        if (e.kind == Kind.GOVERNANCE) return _applyGovernance(source, e.body);
         return (Disposition.IGNORED, 0);
     }
 
@@ -151,6 +166,18 @@ abstract contract Application is Decisions {
         if (_mirrorBit(record, source) == 0) return _refused(Refusals.WRONG_AUTHORITY);
         if (_carriedReceipts[request] != 0) return (Disposition.IGNORED, 0);
         _carriedReceipts[request] = receiptHash;
+        return (Disposition.APPLIED, 0);
+    }
+
+    // A decision about a lane, which only the root tells.
+    function _applyGovernance(bytes32 source, bytes calldata body) private returns (Disposition, uint16) {
+        (bool ok, Decision memory d) = Bodies.readGovernance(body);
+        if (!ok) return _refused(Refusals.BAD_BODY);
+        if (source != CaimiWire.laneKey(_rootChain, _rootRegistry)) return _refused(Refusals.WRONG_AUTHORITY);
+        GovernedLane storage governed = _governed[CaimiWire.laneKey(d.chain, d.registry)];
+        bool known = d.action == Action.RESUME_LANE || d.action == Action.DROP_LANE;
+        if (!known || governed.dropped || d.version <= governed.version) return (Disposition.IGNORED, 0);
+        _decide(governed, d);
         return (Disposition.APPLIED, 0);
     }
 

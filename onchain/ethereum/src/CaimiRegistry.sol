@@ -6,7 +6,7 @@ import {CaimiExtension} from "./CaimiExtension.sol";
 import {Locks} from "./Locks.sol";
 import {RegistryStorage} from "./RegistryStorage.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
-import {Creation, Site} from "./libs/Creation.sol";
+import {Creation, Limits, Site} from "./libs/Creation.sol";
 import {Genesis, Lane} from "./libs/Records.sol";
 import {BadEncoding} from "./libs/Errors.sol";
 
@@ -21,11 +21,11 @@ contract CaimiRegistry is Locks, Application {
     address private immutable _extension;
 
     /// @param genesis descriptor of the network: first validator set, f, t and host operators
-    /// @param minDeposit smallest deposit of a publication, in the token's smallest unit; at least 1
-    /// @param clockWindow seconds by which this chain's clock may be off; below 2^32
+    /// @param limits smallest deposit, clock window, resume delay and cap on withdrawals
     /// @param token ERC-20 with EIP-2612
-    constructor(Genesis memory genesis, uint128 minDeposit, uint64 clockWindow, address token)
-        RegistryStorage(Creation.site(genesis, minDeposit, clockWindow, token))
+    /// @param root registry whose word governs lanes; all zero for this one
+    constructor(Genesis memory genesis, Limits memory limits, address token, Lane memory root)
+        RegistryStorage(Creation.site(genesis, limits, token, root))
     {
         uint256 n = genesis.validators.length;
         _epoch = 1;
@@ -36,7 +36,18 @@ contract CaimiRegistry is Locks, Application {
         }
         _lanes.push(Lane({chain: _chain, registry: _registry}));
         _laneNumbers[CaimiWire.laneKey(_chain, _registry)] = HERE;
-        Site memory site = Site(_network, _chain, _registry, _chainId, _minDeposit, _clockWindow, _token);
+        Site memory site = Site({
+            network: _network,
+            chain: _chain,
+            registry: _registry,
+            chainId: _chainId,
+            minDeposit: _minDeposit,
+            clockWindow: _clockWindow,
+            token: _token,
+            resumeDelay: _resumeDelay,
+            withdrawalCap: _withdrawalCap,
+            root: Lane({chain: _rootChain, registry: _rootRegistry})
+        });
         _extension = address(new CaimiExtension(site));
     }
 

@@ -3,7 +3,8 @@ pragma solidity ^0.8.30;
 
 import {RegistryStorage} from "./RegistryStorage.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
-import {AbortReason, Kind, Lane, State} from "./libs/Records.sol";
+import {AbortReason, Action, Kind, Lane, State} from "./libs/Records.sol";
+import {Decision} from "./libs/Bodies.sol";
 import {Refusals} from "./libs/Errors.sol";
 
 /// @title How home decides and what a decision moves (spec 30 §2)
@@ -53,6 +54,15 @@ abstract contract Decisions is RegistryStorage {
         record.revoked = true;
         if (state != State.LOCKED) _revoke(record);
         return (0, true);
+    }
+
+    // A decision about a lane that was found lawful, here or by the root.
+    function _decide(GovernedLane storage governed, Decision memory d) internal {
+        governed.version = d.version;
+        governed.raised = d.generation - FIRST_GENERATION;
+        governed.height = d.height;
+        governed.dropped = d.action == Action.DROP_LANE;
+        governed.blockHash = d.blockHash;
     }
 
     // What the mirrors told before home knew the publication.

@@ -35,6 +35,7 @@ abstract contract Inference is RegistryStorage {
         // REPEAT
         if (_isRepeated(request.consumer, request.nonce, id)) return id;
         // CHECKS
+        _checkRunning();
         require(_now() <= request.deadline, Expired(request.deadline, _now()));
         PublicationRecord storage record = _publications[request.publication];
         require(record.role != Role.NONE, UnknownPublication(request.publication));

@@ -36,6 +36,7 @@ abstract contract Locks is Decisions {
         // REPEAT
         if (_publications[id].role != Role.NONE) return id;
         // CHECKS – EFFECTS – EVENT
+        _checkRunning();
         if (home) _lockHome(id, publication);
         else _lockMirror(id, publication);
     }

@@ -8,7 +8,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {RegistryStorage} from "./RegistryStorage.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
 import {Withdrawal} from "./libs/Records.sol";
-import {Expired, LowBalance, OutOfRange, WrongSigner, ZeroAmount} from "./libs/Errors.sol";
+import {CapReached, Expired, LowBalance, OutOfRange, WrongSigner, ZeroAmount} from "./libs/Errors.sol";
 import {Signatures} from "./libs/Signatures.sol";
 
 /// @title Money in and out (spec 30 §5)
@@ -45,6 +45,7 @@ abstract contract Money is RegistryStorage, ReentrancyGuardTransient {
         // REPEAT
         if (_nonces[account][digest] != 0) return;
         // CHECKS
+        _checkRunning();
         require(amount > 0, ZeroAmount());
         require(block.timestamp <= deadline, Expired(uint64(deadline), _now()));
         uint128 have = tokens(account);
@@ -72,9 +73,11 @@ abstract contract Money is RegistryStorage, ReentrancyGuardTransient {
         // REPEAT
         if (_isRepeated(withdrawal.account, withdrawal.nonce, digest)) return;
         // CHECKS
+        _checkRunning();
         require(withdrawal.amount > 0, ZeroAmount());
         require(_now() <= withdrawal.deadline, Expired(withdrawal.deadline, _now()));
         // EFFECTS
+        _countWithdrawal(withdrawal.amount);
         _debit(withdrawal.account, withdrawal.amount);
         _nonces[withdrawal.account][withdrawal.nonce] = digest;
         // EVENT
@@ -86,6 +89,13 @@ abstract contract Money is RegistryStorage, ReentrancyGuardTransient {
     function tokens(address account) public view returns (uint128) {
         uint256 held = IERC20(_token).balanceOf(account);
         return held > type(uint128).max ? type(uint128).max : uint128(held);
+    }
+
+    function _countWithdrawal(uint128 amount) private {
+        if (_withdrawalCap == 0) return;
+        uint256 asked = uint256(_withdrawn[_epoch]) + amount;
+        require(asked <= _withdrawalCap, CapReached(_withdrawalCap, asked));
+        _withdrawn[_epoch] = uint128(asked);
     }
 
     function _permitDigest(address account, uint256 amount, uint256 nonce, uint256 deadline)

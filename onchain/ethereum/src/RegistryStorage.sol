@@ -5,7 +5,15 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
 import {Creation, Site} from "./libs/Creation.sol";
 import {AbortReason, Lane, Role, State} from "./libs/Records.sol";
-import {ForbiddenCaller, LowBalance, NonceUsed, WrongChain, WrongRegistry, WrongSigner} from "./libs/Errors.sol";
+import {
+    ForbiddenCaller,
+    LowBalance,
+    NonceUsed,
+    Paused,
+    WrongChain,
+    WrongRegistry,
+    WrongSigner
+} from "./libs/Errors.sol";
 import {Signatures} from "./libs/Signatures.sol";
 
 /// @title What a registry stores, and what every entry point needs of it
@@ -62,6 +70,17 @@ abstract contract RegistryStorage {
         bool revoked;
     }
 
+    // What governance decided last about a lane. All but the hash share a slot, which every run of the lane reads.
+    struct GovernedLane {
+        // 0 if it never did.
+        uint64 version;
+        // Above the first one, so that an empty record is generation 1.
+        uint64 raised;
+        uint64 height;
+        bool dropped;
+        bytes32 blockHash;
+    }
+
     // One inference request taken here.
     struct RequestRecord {
         // keccak256(publication ‖ input commitment); zero if there is no such request.
@@ -71,6 +90,9 @@ abstract contract RegistryStorage {
         uint64 deadline;
     }
 
+    // Of every lane, until governance raises it.
+    uint64 internal constant FIRST_GENERATION = 1;
+
     // Of `_lanes`: this registry.
     uint32 internal constant HERE = 1;
 
@@ -78,6 +100,10 @@ abstract contract RegistryStorage {
     uint128 internal immutable _minDeposit;
     uint64 internal immutable _clockWindow;
     address internal immutable _token;
+    uint64 internal immutable _resumeDelay;
+    uint128 internal immutable _withdrawalCap;
+    bytes32 internal immutable _rootChain;
+    bytes32 internal immutable _rootRegistry;
     bytes32 internal immutable _chain;
     bytes32 internal immutable _registry;
     bytes32 internal immutable _domain;
@@ -89,6 +115,9 @@ abstract contract RegistryStorage {
     uint8 internal _quorum;
     uint8 internal _f;
     uint8 internal _t;
+    bool internal _paused;
+    // Of the last pause or resumption.
+    uint64 internal _brakeCounter;
 
     address[] internal _validators;
     mapping(address operator => bool) internal _isOperator;
@@ -98,8 +127,8 @@ abstract contract RegistryStorage {
     mapping(bytes32 id => PublicationRecord) internal _publications;
     // One slot for each registry that told something.
     mapping(bytes32 id => mapping(bytes32 laneKey => EarlyWord)) internal _early;
-    // No longer used; the slots below stay where they are.
-    bytes32 private _reservedOutcomes;
+    // Of the last pause.
+    uint64 internal _pausedAt;
     mapping(bytes32 laneKey => mapping(uint64 generation => mapping(uint256 word => uint256 bits))) internal _marks;
     mapping(address publisher => mapping(bytes32 nameHash => mapping(uint64 version => bool))) internal _takenNames;
     mapping(address publisher => mapping(bytes32 nameHash => bytes32 id)) internal _latest;
@@ -107,12 +136,14 @@ abstract contract RegistryStorage {
     mapping(bytes32 request => RequestRecord) internal _requests;
     // At home: what mirrors answered.
     mapping(bytes32 request => bytes32 receiptHash) internal _carriedReceipts;
-    // No longer used; the slots below stay where they are.
-    bytes32 private _reserved;
+    // Counted where there is a cap.
+    mapping(uint64 epoch => uint128) internal _withdrawn;
 
     // Digest of the action that used the nonce.
     mapping(address account => mapping(bytes32 nonce => bytes32 digest)) internal _nonces;
     mapping(address account => uint128) internal _balances;
+    // What governance decided last about a lane.
+    mapping(bytes32 laneKey => GovernedLane) internal _governed;
 
     /// @notice Every call that changes state refuses to run on a fork with another chain id, and on other storage than the
     /// registry's.
@@ -127,6 +158,10 @@ abstract contract RegistryStorage {
         _minDeposit = site.minDeposit;
         _clockWindow = site.clockWindow;
         _token = site.token;
+        _resumeDelay = site.resumeDelay;
+        _withdrawalCap = site.withdrawalCap;
+        _rootChain = site.root.chain;
+        _rootRegistry = site.root.registry;
         _chainId = site.chainId;
         _chain = site.chain;
         _registry = site.registry;
@@ -150,6 +185,11 @@ abstract contract RegistryStorage {
         bytes32 used = _nonces[account][nonce];
         require(used == 0 || used == digest, NonceUsed(nonce));
         return used != 0;
+    }
+
+    // Comes first among the checks of everything that begins something.
+    function _checkRunning() internal view {
+        require(!_paused, Paused());
     }
 
     function _checkLane(Lane calldata target) internal view {

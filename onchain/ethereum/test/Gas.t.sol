@@ -37,7 +37,7 @@ contract GasTest is Fixture {
 
     function test_lock_at_mirror() public {
         lock(mirrorPublication());
-        _check("lockModel at a mirror", _measure(_lockCall(mirrorPublication())), 126_000);
+        _check("lockModel at a mirror", _measure(_lockCall(mirrorPublication())), 126_500);
     }
 
     function test_first_lock_learns_a_lane() public {
@@ -59,7 +59,7 @@ contract GasTest is Fixture {
     }
 
     function test_apply_run_at_home() public {
-        _check("applyRun, 1 LOCKED", _measure(_run(1, true)), 117_000);
+        _check("applyRun, 1 LOCKED", _measure(_run(1, true)), 118_500);
     }
 
     function test_apply_run_of_10_at_home() public {
@@ -71,11 +71,11 @@ contract GasTest is Fixture {
     }
 
     function test_apply_run_at_mirror() public {
-        _check("applyRun, 1 OUTCOME", _measure(_run(1, false)), 68_000);
+        _check("applyRun, 1 OUTCOME", _measure(_run(1, false)), 70_000);
     }
 
     function test_apply_run_of_10_at_mirror() public {
-        _check("applyRun, 10 OUTCOME", _measure(_run(10, false)), 209_500);
+        _check("applyRun, 10 OUTCOME", _measure(_run(10, false)), 211_500);
     }
 
     function test_apply_run_of_100_at_mirror() public {

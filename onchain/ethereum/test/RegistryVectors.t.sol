@@ -24,7 +24,7 @@ contract RegistryVectorsTest is Suite {
     }
 
     function test_brakes() public {
-        _play("registry/ethereum-brakes.json", 12);
+        _play("registry/ethereum-brakes.json", 28);
     }
 
     function _play(string memory name, uint256 least) private {
@@ -78,6 +78,7 @@ contract RegistryVectorsTest is Suite {
         _checkLogs(json, own, logs);
         _checkPublications(json, registry);
         _checkBalances(json, registry, token);
+        _checkBrakes(json, registry);
     }
 
     function step(string calldata json, IRegistry registry, string calldata name) external returns (bool ok) {
@@ -109,7 +110,10 @@ contract RegistryVectorsTest is Suite {
             abi.decode(vm.parseJsonBytes(json, ".config.genesis"), (Genesis)),
             uint128(vm.parseJsonUint(json, ".config.minDeposit")),
             uint64(vm.parseJsonUint(json, ".config.clockWindow")),
-            address(token)
+            uint64(vm.parseJsonUint(json, ".config.resumeDelay")),
+            uint128(vm.parseJsonUint(json, ".config.withdrawalCap")),
+            address(token),
+            abi.decode(vm.parseJsonBytes(json, ".config.root"), (Lane))
         );
         return bytes.concat(vm.getCode("CaimiRegistry.sol:CaimiRegistry"), arguments);
     }
@@ -176,6 +180,28 @@ contract RegistryVectorsTest is Suite {
         }
     }
 
+    function _checkBrakes(string memory json, IRegistry registry) private view {
+        (bool paused, uint64 counter, uint64 since,,, uint128 withdrawn) = registry.brakes();
+        vm.assertTrue(paused == vm.parseJsonBool(json, ".brakes[0]"), string.concat(title(json), ", paused"));
+        vm.assertEq(counter, vm.parseJsonUint(json, ".brakes[1]"), string.concat(title(json), ", counter"));
+        vm.assertEq(since, vm.parseJsonUint(json, ".brakes[2]"), string.concat(title(json), ", since"));
+        vm.assertEq(withdrawn, vm.parseJsonUint(json, ".withdrawn"), string.concat(title(json), ", withdrawn"));
+        for (uint256 i = 0; vm.keyExistsJson(json, item(".governed", i)); i++) {
+            _checkGoverned(json, item(".governed", i), registry);
+        }
+    }
+
+    function _checkGoverned(string memory json, string memory key, IRegistry registry) private view {
+        string memory name = string.concat(title(json), ", ", key);
+        Lane memory lane = abi.decode(vm.parseJsonBytes(json, string.concat(key, ".lane")), (Lane));
+        (uint64 version, uint64 generation, uint64 height, bytes32 blockHash, bool dropped) = registry.governed(lane);
+        vm.assertEq(version, vm.parseJsonUint(json, string.concat(key, ".version")), name);
+        vm.assertEq(generation, vm.parseJsonUint(json, string.concat(key, ".generation")), name);
+        vm.assertEq(height, vm.parseJsonUint(json, string.concat(key, ".height")), name);
+        vm.assertEq(blockHash, vm.parseJsonBytes32(json, string.concat(key, ".blockHash")), name);
+        vm.assertTrue(dropped == vm.parseJsonBool(json, string.concat(key, ".dropped")), name);
+    }
+
     function _checkBalances(string memory json, IRegistry registry, IToken token) private view {
         uint256 held = 0;
         for (uint256 i = 0; vm.keyExistsJson(json, item(".balances", i)); i++) {
@@ -193,7 +219,7 @@ contract RegistryVectorsTest is Suite {
 
     // Only these have arguments; the artefact's errors are the same table (tools/gen_errors.py).
     function _selector(string memory name) private pure returns (bytes4) {
-        string[2][24] memory table = [
+        string[2][27] memory table = [
             ["OutOfRange", "uint256,uint256"],
             ["BadQuorum", "uint256,uint256,uint256"],
             ["WrongSigner", "address,address"],
@@ -217,7 +243,10 @@ contract RegistryVectorsTest is Suite {
             ["SmallDeposit", "uint128,uint128"],
             ["LowBalance", "uint128,uint128"],
             ["DeadlineNotPassed", "uint64,uint64"],
-            ["HostKeyExpired", "uint64,uint64"]
+            ["HostKeyExpired", "uint64,uint64"],
+            ["WrongCounter", "uint64,uint64"],
+            ["TooEarly", "uint64,uint64"],
+            ["CapReached", "uint256,uint256"]
         ];
         string memory arguments = "";
         bytes32 wanted = keccak256(bytes(name));
@@ -225,6 +254,8 @@ contract RegistryVectorsTest is Suite {
             if (keccak256(bytes(table[i][0])) == wanted) arguments = table[i][1];
         }
         bool ofState = wanted == keccak256("NotLocked") || wanted == keccak256("NotCommitted");
+        bool ofSigner = wanted == keccak256("DuplicateSigner") || wanted == keccak256("UnsortedSigners");
+        if (ofSigner || wanted == keccak256("UnknownSigner")) arguments = "uint256";
         if (ofState || wanted == keccak256("AlreadyDecided")) arguments = "uint8";
         if (wanted == keccak256("UnknownPublication") || wanted == keccak256("UnknownRequest")) arguments = "bytes32";
         return bytes4(keccak256(bytes(string.concat(name, "(", arguments, ")"))));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,10 +18,10 @@ from caimi.types.errors import (
     WrongSigner,
 )
 from caimi.types.primitives import Address, Bytes32, Epoch
-from caimi.types.records import Certificate, Genesis
+from caimi.types.records import Certificate, Genesis, Signature
 from caimi.wire.digests import typed_digest
 
-__all__ = ["MAX_VALIDATORS", "ValidatorSet", "default_threshold", "quorum_size", "verify_certificate"]
+__all__ = ["MAX_VALIDATORS", "ValidatorSet", "default_threshold", "quorum_size", "verify_certificate", "verify_signers"]
 
 MAX_VALIDATORS: Final = 64
 """Most validators of a set."""
@@ -96,11 +97,23 @@ def verify_certificate(
     """
     if certificate.checkpoint.epoch != epoch:
         raise WrongEpoch(epoch, certificate.checkpoint.epoch)
-    if len(certificate.signatures) < validator_set.q:
-        raise TooFewSignatures(validator_set.q, len(certificate.signatures))
     digest = typed_digest(network, certificate.checkpoint)
+    verify_signers(certificate.signatures, digest, validator_set=validator_set, needed=validator_set.q)
+
+
+def verify_signers(
+    signatures: Sequence[Signature], digest: Bytes32, *, validator_set: ValidatorSet, needed: int
+) -> None:
+    """Check that at least `needed` validators signed, each entry in order; more are checked too (spec 20 §3).
+
+    Raises:
+        TooFewSignatures, UnknownSigner, DuplicateSigner, UnsortedSigners, BadSignature, HighS, WrongSigner: See
+            `verify_certificate`.
+    """
+    if len(signatures) < needed:
+        raise TooFewSignatures(needed, len(signatures))
     previous = -1
-    for entry in certificate.signatures:
+    for entry in signatures:
         if not 0 <= entry.signer < validator_set.n:
             raise UnknownSigner(entry.signer)
         if entry.signer == previous:

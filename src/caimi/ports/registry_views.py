@@ -51,9 +51,13 @@ VIEWS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "isMarked": (("Lane", "uint64", "uint64"), ("bool",)),
     "minDeposit": ((), ("uint128",)),
     "clockWindow": ((), ("uint64",)),
+    "root": ((), ("Lane",)),
+    "governed": (("Lane",), ("uint64", "uint64", "uint64", "bytes32", "bool")),
+    "brakes": ((), ("bool", "uint64", "uint64", "uint64", "uint128", "uint128")),
     # Ethereum only
     "eventCount": ((), ("uint64",)),
     # Fabric only
+    "leaseCap": ((), ("uint64",)),
     "lease": (("bytes32",), ("LeaseRequest",)),
     "partials": (("bytes32",), ("bytes[]",)),
     "board": (("uint64", "uint8"), ("bytes[]",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from caimi.crypto.quorum import ValidatorSet, verify_certificate
 from caimi.protocol.decision import follow_home, meet_answers, take_revocation
+from caimi.protocol.governance import apply_governance
 from caimi.protocol.publication import Disposition, Role, State
 from caimi.protocol.registry_state import Applied, RegistryState
 from caimi.types.errors import (
@@ -11,6 +12,7 @@ from caimi.types.errors import (
     BadBody,
     EmptyRun,
     ItemOutOfRun,
+    LaneDropped,
     OwnEvents,
     PastDeadline,
     Refusal,
@@ -21,7 +23,7 @@ from caimi.types.errors import (
     WrongRoot,
     ZeroRoot,
 )
-from caimi.types.primitives import ZERO32, Bytes32, Generation, PublicationId, UnixSeconds
+from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Certificate, Checkpoint, Item, Kind, Lane
 from caimi.wire.digests import leaf_hash
 from caimi.wire.functions import decode_body
@@ -67,7 +69,8 @@ def apply_run(
     """Verify a certified run, then apply every item that concerns this registry and is not marked yet.
 
     Raises:
-        Refusal: Of `verify_certificate`, OwnEvents, WrongGeneration, or of `check_run`. Never because of an item.
+        Refusal: Of `verify_certificate`, OwnEvents, LaneDropped, WrongGeneration, or of `check_run`. Never by an
+            item.
     """
     checkpoint = certificate.checkpoint
     genesis = state.config.genesis
@@ -75,7 +78,10 @@ def apply_run(
     verify_certificate(certificate, network=network, validator_set=validators, epoch=state.epoch)
     if checkpoint.source == state.config.lane:
         raise OwnEvents
-    generation = state.generations.get(checkpoint.source, Generation(1))
+    governed = state.governance_of(checkpoint.source)
+    if governed.dropped:
+        raise LaneDropped
+    generation = governed.generation
     if checkpoint.generation != generation:
         raise WrongGeneration(generation, checkpoint.generation)
     check_run(checkpoint, items, proof, max_run=state.config.max_run)
@@ -120,6 +126,8 @@ def _apply_item(state: RegistryState, source: Lane, item: Item, now: UnixSeconds
             return _apply_receipt(state, source, item)
         case Kind.REVOKED:
             return _apply_revocation(state, source, item)
+        case Kind.GOVERNANCE:
+            return apply_governance(state, source, item)
         case _:
             return Disposition.IGNORED
 

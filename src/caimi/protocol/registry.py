@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from caimi.crypto.ecdsa import recover
 from caimi.protocol.application import apply_run
+from caimi.protocol.brakes import check_running, check_withdrawal, count_withdrawal, pause, resume
 from caimi.protocol.decision import abort_home, emit, meet_answers, meet_outcome, meet_revocations, take_revocation
+from caimi.protocol.governance import govern
 from caimi.protocol.publication import AbortReason, Input, Role, State
 from caimi.protocol.registry_state import PublicationRecord, RegistryConfig, RegistryState, RequestRecord
 from caimi.protocol.validity import check_cid, check_publication
@@ -43,13 +45,17 @@ from caimi.types.records import (
     Certificate,
     Event,
     Funding,
+    Governance,
     HostKey,
     InferenceRequest,
     Item,
     Kind,
     Lane,
+    Pause,
     Publication,
+    Resume,
     Revocation,
+    Signature,
     Withdrawal,
 )
 from caimi.wire.codec import Record
@@ -89,6 +95,7 @@ class Registry:
         """Move tokens of the signer's account into its balance."""
         if self._authorise(funding, funding.account, funding.at, funding.nonce, signature):
             return
+        check_running(self.state)
         self._check_money(funding.amount, funding.deadline, now)
         tokens = self.state.tokens
         if tokens.get(funding.account, 0) < funding.amount:
@@ -101,8 +108,11 @@ class Registry:
         """Move balance of the signer's account out to a recipient's tokens."""
         if self._authorise(withdrawal, withdrawal.account, withdrawal.at, withdrawal.nonce, signature):
             return
+        check_running(self.state)
         self._check_money(withdrawal.amount, withdrawal.deadline, now)
+        check_withdrawal(self.state, withdrawal.amount)
         self.state.debit(withdrawal.account, withdrawal.amount)
+        count_withdrawal(self.state, withdrawal.amount)
         tokens = self.state.tokens
         tokens[withdrawal.recipient] = tokens.get(withdrawal.recipient, 0) + withdrawal.amount
         self._use_nonce(withdrawal.account, withdrawal.nonce, withdrawal)
@@ -118,6 +128,7 @@ class Registry:
             raise WrongRegistry(publication.home.registry, self.lane.registry)
         if identifier in self.state.publications:
             return identifier
+        check_running(self.state)
         if role is Role.HOME:
             self._lock_home(identifier, publication, now)
         else:
@@ -164,6 +175,7 @@ class Registry:
         identifier = typed_digest(self.network, request)
         if self._authorise(request, request.consumer, request.at, request.nonce, signature):
             return identifier
+        check_running(self.state)
         if now > request.deadline:
             raise Expired(request.deadline, now)
         record = self.state.publications.get(PublicationId(request.publication))
@@ -244,6 +256,19 @@ class Registry:
         others = tuple(lane for lane in (record.home, *record.mirrors) if lane != self.lane)
         body = encode_body(Kind.REVOKED, revocation.reason, self.lane)
         emit(self.state, Event(schema=1, kind=Kind.REVOKED, destinations=others, subject=identifier, body=body))
+
+    def pause(self, order: Pause, signatures: tuple[Signature, ...], *, now: UnixSeconds) -> None:
+        """Stop what the registry begins, by the word of f+1 validators."""
+        pause(self.state, self.network, order, signatures, now=now)
+
+    def resume(self, order: Resume, signatures: tuple[Signature, ...], *, now: UnixSeconds) -> None:
+        """End a pause, by the word of a quorum."""
+        resume(self.state, self.network, order, signatures, now=now)
+
+    def govern(self, order: Governance, signatures: tuple[Signature, ...], *, now: UnixSeconds) -> None:
+        """At the root: record a quorum's decision about a lane, at any time `now`."""
+        del now
+        govern(self.state, self.network, order, signatures)
 
     # --- authority
 

@@ -3,14 +3,64 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from caimi.crypto.quorum import ValidatorSet
 from caimi.protocol.publication import AbortReason, Disposition, Role, State
 from caimi.types.errors import BadValidatorSet, LowBalance, OutOfRange, ZeroAmount
-from caimi.types.primitives import Address, Bytes32, Epoch, Generation, PublicationId, Sequence, UnixSeconds
+from caimi.types.primitives import ZERO32, Address, Bytes32, Epoch, Generation, PublicationId, Sequence, UnixSeconds
 from caimi.types.records import Genesis, InferenceRequest, Item, Lane
 
-__all__ = ["Applied", "PublicationRecord", "RegistryConfig", "RegistryState", "RequestRecord"]
+__all__ = [
+    "Applied",
+    "Brakes",
+    "GovernedLane",
+    "Limits",
+    "PublicationRecord",
+    "RegistryConfig",
+    "RegistryState",
+    "RequestRecord",
+]
+
+
+_NEVER: Final = UnixSeconds(0)
+_FIRST: Final = Generation(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What bounds the loss even if a quorum falls (spec 35 §2). Zero means no cap."""
+
+    resume_delay: int = 0
+    """Seconds below 2^32 from a pause to the earliest resumption."""
+    withdrawal_cap: int = 0
+    """u128, of all withdrawals of an epoch together, in the token's smallest unit."""
+    lease_cap: int = 0
+    """u64, leases of one operator for one publication in an epoch (board)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brakes:
+    """The last pause or resumption."""
+
+    paused: bool = False
+    counter: int = 0
+    """u64; the next order has 1 more."""
+    since: UnixSeconds = _NEVER
+    """Time of the last pause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GovernedLane:
+    """What governance decided last about a lane."""
+
+    version: int = 0
+    """u64; 0 if it never did."""
+    generation: Generation = _FIRST
+    height: int = 0
+    """Of the last block kept."""
+    block_hash: Bytes32 = ZERO32
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +73,9 @@ class RegistryConfig:
     """u128, at least 1."""
     clock_window: int
     """Seconds below 2^32 by which this chain's clock may be off; home wants a deadline two of them away."""
+    limits: Limits = Limits()
+    root: Lane | None = None
+    """The registry whose word governs lanes; None for this one (spec 35 §3)."""
     max_run: int = 1024
     """Longest range a certificate may cover."""
 
@@ -31,12 +84,15 @@ class RegistryConfig:
 
         Raises:
             ZeroAmount: The smallest deposit is 0.
-            OutOfRange: It has more than 128 bits, or the clock window more than 32.
+            OutOfRange: It has more than 128 bits, or the clock window or the resume delay more than 32, or a cap more
+                than its own.
             BadQuorum, BadValidatorSet: The genesis descriptor is outside the bounds of spec 00 §4.
         """
         if self.min_deposit < 1:
             raise ZeroAmount
-        for bits, number in ((128, self.min_deposit), (32, self.clock_window)):
+        limits = self.limits
+        seconds = ((32, self.clock_window), (32, limits.resume_delay))
+        for bits, number in ((128, self.min_deposit), *seconds, (128, limits.withdrawal_cap), (64, limits.lease_cap)):
             if number < 0 or number >> bits:
                 raise OutOfRange(bits, number)
         ValidatorSet.from_genesis(self.genesis)
@@ -92,7 +148,8 @@ class RegistryState:
 
     config: RegistryConfig
     epoch: Epoch
-    generations: dict[Lane, Generation] = field(default_factory=dict[Lane, Generation])
+    governed: dict[Lane, GovernedLane] = field(default_factory=dict[Lane, GovernedLane])
+    """Lanes about which governance has decided."""
     events: list[Item] = field(default_factory=list[Item])
     applied: list[Applied] = field(default_factory=list[Applied])
     marks: set[tuple[Lane, Generation, Sequence]] = field(default_factory=set[tuple[Lane, Generation, Sequence]])
@@ -114,6 +171,9 @@ class RegistryState:
     requests: dict[Bytes32, RequestRecord] = field(default_factory=dict[Bytes32, RequestRecord])
     carried_receipts: dict[Bytes32, Bytes32] = field(default_factory=dict[Bytes32, Bytes32])
     """At home: receipt hash by request that a mirror answered."""
+    brakes: Brakes = Brakes()
+    withdrawn: dict[Epoch, int] = field(default_factory=dict[Epoch, int])
+    """Of an epoch, where there is a cap."""
     balances: dict[Address, int] = field(default_factory=dict[Address, int])
     tokens: dict[Address, int] = field(default_factory=dict[Address, int])
     """Outside balances: ERC-20 or the chaincode's token ledger."""
@@ -132,6 +192,14 @@ class RegistryState:
     def credit(self, account: Address, amount: int) -> None:
         """Add to a registry balance."""
         self.balances[account] = self.balances.get(account, 0) + amount
+
+    def root(self) -> Lane:
+        """The registry whose word governs lanes."""
+        return self.config.root or self.config.lane
+
+    def governance_of(self, lane: Lane) -> GovernedLane:
+        """What governance decided last about a lane."""
+        return self.governed.get(lane, GovernedLane())
 
     def escrowed(self) -> int:
         """All deposits held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,9 +12,11 @@ from caimi.ports.chain import ChainUnavailable
 from caimi.types.errors import (
     AlreadyPosted,
     BadLease,
+    CapReached,
     Expired,
     HostKeyExpired,
     LeaseEnded,
+    Paused,
     UnknownFunction,
     UnknownLease,
     UnknownOperator,
@@ -24,7 +27,7 @@ from caimi.types.errors import (
     WrongRegistry,
     WrongSigner,
 )
-from caimi.types.primitives import Bytes32, Epoch, UnixSeconds
+from caimi.types.primitives import Address, Bytes32, Epoch, UnixSeconds
 from caimi.types.records import BoardPost, Genesis, HostKey, Lane, LeaseRequest, PartialPost
 from caimi.wire.codec import Record
 from caimi.wire.digests import network_id, sealed_hash, typed_digest
@@ -44,12 +47,16 @@ _PHASES: Final = range(1, 6)
 class SimulatedBoard:
     """The board's records; every call that takes effect is a block of its own, final at once."""
 
-    def __init__(self, genesis: Genesis, lane: Lane, *, now: Callable[[], UnixSeconds], epoch: Epoch) -> None:
+    def __init__(
+        self, genesis: Genesis, lane: Lane, *, now: Callable[[], UnixSeconds], epoch: Epoch, lease_cap: int = 0
+    ) -> None:
         """Begin empty.
 
         Arguments:
             now: the clock by which calls are judged.
+            lease_cap: leases of one operator for one publication; 0 for no cap.
         """
+        self.paused = False
         self.lane = lane
         self.height = 0
         self.leases: dict[Bytes32, LeaseRequest] = {}
@@ -60,6 +67,8 @@ class SimulatedBoard:
         self._network = network_id(genesis)
         self._epoch = epoch
         self._now = now
+        self._lease_cap = lease_cap
+        self._leases_of: Counter[tuple[Bytes32, Address]] = Counter()
         self._opened: list[tuple[int, Bytes32]] = []
 
     @property
@@ -100,6 +109,8 @@ class SimulatedBoard:
         self._check_lane(lease.at)
         if identifier in self.leases:
             return
+        if self.paused:
+            raise Paused
         now = self._now()
         if now > lease.deadline:
             raise Expired(lease.deadline, now)
@@ -112,6 +123,10 @@ class SimulatedBoard:
         ends = now < lease.end <= min(now + _MAX_SECONDS, key.until)
         if not keys or lease.purpose != _SERVE or not 1 <= lease.calls <= _MAX_CALLS or not ends:
             raise BadLease
+        asked = self._leases_of[lease.publication, operator] + 1
+        if 0 < self._lease_cap < asked:
+            raise CapReached(self._lease_cap, asked)
+        self._leases_of[lease.publication, operator] = asked
         self._grow()
         self.leases[identifier] = lease
         self._opened.append((self.height, identifier))

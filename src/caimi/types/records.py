@@ -19,6 +19,8 @@ __all__ = [
     "Event",
     "Funding",
     "Genesis",
+    "Governance",
+    "GovernanceAction",
     "HostKey",
     "InferenceRequest",
     "Item",
@@ -28,9 +30,11 @@ __all__ = [
     "Mint",
     "NO_TERMS",
     "PartialPost",
+    "Pause",
     "Publication",
     "PublicationKind",
     "Receipt",
+    "Resume",
     "Revocation",
     "Signature",
     "Terms",
@@ -161,6 +165,52 @@ class Revocation:
     """The publisher's own word to readers, u16: no registry looks at it."""
     nonce: Bytes32
     deadline: UnixSeconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Stops what a registry begins; signed by at least f+1 validators of the epoch (spec 35 §1)."""
+
+    at: Lane
+    epoch: Epoch
+    counter: int
+    """u64: the registry's present one plus 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Ends a pause; signed by a quorum of the epoch (spec 35 §1)."""
+
+    at: Lane
+    epoch: Epoch
+    counter: int
+    """u64: the registry's present one plus 1."""
+
+
+class GovernanceAction(IntEnum):
+    """What a quorum decides about a lane. Others are reserved: carried and ignored."""
+
+    RESUME_LANE = 1
+    DROP_LANE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Governance:
+    """A quorum's decision about a lane, recorded at the root registry (spec 35 §3)."""
+
+    at: Lane
+    epoch: Epoch
+    action: int
+    """`GovernanceAction`, u8."""
+    lane: Lane
+    version: int
+    """u64, from 1: the number of decisions about this lane, this one included."""
+    generation: Generation
+    """To resume: the next one; to drop: the present one."""
+    height: int
+    """u64, of the last block kept; 0 to drop."""
+    block_hash: Bytes32
+    """Of the last block kept; zero to drop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ __all__ = [
     "BadBody",
     "BadCid",
     "BadEncoding",
+    "BadGovernance",
     "BadLease",
     "BadLength",
     "BadMirrors",
@@ -23,6 +24,7 @@ __all__ = [
     "BadSignature",
     "BadValidatorSet",
     "BadVersion",
+    "CapReached",
     "ClockSkew",
     "DeadlineNotPassed",
     "DuplicateSigner",
@@ -32,6 +34,7 @@ __all__ = [
     "HighS",
     "HostKeyExpired",
     "ItemOutOfRun",
+    "LaneDropped",
     "LeaseEnded",
     "LowBalance",
     "NameTaken",
@@ -41,13 +44,17 @@ __all__ = [
     "NotHome",
     "NotInitialised",
     "NotLocked",
+    "NotPaused",
+    "NotRoot",
     "OutOfRange",
     "OwnEvents",
     "PastDeadline",
+    "Paused",
     "ProofTooLong",
     "ProofTooShort",
     "RunTooLong",
     "SmallDeposit",
+    "TooEarly",
     "TooFewSignatures",
     "UnknownFunction",
     "UnknownLease",
@@ -64,6 +71,7 @@ __all__ = [
     "WrongAuthority",
     "WrongChain",
     "WrongCommitment",
+    "WrongCounter",
     "WrongEpoch",
     "WrongGeneration",
     "WrongPhase",
@@ -358,6 +366,17 @@ class ProofTooLong(Refusal):
     certainty = Certainty.PROVEN
     retry = Retry.NEVER
     hint = "the multiproof has nodes that nothing needs"
+    arguments = ()
+
+
+class LaneDropped(Refusal):
+    """governance has dropped this lane for good: nothing it says is taken any more"""
+
+    code = 314
+    blame = Blame.RELAY
+    certainty = Certainty.PROVEN
+    retry = Retry.NEVER
+    hint = "governance has dropped this lane for good: nothing it says is taken any more"
     arguments = ()
 
 
@@ -768,6 +787,83 @@ class ZeroAmount(Refusal):
     arguments = ()
 
 
+class Paused(Refusal):
+    """the validators have paused this registry: wait until a quorum resumes it; what has begun goes on"""
+
+    code = 700
+    blame = Blame.NOBODY
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "the validators have paused this registry: wait until a quorum resumes it; what has begun goes on"
+    arguments = ()
+
+
+class NotPaused(Refusal):
+    """there is no pause to end"""
+
+    code = 701
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.NEVER
+    hint = "there is no pause to end"
+    arguments = ()
+
+
+class WrongCounter(Refusal):
+    """read the present counter and let the validators sign the next one"""
+
+    code = 702
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.NEVER
+    hint = "read the present counter and let the validators sign the next one"
+    arguments = ("uint64 expected", "uint64 actual")
+
+
+class TooEarly(Refusal):
+    """a pause lasts at least the registry's resume delay"""
+
+    code = 703
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "a pause lasts at least the registry's resume delay"
+    arguments = ("uint64 earliest", "uint64 now")
+
+
+class CapReached(Refusal):
+    """what this epoch allows is used up: ask for less, or wait for the next epoch"""
+
+    code = 704
+    blame = Blame.NOBODY
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "what this epoch allows is used up: ask for less, or wait for the next epoch"
+    arguments = ("uint256 cap", "uint256 asked")
+
+
+class NotRoot(Refusal):
+    """lanes are governed at the root registry only, see the view root"""
+
+    code = 710
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.NEVER
+    hint = "lanes are governed at the root registry only, see the view root"
+    arguments = ()
+
+
+class BadGovernance(Refusal):
+    """resume with the next generation and the last block kept, drop with the present one and zeros; not the root"""
+
+    code = 711
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.NEVER
+    hint = "resume with the next generation and the last block kept, drop with the present one and zeros; not the root"
+    arguments = ()
+
+
 _ALL: Final[tuple[type[Refusal], ...]] = (
     BadLength,
     OutOfRange,
@@ -795,6 +891,7 @@ _ALL: Final[tuple[type[Refusal], ...]] = (
     OwnEvents,
     ProofTooShort,
     ProofTooLong,
+    LaneDropped,
     UnsupportedFormat,
     UnsupportedKind,
     BadName,
@@ -832,6 +929,13 @@ _ALL: Final[tuple[type[Refusal], ...]] = (
     WrongChain,
     ClockSkew,
     ZeroAmount,
+    Paused,
+    NotPaused,
+    WrongCounter,
+    TooEarly,
+    CapReached,
+    NotRoot,
+    BadGovernance,
 )
 
 BY_CODE: Final[dict[int, type[Refusal]]] = {e.code: e for e in _ALL}

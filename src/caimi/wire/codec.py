@@ -67,6 +67,18 @@ SHAPES: Final[Mapping[type[Record], tuple[tuple[str, str], ...]]] = {
         ("nonce", "bytes32"),
         ("deadline", "uint64"),
     ),
+    r.Pause: (("at", "Lane"), ("epoch", "uint64"), ("counter", "uint64")),
+    r.Resume: (("at", "Lane"), ("epoch", "uint64"), ("counter", "uint64")),
+    r.Governance: (
+        ("at", "Lane"),
+        ("epoch", "uint64"),
+        ("action", "uint8"),
+        ("lane", "Lane"),
+        ("version", "uint64"),
+        ("generation", "uint64"),
+        ("height", "uint64"),
+        ("blockHash", "bytes32"),
+    ),
     r.Funding: (
         ("at", "Lane"),
         ("account", "address"),

@@ -19,6 +19,9 @@ FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "abort": ("bytes32",),
     "abortUnlocked": ("Publication", "bytes"),
     "revoke": ("Revocation", "bytes"),
+    "pause": ("Pause", "Signature[]"),
+    "resume": ("Resume", "Signature[]"),
+    "govern": ("Governance", "Signature[]"),
     "withdraw": ("Withdrawal", "bytes"),
     "requestInference": ("InferenceRequest", "bytes"),
     "answerInference": ("Answer", "bytes", "HostKey", "bytes"),
@@ -42,10 +45,12 @@ BODIES: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.REQUESTED: ("bytes32", "address", "Cid", "bytes32", "bytes32", "uint64"),
     Kind.ANSWERED: ("bytes32", "bytes32", "Cid"),
     Kind.REVOKED: ("uint16", "Lane"),
+    Kind.GOVERNANCE: ("uint8", "Lane", "uint64", "uint64", "uint64", "bytes32"),
 }
 """LOCKED (role, home) · REFUSED (code, home) · OUTCOME (state, reason) · SUPERSEDED (by version) ·
 REQUESTED (request, consumer, input, input commitment, client key, deadline) ·
-ANSWERED (request, receipt hash, output) · REVOKED (reason, registry that took the publisher's signature)."""
+ANSWERED (request, receipt hash, output) · REVOKED (reason, registry that took the publisher's signature) ·
+GOVERNANCE (action, lane, version, generation, height and hash of the last block kept)."""
 
 
 def selector(name: str) -> bytes:

@@ -156,8 +156,8 @@ def test_another_version_of_this_program_goes_on_with_the_state(tmp_path: Path) 
     ("change", "expected", "told"),
     [
         ({"format": 2}, OtherFormat, "network.json has format 2, this version reads 1"),
-        ({"versions": {"caimi": "0.1.0", "fabric": "2.5.0", "registry": "1"}}, OtherFormat, "fabric 2.5.0"),
-        ({"versions": {"caimi": "0.1.0", "fabric": "3.1.1", "registry": "2"}}, OtherFormat, "registry 2"),
+        ({"versions": {"caimi": "0.1.0", "fabric": "2.5.0", "registry": "2"}}, OtherFormat, "fabric 2.5.0"),
+        ({"versions": {"caimi": "0.1.0", "fabric": "3.1.1", "registry": "1"}}, OtherFormat, "registry 1"),
         ({"versions": {"caimi": "0.1.0"}}, OtherFormat, "fabric None"),
         ({"network": "0x" + "00" * 32}, MalformedFile, "network id"),
     ],

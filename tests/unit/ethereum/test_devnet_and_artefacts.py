@@ -17,7 +17,7 @@ from caimi.wire.codec import abi_type
 from caimi.wire.functions import FUNCTIONS
 
 _ACCOUNT = Address(bytes(range(20)))
-_FABRIC_ONLY = {"fund", "mint", "openLease", "postPartial", "postBoard", "lease", "partials", "board"}
+_FABRIC_ONLY = {"fund", "mint", "openLease", "postPartial", "postBoard", "lease", "leaseCap", "partials", "board"}
 
 
 def _plan(folder: Path, block_time_s: int = 1) -> AnvilPlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caimi.protocol.registry import Registry
-from caimi.protocol.registry_state import RegistryConfig
+from caimi.protocol.registry_state import Limits, RegistryConfig
 from caimi.types.errors import OutOfRange
 from caimi.types.primitives import Address, Bytes32
 from caimi.types.records import Attestation, Genesis, Lane
@@ -34,3 +34,20 @@ def test_rejects_numbers_that_no_call_could_hold(deposit: int, window: int, valu
     with pytest.raises(OutOfRange) as caught:
         Registry.create(RegistryConfig(lane=lane, genesis=_GENESIS, min_deposit=deposit, clock_window=window))
     assert caught.value.values == values
+
+
+@pytest.mark.parametrize(
+    ("limits", "bits"),
+    [
+        (Limits(resume_delay=1 << 32), 32),
+        (Limits(withdrawal_cap=1 << 128), 128),
+        (Limits(lease_cap=1 << 64), 64),
+        (Limits(withdrawal_cap=-1), 128),
+    ],
+)
+def test_rejects_limits_out_of_range(limits: Limits, bits: int) -> None:
+    lane = Lane(chain=_WORD, registry=_WORD)
+    config = RegistryConfig(lane=lane, genesis=_GENESIS, min_deposit=1, clock_window=0, limits=limits)
+    with pytest.raises(OutOfRange) as caught:
+        Registry.create(config)
+    assert caught.value.values[0] == bits

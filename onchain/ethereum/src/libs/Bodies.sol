@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
+/// @notice What a body of GOVERNANCE says.
+struct Decision {
+    uint8 action;
+    bytes32 chain;
+    bytes32 registry;
+    uint64 version;
+    uint64 generation;
+    uint64 height;
+    bytes32 blockHash;
+}
+
 /// @title Bodies of carried events, read by hand (spec 10 §5)
 /// @notice abi.decode would revert on malformed bytes and stop the run; these answer `ok` false instead. All values are
 /// static, so the canonical encoding is the one with exactly as many words and with every number inside its range.
@@ -40,6 +51,21 @@ library Bodies {
     function readRevoked(bytes calldata body) internal pure returns (bool ok, bytes32 chain, bytes32 registry) {
         if (body.length != 96) return (false, 0, 0);
         return (_number(body, 0) <= type(uint16).max, _word(body, 1), _word(body, 2));
+    }
+
+    /// @notice GOVERNANCE (action u8, lane, version u64, generation u64, height u64, hash of the last block kept). No
+    /// registry emits a generation of zero.
+    function readGovernance(bytes calldata body) internal pure returns (bool ok, Decision memory d) {
+        if (body.length != 224) return (false, d);
+        for (uint256 i = 3; i < 6; i++) {
+            if (_number(body, i) > type(uint64).max) return (false, d);
+        }
+        if (_number(body, 0) > type(uint8).max || _number(body, 4) == 0) return (false, d);
+        d.action = uint8(_number(body, 0));
+        (d.chain, d.registry, d.blockHash) = (_word(body, 1), _word(body, 2), _word(body, 6));
+        (d.version, d.generation) = (uint64(_number(body, 3)), uint64(_number(body, 4)));
+        d.height = uint64(_number(body, 5));
+        return (true, d);
     }
 
     function _number(bytes calldata body, uint256 index) private pure returns (uint256) {

@@ -7,11 +7,14 @@ import {
     Cid,
     Event,
     Genesis,
+    Governance,
     HostKey,
     InferenceRequest,
     Item,
     Lane,
+    Pause,
     Publication,
+    Resume,
     Revocation,
     Withdrawal
 } from "./Records.sol";
@@ -45,6 +48,13 @@ library CaimiWire {
     );
     bytes32 private constant REVOCATION_TYPE = keccak256(
         "Revocation(Lane at,bytes32 publication,address publisher,uint16 reason,bytes32 nonce,uint64 deadline)Lane(bytes32 chain,bytes32 registry)"
+    );
+    bytes32 private constant PAUSE_TYPE =
+        keccak256("Pause(Lane at,uint64 epoch,uint64 counter)Lane(bytes32 chain,bytes32 registry)");
+    bytes32 private constant RESUME_TYPE =
+        keccak256("Resume(Lane at,uint64 epoch,uint64 counter)Lane(bytes32 chain,bytes32 registry)");
+    bytes32 private constant GOVERNANCE_TYPE = keccak256(
+        "Governance(Lane at,uint64 epoch,uint8 action,Lane lane,uint64 version,uint64 generation,uint64 height,bytes32 blockHash)Lane(bytes32 chain,bytes32 registry)"
     );
     bytes32 private constant REQUEST_TYPE = keccak256(
         "InferenceRequest(Lane at,bytes32 publication,address consumer,Cid input,bytes32 inputCommitment,bytes32 clientKey,bytes32 nonce,uint64 deadline)Cid(uint8 codec,bytes32 digest)Lane(bytes32 chain,bytes32 registry)"
@@ -111,6 +121,33 @@ library CaimiWire {
     function hash(Revocation calldata r) internal pure returns (bytes32) {
         return keccak256(
             abi.encode(REVOCATION_TYPE, _hash(r.target), r.publication, r.publisher, r.reason, r.nonce, r.deadline)
+        );
+    }
+
+    /// @notice hashStruct of a Pause.
+    function hash(Pause calldata p) internal pure returns (bytes32) {
+        return keccak256(abi.encode(PAUSE_TYPE, _hash(p.target), p.epoch, p.counter));
+    }
+
+    /// @notice hashStruct of a Resume.
+    function hash(Resume calldata r) internal pure returns (bytes32) {
+        return keccak256(abi.encode(RESUME_TYPE, _hash(r.target), r.epoch, r.counter));
+    }
+
+    /// @notice hashStruct of a Governance.
+    function hash(Governance calldata g) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                GOVERNANCE_TYPE,
+                _hash(g.target),
+                g.epoch,
+                g.action,
+                _hash(g.lane),
+                g.version,
+                g.generation,
+                g.height,
+                g.blockHash
+            )
         );
     }
 

@@ -36,10 +36,21 @@ library Certificates {
         bytes32 domain
     ) internal view {
         Checkpoint calldata checkpoint = certificate.checkpoint;
-        Signature[] calldata signatures = certificate.signatures;
         require(checkpoint.epoch == epoch, WrongEpoch(epoch, checkpoint.epoch));
-        require(signatures.length >= quorum, TooFewSignatures(quorum, signatures.length));
         bytes32 digest = CaimiWire.typedDigest(domain, CaimiWire.hash(checkpoint));
+        verifySigners(certificate.signatures, digest, validators, quorum);
+    }
+
+    /// @notice Check that at least `needed` members of the set signed a digest.
+    /// @param signatures ascending by signer; more than needed are checked too
+    /// @param validators the present set, in signer order
+    function verifySigners(
+        Signature[] calldata signatures,
+        bytes32 digest,
+        address[] storage validators,
+        uint256 needed
+    ) internal view {
+        require(signatures.length >= needed, TooFewSignatures(needed, signatures.length));
         uint256 size = validators.length;
         uint256 next = 0;
         for (uint256 i = 0; i < signatures.length; i++) {

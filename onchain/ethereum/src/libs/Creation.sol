@@ -4,11 +4,12 @@ pragma solidity ^0.8.30;
 import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
 import {CaimiWire} from "./CaimiWire.sol";
 import {BadQuorum, BadValidatorSet, OutOfRange, ZeroAmount} from "./Errors.sol";
-import {Genesis} from "./Records.sol";
+import {Genesis, Lane} from "./Records.sol";
 
 /// @notice What is fixed when a registry is created; both of its contracts keep it in their code.
 /// @param chain keccak256 of the chain's CAIP-2 id
 /// @param registry the registry's address, left-padded
+/// @param root registry whose word governs lanes
 struct Site {
     bytes32 network;
     bytes32 chain;
@@ -17,6 +18,21 @@ struct Site {
     uint128 minDeposit;
     uint64 clockWindow;
     address token;
+    uint64 resumeDelay;
+    uint128 withdrawalCap;
+    Lane root;
+}
+
+/// @notice What bounds a registry, fixed at its creation.
+/// @param minDeposit smallest deposit of a publication, in the token's smallest unit; at least 1
+/// @param clockWindow seconds by which this chain's clock may be off; below 2^32
+/// @param resumeDelay seconds from a pause to the earliest resumption; below 2^32
+/// @param withdrawalCap of all withdrawals of an epoch together; 0 for none
+struct Limits {
+    uint128 minDeposit;
+    uint64 clockWindow;
+    uint64 resumeDelay;
+    uint128 withdrawalCap;
 }
 
 /// @title Creating a registry: what is refused, and what is fixed (spec 30 §3)
@@ -25,26 +41,32 @@ library Creation {
     uint256 private constant MAX_VALIDATORS = 64;
 
     /// @notice The site of the contract that is being created.
-    function site(Genesis memory genesis, uint128 minDeposit, uint64 clockWindow, address token)
+    function site(Genesis memory genesis, Limits memory limits, address token, Lane memory root)
         internal
         view
         returns (Site memory)
     {
-        require(minDeposit > 0, ZeroAmount());
-        // Twice the window is added to the clock, which has to stay inside 64 bits.
-        require(clockWindow <= type(uint32).max, OutOfRange(32, clockWindow));
+        require(limits.minDeposit > 0, ZeroAmount());
+        // Both are added to the clock, which has to stay inside 64 bits.
+        require(limits.clockWindow <= type(uint32).max, OutOfRange(32, limits.clockWindow));
+        require(limits.resumeDelay <= type(uint32).max, OutOfRange(32, limits.resumeDelay));
         _checkQuorum(genesis.validators.length, genesis.f, genesis.t);
         _checkDistinct(genesis.validators);
         require(genesis.operators.length >= 1, BadValidatorSet());
         _checkDistinct(genesis.operators);
+        bytes32 here = bytes32(uint256(uint160(address(this))));
+        if (root.chain == 0 && root.registry == 0) root = Lane({chain: presentChain(), registry: here});
         return Site({
             network: CaimiWire.networkId(genesis),
             chain: presentChain(),
-            registry: bytes32(uint256(uint160(address(this)))),
+            registry: here,
             chainId: block.chainid,
-            minDeposit: minDeposit,
-            clockWindow: clockWindow,
-            token: token
+            minDeposit: limits.minDeposit,
+            clockWindow: limits.clockWindow,
+            token: token,
+            resumeDelay: limits.resumeDelay,
+            withdrawalCap: limits.withdrawalCap,
+            root: root
         });
     }
 

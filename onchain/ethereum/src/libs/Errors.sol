@@ -107,6 +107,9 @@ error ProofTooShort();
 /// @notice the multiproof has nodes that nothing needs
 error ProofTooLong();
 
+/// @notice governance has dropped this lane for good: nothing it says is taken any more
+error LaneDropped();
+
 /// @notice this registry reads publication format 1
 /// @param actual see the table
 error UnsupportedFormat(uint256 actual);
@@ -250,6 +253,33 @@ error ClockSkew(uint64 timestamp, uint64 now);
 
 /// @notice name an amount of at least 1
 error ZeroAmount();
+
+/// @notice the validators have paused this registry: wait until a quorum resumes it; what has begun goes on
+error Paused();
+
+/// @notice there is no pause to end
+error NotPaused();
+
+/// @notice read the present counter and let the validators sign the next one
+/// @param expected see the table
+/// @param actual see the table
+error WrongCounter(uint64 expected, uint64 actual);
+
+/// @notice a pause lasts at least the registry's resume delay
+/// @param earliest see the table
+/// @param now see the table
+error TooEarly(uint64 earliest, uint64 now);
+
+/// @notice what this epoch allows is used up: ask for less, or wait for the next epoch
+/// @param cap see the table
+/// @param asked see the table
+error CapReached(uint256 cap, uint256 asked);
+
+/// @notice lanes are governed at the root registry only, see the view root
+error NotRoot();
+
+/// @notice resume with the next generation and the last block kept, drop with the present one and zeros; not the root
+error BadGovernance();
 
 /// @title Refusals
 /// @notice Stable codes of the reasons a registry may record (spec 30 §4).

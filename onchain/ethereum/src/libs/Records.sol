@@ -69,6 +69,39 @@ struct Revocation {
     uint64 deadline;
 }
 
+/// @notice Stop what a registry begins; signed by f+1 validators of the epoch.
+/// @param counter the registry's present one plus 1
+struct Pause {
+    Lane target;
+    uint64 epoch;
+    uint64 counter;
+}
+
+/// @notice End a pause; signed by a quorum of the epoch.
+/// @param counter the registry's present one plus 1
+struct Resume {
+    Lane target;
+    uint64 epoch;
+    uint64 counter;
+}
+
+/// @notice A quorum's decision about a lane, recorded at the root registry.
+/// @param action 1 resume, 2 drop
+/// @param version number of decisions about this lane, this one included
+/// @param generation to resume: the next one; to drop: the present one
+/// @param height of the last block kept; 0 to drop
+/// @param blockHash of the last block kept; zero to drop
+struct Governance {
+    Lane target;
+    uint64 epoch;
+    uint8 action;
+    Lane lane;
+    uint64 version;
+    uint64 generation;
+    uint64 height;
+    bytes32 blockHash;
+}
+
 /// @notice A consumer asks for one answer; its digest is the request's id.
 struct InferenceRequest {
     Lane target;
@@ -193,6 +226,13 @@ enum AbortReason {
     NEVER_LOCKED
 }
 
+/// @title What a quorum decides about a lane
+/// @notice Numbers and not an enum: others are carried and ignored.
+library Action {
+    uint8 internal constant RESUME_LANE = 1;
+    uint8 internal constant DROP_LANE = 2;
+}
+
 /// @title Kinds of events (spec 10 §5)
 /// @notice Numbers and not an enum: unknown kinds are carried and ignored.
 library Kind {
@@ -203,4 +243,5 @@ library Kind {
     uint16 internal constant REQUESTED = 5;
     uint16 internal constant ANSWERED = 6;
     uint16 internal constant REVOKED = 7;
+    uint16 internal constant GOVERNANCE = 15;
 }

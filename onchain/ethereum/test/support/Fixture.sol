@@ -24,6 +24,11 @@ abstract contract Fixture is Test {
     uint128 internal constant OPENING = 1000;
     bytes32 internal constant RECEIPT = keccak256("receipt");
 
+    // What registries are created with, for tests to change before they create one.
+    uint64 internal resumeDelay = 100;
+    uint128 internal withdrawalCap = 0;
+    Lane internal rootLane;
+
     IToken internal token;
     IRegistry internal registry;
     WireHarness internal wire;
@@ -61,7 +66,8 @@ abstract contract Fixture is Test {
     }
 
     function deployRegistry(Genesis memory descriptor, uint128 minDeposit, uint64 window) internal returns (IRegistry) {
-        bytes memory arguments = abi.encode(descriptor, minDeposit, window, address(token));
+        bytes memory arguments =
+            abi.encode(descriptor, minDeposit, window, resumeDelay, withdrawalCap, address(token), rootLane);
         return IRegistry(create(bytes.concat(vm.getCode("CaimiRegistry.sol:CaimiRegistry"), arguments)));
     }
 
@@ -202,6 +208,16 @@ abstract contract Fixture is Test {
         certificate.signatures = new Signature[](3);
         for (uint8 i = 0; i < 3; i++) {
             certificate.signatures[i] = signCheckpoint(checkpoint, i);
+        }
+    }
+
+    // Validators 0 to `count` - 1 sign an order.
+    function signOrder(bytes32 structHash, uint8 count) internal view returns (Signature[] memory signatures) {
+        signatures = new Signature[](count);
+        bytes32 digest = wire.digest(domain, structHash);
+        for (uint8 i = 0; i < count; i++) {
+            (uint8 v, bytes32 r, bytes32 s) = vm.sign(FIRST_VALIDATOR + i, digest);
+            signatures[i] = Signature(i, v, r, s);
         }
     }
 

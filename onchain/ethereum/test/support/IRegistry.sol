@@ -6,12 +6,16 @@ import {
     Certificate,
     Event,
     Genesis,
+    Governance,
     HostKey,
     InferenceRequest,
     Item,
     Lane,
+    Pause,
     Publication,
+    Resume,
     Revocation,
+    Signature,
     Withdrawal
 } from "../../src/libs/Records.sol";
 
@@ -30,6 +34,7 @@ interface IRegistry {
     event Applied(
         bytes32 indexed chain, bytes32 indexed registry, uint64 indexed sequence, uint8 disposition, uint16 code
     );
+    event Braked(uint64 indexed counter, bool paused);
     event Funded(address indexed account, uint128 amount);
     event Withdrawn(address indexed account, address indexed recipient, uint128 amount);
 
@@ -47,6 +52,9 @@ interface IRegistry {
         bytes calldata operatorSignature
     ) external;
     function revoke(Revocation calldata revocation, bytes calldata signature) external;
+    function pause(Pause calldata order, Signature[] calldata signatures) external;
+    function resume(Resume calldata order, Signature[] calldata signatures) external;
+    function govern(Governance calldata order, Signature[] calldata signatures) external;
     function multicall(bytes[] calldata calls) external returns (bytes[] memory);
 
     function version() external view returns (uint16);
@@ -69,6 +77,9 @@ interface IRegistry {
             uint8 awaited,
             uint8 reason
         );
+    function root() external view returns (Lane memory);
+    function governed(Lane calldata lane) external view returns (uint64, uint64, uint64, bytes32, bool);
+    function brakes() external view returns (bool, uint64, uint64, uint64, uint128, uint128);
     function isRevoked(bytes32 id) external view returns (bool);
     function balance(address account) external view returns (uint128);
     function tokens(address account) external view returns (uint128);

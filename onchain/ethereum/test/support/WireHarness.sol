@@ -3,7 +3,7 @@ pragma solidity ^0.8.30;
 
 import {CaimiWire} from "../../src/libs/CaimiWire.sol";
 import "../../src/libs/Records.sol";
-import {Bodies} from "../../src/libs/Bodies.sol";
+import {Bodies, Decision} from "../../src/libs/Bodies.sol";
 import {Certificates} from "../../src/libs/Certificates.sol";
 import {BadEncoding, WrongSigner} from "../../src/libs/Errors.sol";
 import {Publications} from "../../src/libs/Publications.sol";
@@ -23,6 +23,18 @@ contract WireHarness {
     }
 
     function hash(Revocation calldata r) public pure returns (bytes32) {
+        return CaimiWire.hash(r);
+    }
+
+    function hashPause(Pause calldata r) public pure returns (bytes32) {
+        return CaimiWire.hash(r);
+    }
+
+    function hashResume(Resume calldata r) public pure returns (bytes32) {
+        return CaimiWire.hash(r);
+    }
+
+    function hash(Governance calldata r) public pure returns (bytes32) {
         return CaimiWire.hash(r);
     }
 
@@ -55,6 +67,15 @@ contract WireHarness {
             (again, result) = (abi.encode(r), this.hash(r));
         } else if (name == keccak256("Revocation")) {
             Revocation memory r = abi.decode(encoded, (Revocation));
+            (again, result) = (abi.encode(r), this.hash(r));
+        } else if (name == keccak256("Pause")) {
+            Pause memory r = abi.decode(encoded, (Pause));
+            (again, result) = (abi.encode(r), this.hashPause(r));
+        } else if (name == keccak256("Resume")) {
+            Resume memory r = abi.decode(encoded, (Resume));
+            (again, result) = (abi.encode(r), this.hashResume(r));
+        } else if (name == keccak256("Governance")) {
+            Governance memory r = abi.decode(encoded, (Governance));
             (again, result) = (abi.encode(r), this.hash(r));
         } else if (name == keccak256("InferenceRequest")) {
             InferenceRequest memory r = abi.decode(encoded, (InferenceRequest));
@@ -135,6 +156,10 @@ contract WireHarness {
 
     function readRevoked(bytes calldata body) external pure returns (bool, bytes32, bytes32) {
         return Bodies.readRevoked(body);
+    }
+
+    function readGovernance(bytes calldata body) external pure returns (bool, Decision memory) {
+        return Bodies.readGovernance(body);
     }
 
     function readAnswered(bytes calldata body) external pure returns (bool, bytes32, bytes32) {

@@ -35,16 +35,20 @@ func Verify(certificate wire.Certificate, network wire.Bytes32, genesis wire.Gen
 	if actual := certificate.Checkpoint.Epoch; actual != epoch {
 		return wire.WrongEpoch.With(epoch, actual)
 	}
-	quorum, signatures := Quorum(len(genesis.Validators), genesis.F), certificate.Signatures
-	if len(signatures) < quorum {
-		return wire.TooFewSignatures.With(quorum, len(signatures))
-	}
 	digest := wire.TypedDigest(network, certificate.Checkpoint)
+	return VerifySigners(certificate.Signatures, digest, genesis.Validators, Quorum(len(genesis.Validators), genesis.F))
+}
+
+// VerifySigners checks that at least `needed` distinct validators signed a digest, in the order of spec 20 §3.
+func VerifySigners(signatures []wire.Signature, digest wire.Bytes32, validators []wire.Address, needed int) error {
+	if len(signatures) < needed {
+		return wire.TooFewSignatures.With(needed, len(signatures))
+	}
 	before := -1
 	for _, signature := range signatures {
 		signer := int(signature.Signer)
 		switch {
-		case signer >= len(genesis.Validators):
+		case signer >= len(validators):
 			return wire.UnknownSigner.With(signer)
 		case signer == before:
 			return wire.DuplicateSigner.With(signer)
@@ -56,8 +60,8 @@ func Verify(certificate wire.Certificate, network wire.Bytes32, genesis wire.Gen
 		if err != nil {
 			return err
 		}
-		if account != genesis.Validators[signer] {
-			return wire.WrongSigner.With(genesis.Validators[signer], account)
+		if account != validators[signer] {
+			return wire.WrongSigner.With(validators[signer], account)
 		}
 	}
 	return nil

@@ -26,20 +26,25 @@ func (r *registry) applyRun(c wire.Certificate, items []wire.Item, proof []wire.
 	if source == r.lane {
 		return wire.OwnEvents.With()
 	}
-	if actual := c.Checkpoint.Generation; actual != presentGeneration {
-		return wire.WrongGeneration.With(presentGeneration, actual)
+	governed := r.ledger.Governed(source)
+	if governed.Dropped == isOn {
+		return wire.LaneDropped.With()
+	}
+	generation := governed.Generation
+	if actual := c.Checkpoint.Generation; actual != generation {
+		return wire.WrongGeneration.With(generation, actual)
 	}
 	if err := certificate.CheckRun(c.Checkpoint, items, proof); err != nil {
 		return err
 	}
 	mine := r.destinedHere(items)
-	r.ledger.PrefetchRun(source, presentGeneration, mine)
+	r.ledger.PrefetchRun(source, generation, mine)
 	mark := wire.LaneHash(source)
 	for _, item := range mine {
-		if r.ledger.IsMarked(mark, presentGeneration, item.Sequence) {
+		if r.ledger.IsMarked(mark, generation, item.Sequence) {
 			continue
 		}
-		r.ledger.Mark(mark, presentGeneration, item.Sequence)
+		r.ledger.Mark(mark, generation, item.Sequence)
 		disposition, err := r.applyItem(source, item.Event)
 		code := noReason
 		var reason *wire.Refusal
@@ -117,6 +122,12 @@ func (r *registry) applyItem(source wire.Lane, event wire.Event) (uint8, error) 
 			return refused, err
 		}
 		return r.applyRevocation(source, event.Subject, body.At)
+	case wire.KindGovernance:
+		var body wire.GovernanceBody
+		if err := wire.DecodeBody(event.Body, &body); err != nil {
+			return refused, err
+		}
+		return r.applyGovernance(source, body)
 	}
 	return ignored, nil
 }

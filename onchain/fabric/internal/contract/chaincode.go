@@ -19,7 +19,7 @@ type Chaincode struct {
 	Clock func() time.Time
 }
 
-// A clock window beyond this has no meaning, and sums with it cannot overflow.
+// A clock window or delay beyond this has no meaning, and sums with it cannot overflow.
 const windowBits = 32
 
 // Init does nothing: the registry is created by calling "init".
@@ -105,8 +105,10 @@ func checkCreation(config state.Config) error {
 	if config.MinDeposit.IsZero() {
 		return wire.ZeroAmount.With()
 	}
-	if config.ClockWindow>>windowBits != 0 {
-		return wire.OutOfRange.With(windowBits, config.ClockWindow)
+	for _, seconds := range []uint64{config.ClockWindow, config.Limits.ResumeDelay} {
+		if seconds>>windowBits != 0 {
+			return wire.OutOfRange.With(windowBits, seconds)
+		}
 	}
 	return certificate.CheckGenesis(config.Genesis)
 }

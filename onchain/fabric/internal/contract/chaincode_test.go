@@ -134,8 +134,8 @@ func TestEveryFunctionRejectsOtherEncodings(t *testing.T) {
 	functions := map[string][]any{
 		"lockModel": {wire.Publication{}, signature}, "applyRun": {wire.Certificate{}, []wire.Item{}, []wire.Bytes32{}},
 		"abort": {word("id")}, "abortUnlocked": {wire.Publication{}, signature}, "withdraw": {wire.Withdrawal{}, signature},
-		"revoke": {wire.Revocation{}, signature},
-		"fund":   {wire.Funding{}, signature}, "mint": {wire.Mint{}, signature},
+		"revoke": {wire.Revocation{}, signature}, "pause": {wire.Pause{}, []wire.Signature{}}, "resume": {wire.Resume{}, []wire.Signature{}}, "govern": {wire.Governance{}, []wire.Signature{}},
+		"fund": {wire.Funding{}, signature}, "mint": {wire.Mint{}, signature},
 		"requestInference": {wire.InferenceRequest{}, signature},
 		"answerInference":  {wire.Answer{}, signature, key, signature},
 		"openLease":        {wire.LeaseRequest{}, signature, key, signature},
@@ -144,7 +144,7 @@ func TestEveryFunctionRejectsOtherEncodings(t *testing.T) {
 	}
 	reads := map[string][]any{
 		"version": nil, "network": nil, "lane": nil, "validatorSet": nil, "minDeposit": nil, "clockWindow": nil,
-		"publication": {word("id")}, "isRevoked": {word("id")}, "balance": {wire.Address{}}, "tokens": {wire.Address{}}, "receiptOf": {word("id")},
+		"publication": {word("id")}, "isRevoked": {word("id")}, "brakes": nil, "root": nil, "governed": {own}, "leaseCap": nil, "balance": {wire.Address{}}, "tokens": {wire.Address{}}, "receiptOf": {word("id")},
 		"isMarked": {own, uint64(1), uint64(1)}, "lease": {word("id")}, "partials": {word("id")}, "board": {uint64(1), uint8(1)},
 	}
 	if len(functions) != len(calls) || len(reads) != len(views) {

@@ -11,6 +11,9 @@ func (r *registry) requestInference(q wire.InferenceRequest, signature []byte) e
 	if repeated, err := r.authorise(id, q.Consumer, q.At, q.Nonce, signature); err != nil || repeated {
 		return err
 	}
+	if err := r.checkRunning(); err != nil {
+		return err
+	}
 	if r.now > q.Deadline {
 		return wire.Expired.With(q.Deadline, r.now)
 	}
@@ -35,7 +38,7 @@ func (r *registry) requestInference(q wire.InferenceRequest, signature []byte) e
 
 // answerInference records a host's signed answer to a request made here.
 func (r *registry) answerInference(a wire.Answer, signature []byte, key wire.HostKey, operatorSignature []byte) error {
-	if err := r.verifyHost(a, signature, key, operatorSignature); err != nil {
+	if _, err := r.verifyHost(a, signature, key, operatorSignature); err != nil {
 		return err
 	}
 	if err := r.checkLane(a.At); err != nil {

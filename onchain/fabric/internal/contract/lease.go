@@ -16,7 +16,8 @@ const (
 
 // openLease records a host's bounded right to one publication's key.
 func (r *registry) openLease(l wire.LeaseRequest, signature []byte, key wire.HostKey, operatorSignature []byte) error {
-	if err := r.verifyHost(l, signature, key, operatorSignature); err != nil {
+	operator, err := r.verifyHost(l, signature, key, operatorSignature)
+	if err != nil {
 		return err
 	}
 	if err := r.checkLane(l.At); err != nil {
@@ -25,6 +26,9 @@ func (r *registry) openLease(l wire.LeaseRequest, signature []byte, key wire.Hos
 	id := wire.TypedDigest(r.network, l)
 	if _, known := r.ledger.Lease(id); known {
 		return nil
+	}
+	if err := r.checkRunning(); err != nil {
+		return err
 	}
 	switch {
 	case r.now > l.Deadline:
@@ -37,6 +41,9 @@ func (r *registry) openLease(l wire.LeaseRequest, signature []byte, key wire.Hos
 		return wire.HostKeyExpired.With(key.Until, r.now)
 	case !r.lawfulLease(l, key):
 		return wire.BadLease.With()
+	}
+	if err := r.countLease(l.Publication, operator); err != nil {
+		return err
 	}
 	r.ledger.PutLease(id, l)
 	r.out.Leases = append(r.out.Leases, id.Hex())

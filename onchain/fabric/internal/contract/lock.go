@@ -34,6 +34,9 @@ func (r *registry) lockModel(p wire.Publication, signature []byte) error {
 	if _, known := r.ledger.Publication(id); known {
 		return nil
 	}
+	if err := r.checkRunning(); err != nil {
+		return err
+	}
 	if isHome {
 		return r.lockHome(id, p)
 	}

@@ -41,6 +41,9 @@ func (r *registry) fund(f wire.Funding, signature []byte) error {
 	if repeated, err := r.authorise(digest, f.Account, f.At, f.Nonce, signature); err != nil || repeated {
 		return err
 	}
+	if err := r.checkRunning(); err != nil {
+		return err
+	}
 	if err := r.checkMoney(f.Amount, f.Deadline); err != nil {
 		return err
 	}
@@ -60,7 +63,13 @@ func (r *registry) withdraw(w wire.Withdrawal, signature []byte) error {
 	if repeated, err := r.authorise(digest, w.Account, w.At, w.Nonce, signature); err != nil || repeated {
 		return err
 	}
+	if err := r.checkRunning(); err != nil {
+		return err
+	}
 	if err := r.checkMoney(w.Amount, w.Deadline); err != nil {
+		return err
+	}
+	if err := r.countWithdrawal(w.Amount); err != nil {
 		return err
 	}
 	if err := r.debit(w.Account, w.Amount); err != nil {

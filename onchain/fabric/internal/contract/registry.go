@@ -12,9 +12,8 @@ import (
 
 const (
 	rulesVersion uint16 = 1
-	// Set changes and lane resumption are events of later parts (spec 20 §4): until then there is one of each.
-	presentEpoch      uint64 = 1
-	presentGeneration uint64 = 1
+	// Set changes are events of later parts (spec 20 §4): until then there is one epoch.
+	presentEpoch uint64 = 1
 )
 
 // A registry is one call's view of the ledger. Entry points change `ledger` and `out` only, both in memory.
@@ -47,20 +46,22 @@ func verifySigner(digest wire.Bytes32, signature []byte, expected wire.Address) 
 	return nil
 }
 
-// verifyHost: the host key is an operator's, the action is the host key's.
-func (r *registry) verifyHost(action any, signature []byte, key wire.HostKey, operatorSignature []byte) error {
+// verifyHost: the host key is an operator's, the action is the host key's. It gives the operator.
+func (r *registry) verifyHost(
+	action any, signature []byte, key wire.HostKey, operatorSignature []byte,
+) (wire.Address, error) {
 	operator, err := certificate.Recover(wire.TypedDigest(r.network, key), operatorSignature)
 	if err != nil {
-		return err
+		return operator, err
 	}
 	known := false
 	for _, listed := range r.config.Genesis.Operators {
 		known = known || listed == operator
 	}
 	if !known {
-		return wire.UnknownOperator.With(operator)
+		return operator, wire.UnknownOperator.With(operator)
 	}
-	return verifySigner(wire.TypedDigest(r.network, action), signature, key.SigningKey)
+	return operator, verifySigner(wire.TypedDigest(r.network, action), signature, key.SigningKey)
 }
 
 // verifyValidator: a post is signed by the validator whose share index it names.

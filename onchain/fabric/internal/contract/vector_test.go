@@ -19,9 +19,9 @@ type scenario struct {
 	TcID    int
 	Comment string
 	Config  struct {
-		Genesis, Lane vectortest.Hex
-		MinDeposit    string
-		ClockWindow   uint64
+		Genesis, Lane, Root       vectortest.Hex
+		MinDeposit, WithdrawalCap string
+		ClockWindow, ResumeDelay  uint64
 	}
 	Accounts, Balances []struct {
 		Address vectortest.Hex
@@ -38,6 +38,13 @@ type scenario struct {
 		Role, State, Awaited, Reason uint8
 		Deposit                      string
 		Revoked                      bool
+	}
+	Brakes    [3]any // paused, counter, since
+	Withdrawn string
+	Governed  []struct {
+		Lane, BlockHash             vectortest.Hex
+		Version, Generation, Height uint64
+		Dropped                     bool
 	}
 	Leaves  []vectortest.Hex
 	Applied [][3]uint64
@@ -71,9 +78,11 @@ type creation struct {
 	Arguments      vectortest.Hex
 	Network        vectortest.Hex
 	Config         struct {
-		Genesis     vectortest.Hex
-		MinDeposit  string
-		ClockWindow uint64 `json:",string"`
+		Genesis, Root vectortest.Hex
+		MinDeposit    string
+		WithdrawalCap string
+		ClockWindow   uint64 `json:",string"`
+		ResumeDelay   uint64 `json:",string"`
 	}
 }
 
@@ -82,8 +91,9 @@ func (c creation) play(t *testing.T) {
 	if err := wire.Decode(c.Config.Genesis, wire.CallLimit, &made.Genesis); err != nil {
 		t.Fatal(err)
 	}
-	made.MinDeposit = wire.Uint128(decimal(t, c.Config.MinDeposit).FillBytes(make([]byte, 16)))
-	made.ClockWindow = c.Config.ClockWindow
+	made.MinDeposit = number128(t, c.Config.MinDeposit)
+	made.ClockWindow, made.Limits.ResumeDelay = c.Config.ClockWindow, c.Config.ResumeDelay
+	made.Limits.WithdrawalCap = number128(t, c.Config.WithdrawalCap)
 	w := emptyWorld(t)
 	if c.Error != "" {
 		w.refuse(refusalMessage(t, c.Error, c.Arguments), "init", wire.EncodeFields(made))
@@ -131,7 +141,11 @@ func (s scenario) world(t *testing.T) *world {
 	if wire.Decode(s.Config.Lane, wire.CallLimit, &lane) != nil || wire.Decode(s.Config.Genesis, wire.CallLimit, &c.Genesis) != nil {
 		t.Fatal("the configuration does not decode")
 	}
-	c.Chain, c.MinDeposit = lane.Chain, wire.Uint128(decimal(t, s.Config.MinDeposit).FillBytes(make([]byte, 16)))
+	c.Chain, c.MinDeposit = lane.Chain, number128(t, s.Config.MinDeposit)
+	c.Limits = state.Limits{ResumeDelay: s.Config.ResumeDelay, WithdrawalCap: number128(t, s.Config.WithdrawalCap)}
+	if wire.Decode(s.Config.Root, wire.CallLimit, &c.Root) != nil {
+		t.Fatal("the root does not decode")
+	}
 	if c.Lane() != lane {
 		t.Fatal("another lane")
 	}
@@ -171,10 +185,35 @@ func (s scenario) compare(t *testing.T, w *world, all outbox) {
 			t.Errorf("publication %x: %s, want %s", p.ID, actual, want)
 		}
 	}
+	s.compareBrakes(t, w)
 	for _, account := range s.Balances {
 		var n wire.Uint128
 		if w.view("balance", &n, wire.Address(account.Address)); n.Big().String() != account.Balance {
 			t.Errorf("balance of %x: %s, want %s", account.Address, n.Big(), account.Balance)
+		}
+	}
+}
+
+func (s scenario) compareBrakes(t *testing.T, w *world) {
+	t.Helper()
+	limits, brakes, withdrawn := w.brakes()
+	actual := fmt.Sprintln(brakes.Paused == isOn, brakes.Counter, brakes.Since, withdrawn.Big(), limits.ResumeDelay)
+	want := fmt.Sprintln(s.Brakes[0], uint64(s.Brakes[1].(float64)), uint64(s.Brakes[2].(float64)), s.Withdrawn, s.Config.ResumeDelay)
+	if actual != want {
+		t.Errorf("brakes %s, want %s", actual, want)
+	}
+	for _, g := range s.Governed {
+		var lane wire.Lane
+		if err := wire.Decode(g.Lane, wire.CallLimit, &lane); err != nil {
+			t.Fatal(err)
+		}
+		last := w.governed(lane)
+		want := state.GovernedLane{Version: g.Version, Generation: g.Generation, Height: g.Height, BlockHash: g.BlockHash.Word(t)}
+		if g.Dropped {
+			want.Dropped = isOn
+		}
+		if last != want {
+			t.Errorf("governed %+v, want %+v", last, want)
 		}
 	}
 }
@@ -223,6 +262,11 @@ var argumentKinds = map[string][3]string{
 	"WrongRegistry": {"bytes32", "bytes32"}, "WrongRoot": {"bytes32", "bytes32"}, "NonceUsed": {"bytes32"},
 	"UnknownPublication": {"bytes32"}, "UnknownRequest": {"bytes32"}, "UnsupportedPolicy": {"bytes32"},
 	"UnsupportedExtension": {"bytes32"},
+}
+
+func number128(t *testing.T, text string) wire.Uint128 {
+	t.Helper()
+	return wire.Uint128(decimal(t, text).FillBytes(make([]byte, 16)))
 }
 
 func decimal(t *testing.T, text string) *big.Int {

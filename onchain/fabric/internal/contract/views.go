@@ -57,6 +57,22 @@ func (r *registry) viewIsMarked(source wire.Lane, generation, sequence uint64) (
 	return wire.Encode(answer), nil
 }
 
+func (r *registry) viewBrakes() ([]byte, error) {
+	brakes, limits := r.ledger.Brakes(), r.config.Limits
+	withdrawn, err := wire.ToUint128(r.ledger.Withdrawn(presentEpoch))
+	return wire.Encode(
+		brakes.Paused, brakes.Counter, brakes.Since, limits.ResumeDelay, limits.WithdrawalCap, withdrawn,
+	), err
+}
+
+func (r *registry) viewRoot() ([]byte, error) { return wire.Encode(r.config.RootLane()), nil }
+
+func (r *registry) viewGoverned(lane wire.Lane) ([]byte, error) {
+	return wire.EncodeFields(r.ledger.Governed(lane)), nil
+}
+
+func (r *registry) viewLeaseCap() ([]byte, error) { return wire.Encode(r.config.Limits.LeaseCap), nil }
+
 func (r *registry) viewLease(id wire.Bytes32) ([]byte, error) {
 	lease, _ := r.ledger.Lease(id)
 	return wire.Encode(lease), nil

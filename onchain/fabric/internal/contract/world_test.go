@@ -210,6 +210,27 @@ func (w *world) publication(id wire.Bytes32) state.Publication {
 	return p
 }
 
+func (w *world) brakes() (limits state.Limits, brakes state.Brakes, withdrawn wire.Uint128) {
+	w.t.Helper()
+	done := w.simulate("view", encoded("brakes"))
+	err := wire.Decode(done.Response.GetPayload(), wire.CallLimit,
+		&brakes.Paused, &brakes.Counter, &brakes.Since, &limits.ResumeDelay, &limits.WithdrawalCap, &withdrawn)
+	if err != nil {
+		w.t.Fatalf("brakes: %s, %v", done.Response.GetMessage(), err)
+	}
+	return limits, brakes, withdrawn
+}
+
+func (w *world) governed(lane wire.Lane) state.GovernedLane {
+	w.t.Helper()
+	done := w.simulate("view", encoded("governed", lane))
+	var last state.GovernedLane
+	if err := wire.DecodeFields(done.Response.GetPayload(), wire.CallLimit, &last); err != nil {
+		w.t.Fatalf("governed: %s, %v", done.Response.GetMessage(), err)
+	}
+	return last
+}
+
 func (w *world) balance(k key) uint64 { return w.number("balance", k) }
 func (w *world) tokens(k key) uint64  { return w.number("tokens", k) }
 

@@ -11,6 +11,39 @@ type Config struct {
 	Chaincode   string
 	TokenIssuer wire.Address
 	Chain       wire.Bytes32
+	Limits      Limits
+	Root        wire.Lane // all zero for this registry
+}
+
+// Limits bound what a fallen quorum can do (spec 35); zero means no cap.
+type Limits struct {
+	ResumeDelay   uint64       // seconds from a pause to the earliest resumption
+	WithdrawalCap wire.Uint128 // of all withdrawals of an epoch together
+	LeaseCap      uint64       // leases of one operator for one publication in an epoch
+}
+
+// RootLane is the registry whose word governs lanes.
+func (c Config) RootLane() wire.Lane {
+	if c.Root == (wire.Lane{}) {
+		return c.Lane()
+	}
+	return c.Root
+}
+
+// GovernedLane is what governance decided last about a lane. Its fields are what the view `governed` answers.
+type GovernedLane struct {
+	Version    uint64 // 0 if it never did
+	Generation uint64
+	Height     uint64 // of the last block kept
+	BlockHash  wire.Bytes32
+	Dropped    uint8 // a bool has the encoding of 0 or 1
+}
+
+// Brakes say whether the registry is paused.
+type Brakes struct {
+	Paused  uint8 // a bool has the encoding of 0 or 1
+	Counter uint64
+	Since   uint64 // time of the last pause
 }
 
 // Lane is this registry as a source of events.

@@ -9,8 +9,21 @@ import (
 )
 
 // Every key belongs to one account, publication, request, lease or carried event, so that unrelated calls never write a
-// key that another reads: Fabric refuses a transaction whose reads have changed. Only init writes configKey.
-const configKey = "config"
+// key that another reads: Fabric refuses a transaction whose reads have changed. Only init writes configKey, and only
+// pause and resume brakesKey; what governance decides about a lane is read by every run of it. withdrawnKey is the exception: all withdrawals of an epoch read and write it where there is a
+// cap, so that one of them is VALID in a block and the others are sent again.
+const (
+	configKey = "config"
+	brakesKey = "brakes"
+)
+
+func laneKey(lane wire.Lane) string { return fmt.Sprintf("lane/%x", wire.LaneHash(lane)) }
+
+func withdrawnKey(epoch uint64) string { return fmt.Sprintf("withdrawn/%d", epoch) }
+
+func leasesKey(epoch uint64, publication wire.Bytes32, operator wire.Address) string {
+	return fmt.Sprintf("leases/%d/%x/%x", epoch, publication, operator)
+}
 
 func publicationKey(id wire.Bytes32) string { return "publication/" + hex.EncodeToString(id[:]) }
 
@@ -62,6 +75,46 @@ func (o *Overlay) Config() (Config, bool) { return load[Config](o, configKey) }
 
 // PutConfig stores it.
 func (o *Overlay) PutConfig(config Config) { store(o, configKey, config) }
+
+// Governed is what governance decided last about a lane: generation 1 if it never did.
+func (o *Overlay) Governed(lane wire.Lane) GovernedLane {
+	governed, ok := load[GovernedLane](o, laneKey(lane))
+	if !ok {
+		governed.Generation = 1
+	}
+	return governed
+}
+
+// PutGoverned stores it.
+func (o *Overlay) PutGoverned(lane wire.Lane, governed GovernedLane) {
+	store(o, laneKey(lane), governed)
+}
+
+// Brakes give the last pause or resumption, zero before the first.
+func (o *Overlay) Brakes() Brakes {
+	brakes, _ := load[Brakes](o, brakesKey)
+	return brakes
+}
+
+// PutBrakes stores it.
+func (o *Overlay) PutBrakes(brakes Brakes) { store(o, brakesKey, brakes) }
+
+// Withdrawn is what was withdrawn in an epoch, as far as there is a cap.
+func (o *Overlay) Withdrawn(epoch uint64) *big.Int { return o.amount(withdrawnKey(epoch)) }
+
+// PutWithdrawn stores it.
+func (o *Overlay) PutWithdrawn(epoch uint64, n *big.Int) { o.putAmount(withdrawnKey(epoch), n) }
+
+// Leases is how many leases an operator opened for a publication in an epoch, as far as there is a cap.
+func (o *Overlay) Leases(epoch uint64, publication wire.Bytes32, operator wire.Address) uint64 {
+	count, _ := load[uint64](o, leasesKey(epoch, publication, operator))
+	return count
+}
+
+// PutLeases stores it.
+func (o *Overlay) PutLeases(epoch uint64, publication wire.Bytes32, operator wire.Address, count uint64) {
+	store(o, leasesKey(epoch, publication, operator), count)
+}
 
 // Publication gives a record.
 func (o *Overlay) Publication(id wire.Bytes32) (Publication, bool) {

@@ -9,6 +9,7 @@ const (
 	KindRequested  uint16 = 5
 	KindAnswered   uint16 = 6
 	KindRevoked    uint16 = 7
+	KindGovernance uint16 = 15
 )
 
 // Schema is the version of event bodies.
@@ -56,6 +57,16 @@ type AnsweredBody struct {
 type RevokedBody struct {
 	Reason uint16
 	At     Lane
+}
+
+// GovernanceBody is GOVERNANCE's.
+type GovernanceBody struct {
+	Action     uint8
+	Lane       Lane
+	Version    uint64
+	Generation uint64
+	Height     uint64
+	BlockHash  Bytes32
 }
 
 // DecodeBody reads an event's body; bodies are static, so that the struct and its fields have one encoding (BadBody).

@@ -71,6 +71,32 @@ type Revocation struct {
 	Deadline    uint64
 }
 
+// Pause stops what a registry begins; validators of the present set sign it.
+type Pause struct {
+	At      Lane
+	Epoch   uint64
+	Counter uint64
+}
+
+// Resume ends a pause.
+type Resume struct {
+	At      Lane
+	Epoch   uint64
+	Counter uint64
+}
+
+// Governance is a quorum's decision about a lane, recorded at the root registry.
+type Governance struct {
+	At         Lane
+	Epoch      uint64
+	Action     uint8
+	Lane       Lane
+	Version    uint64
+	Generation uint64
+	Height     uint64
+	BlockHash  Bytes32
+}
+
 // Funding moves tokens of an account into its balance.
 type Funding struct {
 	At       Lane

@@ -30,6 +30,7 @@ var (
 	OwnEvents            = Code{"OwnEvents", 311}
 	ProofTooShort        = Code{"ProofTooShort", 312}
 	ProofTooLong         = Code{"ProofTooLong", 313}
+	LaneDropped          = Code{"LaneDropped", 314}
 	UnsupportedFormat    = Code{"UnsupportedFormat", 400}
 	UnsupportedKind      = Code{"UnsupportedKind", 401}
 	BadName              = Code{"BadName", 402}
@@ -67,4 +68,11 @@ var (
 	WrongChain           = Code{"WrongChain", 604}
 	ClockSkew            = Code{"ClockSkew", 605}
 	ZeroAmount           = Code{"ZeroAmount", 606}
+	Paused               = Code{"Paused", 700}
+	NotPaused            = Code{"NotPaused", 701}
+	WrongCounter         = Code{"WrongCounter", 702}
+	TooEarly             = Code{"TooEarly", 703}
+	CapReached           = Code{"CapReached", 704}
+	NotRoot              = Code{"NotRoot", 710}
+	BadGovernance        = Code{"BadGovernance", 711}
 )

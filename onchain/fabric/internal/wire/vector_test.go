@@ -16,6 +16,7 @@ var records = map[string]any{
 	"InferenceRequest": wire.InferenceRequest{}, "HostKey": wire.HostKey{}, "Answer": wire.Answer{},
 	"LeaseRequest": wire.LeaseRequest{}, "PartialPost": wire.PartialPost{}, "BoardPost": wire.BoardPost{},
 	"Checkpoint": wire.Checkpoint{}, "Revocation": wire.Revocation{},
+	"Pause": wire.Pause{}, "Resume": wire.Resume{}, "Governance": wire.Governance{},
 }
 
 type wireCase struct {

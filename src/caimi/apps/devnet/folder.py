@@ -26,7 +26,7 @@ from caimi.types.primitives import Bytes32, UnixSeconds
 
 __all__ = ["VERSIONS", "DevnetPlan", "StateFolder", "check_choice", "check_state", "load_or_make_plan", "read_plan"]
 
-VERSIONS: Final = {"fabric": "3.1.1", "registry": "1"}
+VERSIONS: Final = {"fabric": "3.1.1", "registry": "2"}
 """What a state folder's ledgers were made with: another version cannot go on with them."""
 _VALIDATORS: Final = 4
 _FAULTS: Final = 1

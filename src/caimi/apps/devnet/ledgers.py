@@ -29,6 +29,8 @@ from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
 from caimi.chains.fabric.blocks import genesis_block_hash
 from caimi.chains.fabric.bringup import BringUpStep, ChannelPlan, bring_up
 from caimi.chains.fabric.client import FabricGateway
+from caimi.chains.fabric.deployment import RegistryPlan as ChaincodePlan
+from caimi.chains.fabric.deployment import creation
 from caimi.chains.fabric.errors import ChaincodeRefusal, FabricError
 from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.lifecycle import ChaincodeDefinition, PrivateCollection
@@ -40,11 +42,11 @@ from caimi.devnet.fabric.network import CHANNEL, FabricBinaries, FabricNetwork
 from caimi.devnet.fabric.processes import fabric_processes
 from caimi.devnet.process import ProcessSpec
 from caimi.devnet.toolchain import Toolchain
+from caimi.protocol.registry_state import Limits
 from caimi.types.errors import Retry
 from caimi.types.primitives import Address, Bytes32
 from caimi.types.records import Attestation, Genesis, Lane
 from caimi.wire.chain_ids import chain_hash, fabric_chain_id, fabric_registry
-from caimi.wire.codec import encode_values
 from caimi.wire.digests import network_id
 from caimi.wire.keccak import keccak256
 
@@ -56,7 +58,8 @@ _CHANNEL_S: Final = 300.0
 _FINAL_S: Final = 120.0
 _POLL_S: Final = 0.2
 _WEI: Final = 10**24
-_CHAINCODE_CONFIG: Final = ("Genesis", "uint128", "uint64", "string", "string", "address", "bytes32")
+_LIMITS: Final = Limits(resume_delay=10, withdrawal_cap=10**15, lease_cap=100_000)
+"""So wide that nothing of a devnet reaches a cap; a pause can be seen and ended within a test."""
 _TOKEN_NONCE, _REGISTRY_NONCE = 0, 1
 
 
@@ -154,7 +157,11 @@ class Ledgers:
             except RegistryMissing:
                 pass
             plan = RegistryPlan(
-                genesis=self.genesis, min_deposit=self.plan.min_deposit, clock_window=self.plan.ethereum_window_s
+                genesis=self.genesis,
+                min_deposit=self.plan.min_deposit,
+                clock_window=self.plan.ethereum_window_s,
+                limits=_LIMITS,
+                root=self.fabric_lane,
             )
             code = await rpc.call("eth_getCode", "0x" + self.token.hex(), "latest")
             token = None if code == "0x" else self.token
@@ -172,18 +179,14 @@ class Ledgers:
         return FabricGateway.connect(node.endpoint, node.tls_ca.read_bytes(), identity, CHANNEL)
 
     async def _create_registry(self, gateway: FabricGateway) -> None:
-        config = encode_values(
-            _CHAINCODE_CONFIG,
-            (
-                self.genesis,
-                self.plan.min_deposit,
-                self.plan.fabric_window_s,
-                CHANNEL,
-                self.fabric.plan.chaincode,
-                self.keys.deployer.address,
-                self.fabric_lane.chain,
-            ),
+        plan = ChaincodePlan(
+            genesis=self.genesis,
+            min_deposit=self.plan.min_deposit,
+            clock_window=self.plan.fabric_window_s,
+            limits=_LIMITS,
+            token_issuer=self.keys.deployer.address,
         )
+        config = creation(plan, lane=self.fabric_lane, channel=CHANNEL, chaincode=self.fabric.plan.chaincode)
         until = time.monotonic() + _FINAL_S
         while True:
             try:

@@ -17,8 +17,9 @@ from caimi.chains.ethereum.reverts import read_revert
 from caimi.chains.ethereum.transaction import Transaction, sign_transaction
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import ChainUnavailable
+from caimi.protocol.registry_state import Limits
 from caimi.types.primitives import Address
-from caimi.types.records import Genesis
+from caimi.types.records import Genesis, Lane
 from caimi.wire.codec import encode_values
 from caimi.wire.keccak import keccak256
 
@@ -26,6 +27,7 @@ __all__ = ["Deployment", "RegistryPlan", "deploy", "mint_tokens"]
 
 _POLL_S: Final = 0.05
 _TIMEOUT_S: Final = 60.0
+_CREATION: Final = ("Genesis", "uint128", "uint64", "uint64", "uint128", "address", "Lane")
 _MINT: Final = keccak256(b"mint(address,uint256)")[:4]
 
 
@@ -38,6 +40,10 @@ class RegistryPlan:
     """u128, at least 1."""
     clock_window: int
     """Seconds."""
+    limits: Limits
+    """Without the cap on leases, which the board has."""
+    root: Lane
+    """The registry whose word governs lanes; all zero for this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +84,9 @@ async def deploy(
     if token is None:
         code = load_artefact(folder, TOKEN).bytecode + encode_values(("address",), (deployer.address,))
         token = _contract(await _transact(rpc, deployer, to=None, data=code, timeout_s=timeout_s))
-    arguments = (plan.genesis, plan.min_deposit, plan.clock_window, token)
-    code = load_artefact(folder, REGISTRY).bytecode + encode_values(
-        ("Genesis", "uint128", "uint64", "address"), arguments
-    )
+    limits = (plan.limits.resume_delay, plan.limits.withdrawal_cap)
+    arguments = (plan.genesis, plan.min_deposit, plan.clock_window, *limits, token, plan.root)
+    code = load_artefact(folder, REGISTRY).bytecode + encode_values(_CREATION, arguments)
     done = await _transact(rpc, deployer, to=None, data=code, timeout_s=timeout_s)
     return Deployment(token=token, registry=_contract(done), first_block=done.height)
 
