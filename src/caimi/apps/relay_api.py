@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from caimi.apps.relay_bodies import (
     AnswerIn,
     CallBody,
     CallIn,
+    CallProblemBody,
     CidBody,
     PublicationAccepted,
     PublicationBody,
@@ -33,6 +33,7 @@ from caimi.apps.relay_bodies import (
 )
 from caimi.ports.relay_store import CallRow, PublicationRow, RelayStore
 from caimi.relay.engine import LaneReport, Relay
+from caimi.relay.refused import CallProblem, problem_of_call
 from caimi.relay.timeline import PublicationTimeline, RequestTimeline, TimelineStep
 from caimi.types.primitives import PublicationId
 
@@ -86,7 +87,6 @@ def _add_changes(app: FastAPI, relay: Relay, may_change: Callable[[Request], Cor
 
 
 def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
-    timelines = relay.timelines
     problems: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (400, 404)}
 
     @app.get("/v1/publications", summary="Publications that this relay watches, newest first")
@@ -97,14 +97,14 @@ def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
 
     @app.get("/v1/publications/{id}", responses=problems, summary="Every step of a publication on every lane")
     async def publication(id: str) -> PublicationBody:  # pyright: ignore[reportUnusedFunction]
-        timeline = await timelines.publication(PublicationId(read_bytes32(id)))
+        timeline = await relay.timelines.publication(PublicationId(read_bytes32(id)))
         if timeline is None:
             raise NoSuchThing(id)
         return _publication_body(timeline, store.publication(timeline.id))
 
     @app.get("/v1/requests/{id}", responses=problems, summary="Every step of an inference request")
     async def request(id: str) -> RequestBody:  # pyright: ignore[reportUnusedFunction]
-        timeline = timelines.request(read_bytes32(id))
+        timeline = relay.timelines.request(read_bytes32(id))
         if timeline is None:
             raise NoSuchThing(id)
         return _request_body(timeline)
@@ -193,15 +193,40 @@ def _call_body(relay: Relay, store: RelayStore, row: CallRow) -> CallBody:
         transaction=row.transaction,
         transaction_state=transaction.state.value if transaction else None,
         height=row.height if transaction is None else transaction.height,
-        refusal=row.refusal,
-        values=row.values,
+        problem=_problem_body(problem_of_call(row)),
         created=row.created,
         updated=row.updated,
     )
 
 
 def _step_body(step: TimelineStep) -> StepBody:
-    return StepBody.model_validate(dataclasses.asdict(step))
+    return StepBody(
+        lane=step.lane,
+        what=step.what,
+        state=step.state,
+        time=step.time,
+        height=step.height,
+        transaction=step.transaction,
+        sequence=step.sequence,
+        signers=list(step.signers),
+        detail=step.detail,
+        problem=_problem_body(step.problem),
+    )
+
+
+def _problem_body(problem: CallProblem | None) -> CallProblemBody | None:
+    if problem is None:
+        return None
+    return CallProblemBody(
+        error=problem.error,
+        code=problem.code,
+        blame=problem.blame.value,
+        certainty=problem.certainty.value,
+        retry=problem.retry.value,
+        hint=problem.hint,
+        values=dict(problem.values),
+        attempts=problem.attempts,
+    )
 
 
 def _publication_body(timeline: PublicationTimeline, row: PublicationRow | None) -> PublicationBody:
@@ -217,6 +242,7 @@ def _publication_body(timeline: PublicationTimeline, row: PublicationRow | None)
         deadline_left=timeline.deadline_left,
         waits_for=timeline.waits_for,
         waits_on=list(timeline.waits_on),
+        refusal=_problem_body(timeline.refusal),
         steps=[_step_body(step) for step in timeline.steps],
         publication=None if publication is None else hex_of(publication),
         capsule=None if capsule is None else hex_of(capsule),
@@ -235,5 +261,6 @@ def _request_body(timeline: RequestTimeline) -> RequestBody:
         output=CidBody(codec=output.codec, digest=hex_of(output.digest)) if output else None,
         waits_for=timeline.waits_for,
         waits_on=list(timeline.waits_on),
+        refusal=_problem_body(timeline.refusal),
         steps=[_step_body(step) for step in timeline.steps],
     )

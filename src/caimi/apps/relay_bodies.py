@@ -11,6 +11,7 @@ __all__ = [
     "AnswerIn",
     "CallBody",
     "CallIn",
+    "CallProblemBody",
     "CidBody",
     "LaneBody",
     "PublicationAccepted",
@@ -91,6 +92,26 @@ class Accepted(BaseModel):
     """For GET /v1/calls/{key}."""
 
 
+class CallProblemBody(BaseModel):
+    """What the last failed attempt at a call said (spec 00 §5)."""
+
+    error: str
+    """Name of the error; of spec/errors.toml if `code` is a number."""
+    code: int | None
+    blame: str
+    """Who is to blame: caller, publisher, relay, validator, host, node, operator or nobody."""
+    certainty: str
+    """proven or suspected."""
+    retry: str
+    """never, after (something else has changed) or safe."""
+    hint: str
+    """What to do next; empty if nobody knows."""
+    values: dict[str, str | int]
+    """The refusal's arguments by name; `cause` for other errors."""
+    attempts: int
+    """How many attempts have failed."""
+
+
 class CallBody(BaseModel):
     """A call of the outbox."""
 
@@ -104,9 +125,8 @@ class CallBody(BaseModel):
     transaction_state: str | None
     """prepared, sent, included, reverted, done, failed or lost."""
     height: int | None
-    refusal: str | None
-    values: str
-    """The refusal's arguments as JSON text."""
+    problem: CallProblemBody | None
+    """Null if no attempt has failed."""
     created: int
     updated: int
 
@@ -123,6 +143,8 @@ class StepBody(BaseModel):
     sequence: int | None
     signers: list[int]
     detail: str
+    problem: CallProblemBody | None
+    """Of a call whose attempts failed."""
 
 
 class PublicationBody(BaseModel):
@@ -141,6 +163,8 @@ class PublicationBody(BaseModel):
     waits_for: str
     waits_on: list[str]
     """Whom it waits for, such as `validator 3`, `ledger ethereum`, `sender on ethereum`; empty if it is over."""
+    refusal: CallProblemBody | None
+    """Why home will never have it; null unless home refused it."""
     steps: list[StepBody]
     publication: str | None
     """The ABI-encoded `Publication`; null if this relay only saw its events."""
@@ -179,6 +203,8 @@ class RequestBody(BaseModel):
     output: CidBody | None
     waits_for: str
     waits_on: list[str]
+    refusal: CallProblemBody | None
+    """Null unless it is REFUSED."""
     steps: list[StepBody]
 
 

@@ -47,6 +47,10 @@ def step_line(step: TraceStep, begin: int) -> str:
         parts.append("signed by validators " + ", ".join(str(signer + 1) for signer in step.signers))
     if step.detail:
         parts.append(step.detail)
+    if step.problem is not None:
+        problem = step.problem
+        told = f"{problem.attempts} failed attempts, the last: {problem.sentence} ({problem.blame})"
+        parts.append("; ".join(part for part in (told, problem.hint) if part))
     return "  ".join(parts)
 
 

@@ -11,6 +11,7 @@ from caimi.ports.relay_store import (
     CallRow,
     CallState,
     FollowedEvent,
+    PublicationRow,
     Purpose,
     RelayStore,
     TransactionRow,
@@ -18,7 +19,8 @@ from caimi.ports.relay_store import (
 from caimi.protocol.publication import State
 from caimi.relay.calls import carried_run
 from caimi.relay.lanes import RelayLanes
-from caimi.relay.waiting import Situation, Wait, Waiting, failed_attempts
+from caimi.relay.refused import CallProblem, problem_of_call
+from caimi.relay.waiting import Situation, Wait, Waiting
 from caimi.relay.workflows import Workflow, WorkflowKind
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
@@ -28,6 +30,7 @@ from caimi.wire.functions import decode_body, decode_call
 __all__ = ["PublicationTimeline", "RequestTimeline", "TimelineStep", "Timelines"]
 
 _UNKNOWN: Final = "UNKNOWN"
+_REFUSED: Final = "REFUSED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class TimelineStep:
     signers: tuple[int, ...]
     """Validators whose signatures a carried run bears."""
     detail: str
+    problem: CallProblem | None
+    """What the last failed attempt at a call said; None for events, and if none failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,8 @@ class PublicationTimeline:
     waits_for: str
     waits_on: tuple[str, ...]
     """Whom it waits for; nobody if it is over."""
+    refusal: CallProblem | None
+    """Why home will never have it; None unless home refused its lock and nobody else locked it there."""
     steps: tuple[TimelineStep, ...]
 
 
@@ -88,6 +95,8 @@ class RequestTimeline:
     waits_for: str
     waits_on: tuple[str, ...]
     """As of a publication."""
+    refusal: CallProblem | None
+    """Why the registry does not take it; None unless it is REFUSED."""
     steps: tuple[TimelineStep, ...]
 
 
@@ -127,6 +136,7 @@ class Timelines:
             deadline_left=left,
             waits_for=wait.text,
             waits_on=wait.on,
+            refusal=_refusal_at_home(row, states[self._lanes.name(row.home)], calls),
             steps=self._steps(calls, events),
         )
 
@@ -168,6 +178,7 @@ class Timelines:
             output=output,
             waits_for=wait.text,
             waits_on=wait.on,
+            refusal=problem_of_call(call) if state == _REFUSED and call is not None else None,
             steps=self._steps(calls, events),
         )
 
@@ -176,7 +187,7 @@ class Timelines:
     ) -> tuple[str, Wait]:
         call = next((c for c in calls if c.purpose is Purpose.REQUEST), None)
         if not is_on_ledger and call is not None and call.state is CallState.REFUSED:
-            return "REFUSED", Wait(text=f"nothing: the registry refused it ({call.refusal})")
+            return _REFUSED, Wait(text=f"nothing: the registry refused it ({call.refusal})")
         # No later block takes an answer, and all up to that one are read.
         final_time = self._situation.final_time(lane)
         if final_time is not None and final_time > deadline:
@@ -205,13 +216,13 @@ class Timelines:
 
     def _call_step(self, call: CallRow) -> TimelineStep:
         transaction = self._store.transaction(call.lane, call.transaction) if call.transaction else None
-        signers, detail = (), failed_attempts(call)
+        signers, detail = (), ""
         if call.purpose is Purpose.CARRY:
             certificate, items, _ = carried_run(call)
             checkpoint = certificate.checkpoint
             signers = tuple(int(signature.signer) for signature in certificate.signatures)
-            run = f"events {checkpoint.first_sequence}-{checkpoint.last_sequence} of "
-            detail = f"{run}{self._lanes.name(checkpoint.source)}, {len(items)} carried {detail}".rstrip()
+            run = f"events {checkpoint.first_sequence}-{checkpoint.last_sequence}"
+            detail = f"{run} of {self._lanes.name(checkpoint.source)}, {len(items)} carried"
         return TimelineStep(
             lane=self._lanes.name(call.lane),
             what=f"call {call.purpose.value}",
@@ -222,6 +233,7 @@ class Timelines:
             sequence=None,
             signers=signers,
             detail=detail,
+            problem=problem_of_call(call),
         )
 
     def _event_step(self, followed: FollowedEvent) -> TimelineStep:
@@ -238,6 +250,7 @@ class Timelines:
             sequence=final.item.sequence,
             signers=(),
             detail="",
+            problem=None,
         )
 
 
@@ -251,6 +264,14 @@ def _request_origin(call: CallRow | None, events: Sequence[FollowedEvent]) -> tu
         return None
     request = decode_call(call.call)[1][0]
     return call.lane, request.publication, request.deadline
+
+
+def _refusal_at_home(row: PublicationRow, state_at_home: str, calls: Sequence[CallRow]) -> CallProblem | None:
+    if state_at_home != State.NONE.name:
+        return None
+    locks = (call for call in calls if call.purpose is Purpose.LOCK and call.lane == row.home)
+    refused = (call for call in locks if call.state is CallState.REFUSED)
+    return next((problem_of_call(call) for call in refused), None)
 
 
 def _call_state(call: CallRow, transaction: TransactionRow | None) -> str:

@@ -34,6 +34,7 @@ from caimi.ports.relay_store import (
 from caimi.relay.backoff import Pauses
 from caimi.relay.calls import Failure, changed, failed, gives_up, prepared_call, same_slot, subjects_in
 from caimi.relay.lanes import RelayLane
+from caimi.relay.refused import CallLost, CallReverted
 from caimi.types.primitives import UnixSeconds
 
 __all__ = ["Tracker", "judge"]
@@ -222,7 +223,7 @@ class Tracker:
     def _again(self, call: CallRow, transaction: TransactionRow, now: UnixSeconds, *, counts: bool) -> CallRow:
         lost = transaction.state is TransactionState.LOST
         cause = Failure(
-            name="Lost" if lost else "Reverted",
+            name=(CallLost if lost else CallReverted).__name__,
             values={"cause": transaction.cause, "transaction": transaction.transaction},
         )
         self._pauses.failed(call.key)

@@ -22,12 +22,12 @@ from caimi.ports.relay_store import (
 from caimi.protocol.publication import State
 from caimi.relay.calls import carried_run
 from caimi.relay.lanes import RelayLanes
-from caimi.types import errors
-from caimi.types.failure import Refusal
+from caimi.relay.refused import problem_of_call
+from caimi.types.failure import Blame
 from caimi.types.primitives import UnixSeconds
 from caimi.types.records import Kind, Lane
 
-__all__ = ["CertificateWait", "Situation", "Wait", "Waiting", "call_progress", "failed_attempts"]
+__all__ = ["CertificateWait", "Situation", "Wait", "Waiting", "call_progress"]
 
 _BEHIND: Final = (State.NONE.name, State.LOCKED.name)
 
@@ -214,7 +214,7 @@ class Waiting:
         ledger, sender = f"ledger {name}", f"sender on {name}"
         match call.state:
             case CallState.QUEUED if call.refusal is not None:
-                return Wait(text=progress, on=(_to_blame(call.refusal, ledger),))
+                return Wait(text=progress, on=(_to_blame(call, ledger),))
             case CallState.QUEUED:
                 trouble = self._situation.sending_trouble(call.lane)
                 return Wait(text=f"{progress}; {trouble}" if trouble else progress, on=(sender,))
@@ -249,14 +249,11 @@ class Waiting:
         return Wait(text=f"{progress}: a fresh certificate: {trouble.text}", on=on)
 
 
-def failed_attempts(call: CallRow) -> str:
-    """What is told of a call's failures, "" if there were none."""
-    return f"after {call.attempts} failed attempts, the last: {call.refusal} {call.values}" if call.refusal else ""
-
-
 def call_progress(call: CallRow) -> str:
     """How far a call is."""
-    return f"{call.state.value} {failed_attempts(call)}".rstrip()
+    if call.refusal is None:
+        return call.state.value
+    return f"{call.state.value} after {call.attempts} failed attempts, the last: {call.refusal} {call.values}"
 
 
 _ANSWERS: Final = frozenset({int(Kind.LOCKED), int(Kind.REFUSED)})
@@ -272,9 +269,7 @@ def _from(call: CallRow, source: Lane) -> bool:
     return carried_run(call)[0].checkpoint.source == source
 
 
-def _to_blame(name: str, ledger: str) -> str:
-    # Who can do something about a refusal, by the table of refusals.
-    found = getattr(errors, name, None)
-    if isinstance(found, type) and issubclass(found, Refusal) and found.blame.value != "nobody":
-        return found.blame.value
-    return ledger
+def _to_blame(call: CallRow, ledger: str) -> str:
+    # Who can do something about a refusal.
+    problem = problem_of_call(call)
+    return ledger if problem is None or problem.blame is Blame.NOBODY else problem.blame.value

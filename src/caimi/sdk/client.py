@@ -28,7 +28,6 @@ from caimi.sdk.tracing import (
     parse_id,
     read_states,
     read_trace,
-    refusal_of,
 )
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import Address, Bytes32, PublicationId
@@ -223,7 +222,7 @@ class Client:
             last = trace
             if trace.is_settled:
                 return trace
-            refused = refusal_of(trace)
+            refused = trace.refused()
             if refused is not None:
                 raise refused
             if time.monotonic() > until:

@@ -41,7 +41,7 @@ from caimi.sdk.errors import (
 from caimi.sdk.json_fields import Fields, hex_text
 from caimi.sdk.patience import Patience
 from caimi.sdk.receipts import ReceiptFile
-from caimi.sdk.tracing import read_trace, refusal_of
+from caimi.sdk.tracing import read_trace
 from caimi.sdk.verification import RegistryAnswer, Verdict, Verification, verify_receipt
 from caimi.types.errors import BadEncoding, HostKeyExpired, UnknownOperator, WrongEpoch
 from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
@@ -260,7 +260,7 @@ async def wait_answered(
             return
         if trace.outcome == "EXPIRED":
             raise NotAnswered(f"{trace.home} takes no answer any more: the deadline passed")
-        refused = refusal_of(trace)
+        refused = trace.refused()
         if refused is not None:
             raise refused
         host = await _host_view(connections, pending.id)

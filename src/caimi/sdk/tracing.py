@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +14,6 @@ from caimi.sdk.errors import RefusedByRegistry, RefusedForNow, UnknownName
 from caimi.sdk.json_fields import Fields, hex_text
 from caimi.types.errors import BadEncoding
 from caimi.types.failure import Retry
-from caimi.types.json_text import load_json
 from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
 from caimi.wire.refusal_json import refusal_from_json
 
@@ -23,6 +21,7 @@ __all__ = [
     "UNKNOWN",
     "Model",
     "Trace",
+    "TraceProblem",
     "TraceStep",
     "find_model",
     "list_models",
@@ -30,14 +29,56 @@ __all__ = [
     "parse_id",
     "read_states",
     "read_trace",
-    "refusal_of",
 ]
 
 UNKNOWN: Final = "UNKNOWN"
 """State on a lane that nobody of this network serves."""
 _OPEN: Final = frozenset({State.NONE.name, State.LOCKED.name})
 _ENDED: Final = frozenset({"ANSWERED", "REFUSED", "EXPIRED"})
-_CAUSE: Final = re.compile(r"(\w+) (\{.*\})$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceProblem:
+    """What the last failed attempt at a call said (spec 00 §5)."""
+
+    error: str
+    """Name of the error."""
+    code: int | None
+    """Of spec/errors.toml; None for what is not in it."""
+    blame: str
+    """Who is to blame: a value of `Blame`."""
+    certainty: str
+    retry: Retry
+    hint: str
+    """What to do next; "" if nobody knows."""
+    values: Mapping[str, str | int]
+    attempts: int
+    """How many attempts have failed."""
+
+    @property
+    def sentence(self) -> str:
+        """What was said, without what to do."""
+        try:
+            known = refusal_from_json(self.error, self.values)
+        except BadEncoding:
+            known = None
+        if known is not None:
+            return str(known)
+        told = ", ".join(f"{name} {value}" for name, value in self.values.items())
+        return f"{self.error}: {told}" if told else self.error
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object."""
+        return {
+            "error": self.error,
+            "code": self.code,
+            "blame": self.blame,
+            "certainty": self.certainty,
+            "retry": self.retry.value,
+            "hint": self.hint,
+            "values": dict(self.values),
+            "attempts": self.attempts,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +99,8 @@ class TraceStep:
     signers: tuple[int, ...]
     """Signer indices, from 0, on the certificate of a carried run."""
     detail: str
+    problem: TraceProblem | None
+    """Of a call whose attempts failed."""
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
@@ -71,6 +114,7 @@ class TraceStep:
             "sequence": self.sequence,
             "signers": list(self.signers),
             "detail": self.detail,
+            "problem": None if self.problem is None else self.problem.to_json(),
         }
 
 
@@ -94,6 +138,8 @@ class Trace:
     """Whom it waits for, such as `validator 3` or `ledger ethereum`; nobody if it is over."""
     deadline_left: int | None
     """Seconds by home's clock until home may abort it, 0 if it may already; None once decided, and of a request."""
+    refusal: TraceProblem | None
+    """Why home, or the registry of a request, refuses it; None if it does not."""
     steps: tuple[TraceStep, ...]
 
     @property
@@ -110,13 +156,13 @@ class Trace:
             return False
         return not any(state in _OPEN for state in self.states.values())
 
-    @property
-    def refusal(self) -> str | None:
-        """Why home, or the registry of a request, refuses it for good; None if it does not."""
-        if self.states.get(self.home) not in (State.NONE.name, "REFUSED"):
+    def refused(self) -> RefusedByRegistry | None:
+        """The error for a publication or request that is refused, None for any other."""
+        if self.refusal is None:
             return None
-        refused = (step for step in self.steps if step.lane == self.home and step.state == "refused")
-        return next((step.detail for step in refused), None)
+        kind = RefusedByRegistry if self.refusal.retry is Retry.NEVER else RefusedForNow
+        told = "; ".join(part for part in (self.refusal.sentence, self.refusal.hint) if part)
+        return kind(f"{self.home} refuses it: {told}")
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
@@ -132,6 +178,7 @@ class Trace:
             "waits_for": self.waits_for,
             "waits_on": list(self.waits_on),
             "deadline_left": self.deadline_left,
+            "refusal": None if self.refusal is None else self.refusal.to_json(),
             "steps": [step.to_json() for step in self.steps],
         }
 
@@ -161,24 +208,6 @@ class Model:
             "states": dict(self.states),
             "deposit": str(self.deposit),
         }
-
-
-def refusal_of(trace: Trace) -> RefusedByRegistry | None:
-    """Why the home of a publication, or the registry of a request, refuses it; None if it does not."""
-    told = trace.refusal
-    if told is None and trace.outcome == "REFUSED":
-        told = trace.waits_for
-    if told is None:
-        return None
-    try:
-        found = _CAUSE.search(told)
-        refusal = found and refusal_from_json(found[1], load_json(found[2]))
-    except (ValueError, TypeError, BadEncoding):
-        refusal = None
-    if refusal is None:
-        return RefusedByRegistry(f"{trace.home} refuses it: {told}")
-    kind = RefusedByRegistry if refusal.retry is Retry.NEVER else RefusedForNow
-    return kind(f"{trace.home} refuses it: {refusal}; {refusal.hint}")
 
 
 def parse_id(text: str) -> Bytes32:
@@ -314,6 +343,7 @@ def _publication(fields: Fields) -> Trace:
         waits_for=fields.text("waits_for"),
         waits_on=fields.texts("waits_on"),
         deadline_left=fields.optional("deadline_left", fields.number),
+        refusal=_problem(fields, "refusal"),
         steps=_steps(fields),
     )
 
@@ -331,6 +361,7 @@ def _request(fields: Fields) -> Trace:
         waits_for=fields.text("waits_for"),
         waits_on=fields.texts("waits_on"),
         deadline_left=None,
+        refusal=_problem(fields, "refusal"),
         steps=_steps(fields),
     )
 
@@ -347,6 +378,30 @@ def _steps(fields: Fields) -> tuple[TraceStep, ...]:
             sequence=step.optional("sequence", step.number),
             signers=tuple(int(signer) for signer in step.items("signers")),
             detail=step.text("detail"),
+            problem=_problem(step, "problem"),
         )
         for step in fields.objects("steps")
+    )
+
+
+def _problem(fields: Fields, name: str) -> TraceProblem | None:
+    problem = fields.optional(name, fields.object)
+    if problem is None:
+        return None
+    values = problem.object("values")
+    if not all(isinstance(value, str | int) for value in values.values.values()):
+        raise fields.malformed(name)
+    try:
+        retry = Retry(problem.text("retry"))
+    except ValueError:
+        raise problem.malformed("retry") from None
+    return TraceProblem(
+        error=problem.text("error"),
+        code=problem.optional("code", problem.number),
+        blame=problem.text("blame"),
+        certainty=problem.text("certainty"),
+        retry=retry,
+        hint=problem.text("hint"),
+        values=values.values,
+        attempts=problem.number("attempts"),
     )

@@ -209,7 +209,7 @@ def test_calls_lose_no_attempt_to_foreign_transactions() -> None:
             await world.foreign(slot)
             await world.step(4)
         row = world.row(key)
-        assert (row.state, row.attempts, row.refusal) == (CallState.QUEUED, 0, "Lost")
+        assert (row.state, row.attempts, row.refusal) == (CallState.QUEUED, 0, "CallLost")
         world.pool.takes = _everything
         await world.step(40)
         assert (world.state(key), world.funded) == (CallState.DONE, 1)

@@ -13,7 +13,7 @@ from caimi.cli.waterfall import waterfall
 from caimi.sdk.connections import Connections
 from caimi.sdk.errors import RefusedByRegistry, RefusedForNow, ServiceAnswer, UnknownName
 from caimi.sdk.services import Service
-from caimi.sdk.tracing import Model, Trace, find_model, parse_id, read_trace, refusal_of
+from caimi.sdk.tracing import Model, Trace, find_model, parse_id, read_trace
 from caimi.types.primitives import Address, Bytes32, PublicationId
 
 _ID = Bytes32(b"\x0a" * 32)
@@ -29,7 +29,7 @@ def _step(**changed: Any) -> dict[str, Any]:
         "transaction": "ab" * 32,
     }
     nobody: list[int] = []
-    return base | {"sequence": None, "signers": nobody, "detail": ""} | changed
+    return base | {"sequence": None, "signers": nobody, "detail": "", "problem": None} | changed
 
 
 def _body(states: dict[str, str], outcome: str | None, *steps: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def _body(states: dict[str, str], outcome: str | None, *steps: dict[str, Any]) -
         "waits_for": "something",
         "waits_on": ["validator 2"],
         "deadline_left": 7,
+        "refusal": None,
         "steps": list(steps),
     }
 
@@ -91,24 +92,6 @@ def test_a_publication_is_settled_when_no_lane_waits(
     assert _read("publications", _body(states, outcome)).is_settled is is_settled
 
 
-def test_home_that_refuses_the_lock_is_told() -> None:
-    refused = _step(state="refused", detail="NameTaken {}", height=None, transaction=None)
-    states = {"fabric": "NONE", "ethereum": "LOCKED"}
-    assert _read("publications", _body(states, None, refused)).refusal == "NameTaken {}"
-
-
-@pytest.mark.parametrize(
-    ("states", "step"),
-    [
-        ({"fabric": "NONE", "ethereum": "NONE"}, _step(state="queued")),
-        ({"fabric": "NONE", "ethereum": "NONE"}, _step(state="refused", lane="ethereum")),
-        ({"fabric": "LOCKED", "ethereum": "NONE"}, _step(state="refused")),
-    ],
-)
-def test_what_is_no_refusal_by_home_is_none(states: dict[str, str], step: dict[str, Any]) -> None:
-    assert _read("publications", _body(states, None, step)).refusal is None
-
-
 def test_a_request_is_found_when_no_publication_is() -> None:
     body: dict[str, Any] = {
         "id": "0x" + _ID.hex(),
@@ -131,40 +114,75 @@ def test_rejects_an_id_that_nobody_knows() -> None:
         _read("nothing", {})
 
 
-def _refused(detail: str) -> Trace:
-    step = _step(state="refused", detail=detail, height=None, transaction=None)
-    return _read("publications", _body({"fabric": "NONE", "ethereum": "LOCKED"}, None, step))
+def _problem(error: str, **changed: Any) -> dict[str, Any]:
+    nothing: dict[str, Any] = {}
+    base: dict[str, Any] = {"error": error, "code": 7, "blame": "caller", "certainty": "proven", "retry": "never"}
+    return base | {"hint": "do this", "values": nothing, "attempts": 2} | changed
+
+
+def _refused(refusal: Any) -> Trace:
+    step = _step(state="refused", problem=refusal, height=None, transaction=None)
+    body = _body({"fabric": "NONE", "ethereum": "LOCKED"}, None, step)
+    return _read("publications", body | {"refusal": refusal})
 
 
 @pytest.mark.parametrize(
-    ("detail", "kind", "told"),
+    ("problem", "kind", "told"),
     [
         (
-            'after 1 failed attempts, the last: SmallDeposit {"expected": 1000, "actual": 5}',
+            _problem("SmallDeposit", values={"expected": 1000, "actual": "5"}),
             RefusedByRegistry,
-            "fabric refuses it: SmallDeposit: expected 1000, actual 5; raise the deposit",
+            "fabric refuses it: SmallDeposit: expected 1000, actual 5; do this",
         ),
-        ("after 9 failed attempts, the last: NameTaken {}", RefusedByRegistry, "fabric refuses it: NameTaken; this"),
         (
-            'after 2 failed attempts, the last: LowBalance {"expected": 9, "actual": 5}',
+            _problem("LowBalance", values={"expected": 9, "actual": 5}, retry="after"),
             RefusedForNow,
-            "LowBalance: expected 9, actual 5; fund the account",
+            "fabric refuses it: LowBalance: expected 9, actual 5; do this",
         ),
-        ("after 1 failed attempts, the last: Unheard {}", RefusedByRegistry, "fabric refuses it: after 1 failed"),
-        ("after 1 failed attempts, the last: LowBalance {}", RefusedByRegistry, "refuses it: after 1"),
-        ("after 1 failed attempts, the last: NameTaken {", RefusedByRegistry, "refuses it: after 1"),
-        ("", RefusedByRegistry, "fabric refuses it"),
+        (_problem("NameTaken", hint=""), RefusedByRegistry, "fabric refuses it: NameTaken"),
+        # Of a newer relay, or of a ledger: what it says about itself counts.
+        (_problem("Unheard", code=None, retry="after"), RefusedForNow, "fabric refuses it: Unheard; do this"),
+        (
+            _problem("CallRejected", code=None, values={"cause": "because"}),
+            RefusedByRegistry,
+            "fabric refuses it: CallRejected: cause because; do this",
+        ),
+        (_problem("LowBalance"), RefusedByRegistry, "fabric refuses it: LowBalance; do this"),
     ],
 )
-def test_a_refusal_by_home_says_what_to_do_and_whether_to_repeat(
-    detail: str, kind: type[RefusedByRegistry], told: str
+def test_a_refusal_says_what_to_do_and_whether_to_repeat(
+    problem: dict[str, Any], kind: type[RefusedByRegistry], told: str
 ) -> None:
-    found = refusal_of(_refused(detail))
-    assert type(found) is kind
-    assert told in str(found)
+    trace = _refused(problem)
+    found = trace.refused()
+    assert (type(found), str(found)) == (kind, told)
+    assert trace.to_json()["refusal"] == trace.to_json()["steps"][0]["problem"] == problem
 
 
-def test_a_request_that_is_refused_without_a_step_is_refused_all_the_same() -> None:
+def test_a_step_of_a_failed_call_shows_culprit_and_next_step() -> None:
+    lines = waterfall(_refused(_problem("SmallDeposit", values={"expected": 1000, "actual": 5})))
+    assert any(
+        line.endswith("2 failed attempts, the last: SmallDeposit: expected 1000, actual 5 (caller); do this")
+        for line in lines
+    )
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "NameTaken {}",
+        _problem("NameTaken", retry="often"),
+        _problem("NameTaken", values={"a": [1]}),
+        _problem("NameTaken", attempts=-1),
+        {"error": "NameTaken"},
+    ],
+)
+def test_rejects_a_refusal_that_is_no_problem_object(problem: object) -> None:
+    with pytest.raises(ServiceAnswer):
+        _refused(problem)
+
+
+def test_a_refused_request_is_an_error() -> None:
     body: dict[str, Any] = {
         "id": "0x" + _ID.hex(),
         "lane": "ethereum",
@@ -175,14 +193,16 @@ def test_a_request_that_is_refused_without_a_step_is_refused_all_the_same() -> N
         "waits_for": "nothing: the registry refused it (Expired)",
         "waits_on": [],
         "deadline": 900,
+        "refusal": _problem("NameTaken"),
         "steps": [],
     }
-    found = refusal_of(_read("requests", body))
-    assert str(found) == "ethereum refuses it: nothing: the registry refused it (Expired)"
+    assert str(_read("requests", body).refused()) == "ethereum refuses it: NameTaken; do this"
 
 
 def test_what_home_does_not_refuse_is_no_error() -> None:
-    assert refusal_of(_read("publications", _body({"fabric": "LOCKED", "ethereum": "NONE"}, None))) is None
+    step = _step(state="queued", problem=_problem("LowBalance"))
+    trace = _read("publications", _body({"fabric": "LOCKED", "ethereum": "NONE"}, None, step))
+    assert trace.refused() is None and trace.steps[0].problem is not None
 
 
 def _model(name: str, version: int, state: str, *, publisher: int = 1, number: int = 1) -> Model:
