@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-__all__ = ["BytesLike", "Piece", "cut"]
+__all__ = ["BytesLike", "Piece", "cut", "overwrite"]
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 """Contiguous bytes. A memoryview must have item size 1."""
+
+_ZEROES: Final = bytes(1 << 20)
+
+
+def overwrite(buffer: bytearray) -> None:
+    """Fill a buffer with zeroes, whoever else looks at it. Takes 1 MiB whatever its size."""
+    for at in range(0, len(buffer), len(_ZEROES)):
+        end = min(at + len(_ZEROES), len(buffer))
+        buffer[at:end] = _ZEROES[: end - at]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from caimi.bundle.buffers import BytesLike
+from caimi.bundle.buffers import BytesLike, overwrite
 from caimi.bundle.canonical import MAX_DOCUMENT_BYTES
 from caimi.bundle.errors import BundleTooLarge, CommitmentMismatch, FileMismatch, MalformedBundle, OutOfOrder
 from caimi.bundle.manifest import FileEntry, Manifest, decode_manifest, encode_manifest
@@ -193,5 +193,5 @@ class BundleReader:
     def _close(self) -> None:
         self._is_closed = True
         if self._file is not None:
-            self._file[:] = bytes(len(self._file))
+            overwrite(self._file)
             self._file = None

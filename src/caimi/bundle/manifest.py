@@ -30,6 +30,7 @@ __all__ = [
     "Framework",
     "Manifest",
     "Role",
+    "check_path",
     "decode_manifest",
     "encode_manifest",
 ]
@@ -171,7 +172,7 @@ def _check_files(files: Sequence[FileEntry]) -> None:
     if not 1 <= len(files) <= MAX_FILES:
         raise ManifestRefused(f"{len(files)} files, allowed are 1 to {MAX_FILES}")
     for file in files:
-        _check_path(file.path)
+        check_path(file.path)
         if not 0 <= file.size <= MAX_INTEGER or len(file.sha256) != 32:
             raise ManifestRefused(f"size or hash of {file.path!r}")
     if sum(file.size for file in files) > MAX_INTEGER:
@@ -190,7 +191,12 @@ def _check_files(files: Sequence[FileEntry]) -> None:
             raise ManifestRefused(f"{path!r} lies below another file")
 
 
-def _check_path(path: str) -> None:
+def check_path(path: str) -> None:
+    """Refuse a path that no manifest may hold (spec 15 §4).
+
+    Raises:
+        ManifestRefused: Absolute, not normal, or with a part that some system reads otherwise.
+    """
     try:
         raw = path.encode("utf-8")
     except UnicodeEncodeError as error:

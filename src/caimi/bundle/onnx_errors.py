@@ -5,7 +5,7 @@
   + ModelTooLarge: beyond a limit
   + UnsupportedVersion: IR version or operator set
   + CustomOperator: an operator outside the standard domains
-  + ExternalData: tensor data outside the model's own bytes
+  + ExternalData: tensor data outside the model's own bytes and its bundle's data files
   + UnsupportedFeature: a part of ONNX that is not served
   + BadTensor: dimensions, element type or amount of data of a tensor
   + BadInterface: inputs and outputs that cannot be served
@@ -67,9 +67,12 @@ class CustomOperator(ModelRefused):
 
 
 class ExternalData(ModelRefused):
-    """A tensor whose data is outside the model file."""
+    """A tensor whose data is outside the model file, and not in a data file of the bundle as spec 15 §7 allows."""
 
-    hint = "save the model with all tensors inside: onnx.save(model, path, save_as_external_data=False)"
+    hint = (
+        "save all tensors inside the model, or in files beside it (onnx.save_model(model, path, "
+        "save_as_external_data=True, location='model.data')) and publish their folder"
+    )
 
 
 class UnsupportedFeature(ModelRefused):

@@ -22,6 +22,7 @@ from caimi.bundle.onnx_errors import (
     UnsupportedFeature,
     UnsupportedVersion,
 )
+from caimi.bundle.onnx_external import ExternalFiles, SizeOf, no_external_files
 from caimi.bundle.onnx_rows import keeps_rows_apart
 from caimi.bundle.onnx_scan import scan_model
 from caimi.bundle.onnx_tensors import check_inner_type, checked_tensor_bytes, tensor_spec
@@ -77,7 +78,9 @@ class InspectionLimits:
     model_bytes: int = 1 << 30
     """Size of the file; at most 2**31 - 1, which is what protocol buffers can hold."""
     tensor_bytes: int = 1 << 30
-    """Bytes of all constant tensors together."""
+    """Bytes of all constant tensors in the file together."""
+    external_bytes: int = 1 << 40
+    """Bytes of all constant tensors in data files together."""
     fields: int = 2_000_000
     """Fields of all protocol-buffer messages together; bounds time and memory of the inspection."""
     nodes: int = 100_000
@@ -97,10 +100,17 @@ class InspectedModel:
     signature: ModelSignature
     keeps_rows_apart: bool
     """Whether inputs may be joined along their first dimension (`onnx_rows`)."""
+    external: tuple[str, ...] = ()
+    """The data files that it uses, as it names them, ascending."""
 
 
-def inspect_model(model: BytesLike, *, limits: InspectionLimits = DEFAULT_LIMITS) -> InspectedModel:
+def inspect_model(
+    model: BytesLike, *, limits: InspectionLimits = DEFAULT_LIMITS, size_of: SizeOf = no_external_files
+) -> InspectedModel:
     """Refuse everything that is not a plain, self-contained, bounded ONNX model, and say what it is.
+
+    Arguments:
+        size_of: the data files of its bundle, which its constants may lie in.
 
     Raises:
         ModelRefused: One of its subclasses, which see; nothing else, whatever the bytes are.
@@ -114,9 +124,15 @@ def inspect_model(model: BytesLike, *, limits: InspectionLimits = DEFAULT_LIMITS
     except DecodeError as error:
         raise MalformedModel(f"not a protocol buffer: {error}") from error
     opsets = _checked_versions(parsed)
-    _Inspection(limits, opsets).graph(parsed.graph, "graph", None, 0)
+    external = ExternalFiles(size_of)
+    _Inspection(limits, opsets, external).graph(parsed.graph, "graph", None, 0)
+    external.check_apart()
     signature = _signature(parsed.graph)
-    return InspectedModel(signature=signature, keeps_rows_apart=keeps_rows_apart(parsed.graph, signature))
+    return InspectedModel(
+        signature=signature,
+        keeps_rows_apart=keeps_rows_apart(parsed.graph, signature),
+        external=external.locations,
+    )
 
 
 def verify_signature(announced: ModelSignature, found: ModelSignature) -> None:
@@ -180,9 +196,11 @@ def _check_side(where: str, tensors: tuple[TensorSpec, ...]) -> None:
 class _Inspection:
     # One walk over all graphs with the counters that are shared between them.
 
-    def __init__(self, limits: InspectionLimits, opsets: dict[str, int]) -> None:
+    def __init__(self, limits: InspectionLimits, opsets: dict[str, int], external: ExternalFiles) -> None:
         self._limits = limits
         self._opsets = opsets
+        self._external = external
+        self._external_bytes_left = limits.external_bytes
         self._nodes_left = limits.nodes
         self._bytes_left = limits.tensor_bytes
         self._known_operators: set[tuple[str, str]] = set()
@@ -194,7 +212,8 @@ class _Inspection:
         for value in graph.input:
             names.define_input(value.name)
         for tensor in graph.initializer:
-            self._tensor(tensor, f"{where}.initializer {tensor.name!r}")
+            # A runtime finds data files for the constants of the outermost graph only.
+            self._tensor(tensor, f"{where}.initializer {tensor.name!r}", self._external if outer is None else None)
             names.define_constant(tensor.name)
         for value in graph.value_info:
             check_inner_type(value.type, f"{where}.value_info {value.name!r}")
@@ -248,10 +267,16 @@ class _Inspection:
         for graph in graphs:
             self.graph(graph, where, names, depth + 1)
 
-    def _tensor(self, tensor: onnx.TensorProto, where: str) -> None:
-        self._bytes_left -= checked_tensor_bytes(tensor, where)
+    def _tensor(self, tensor: onnx.TensorProto, where: str, external: ExternalFiles | None = None) -> None:
+        size = checked_tensor_bytes(tensor, where, external)
+        if tensor.external_data:
+            self._external_bytes_left -= size
+        else:
+            self._bytes_left -= size
         if self._bytes_left < 0:
             raise ModelTooLarge(f"constants of more than {self._limits.tensor_bytes} bytes", where=where)
+        if self._external_bytes_left < 0:
+            raise ModelTooLarge(f"data files of more than {self._limits.external_bytes} bytes", where=where)
 
 
 class _Names:

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import onnx
 
-from caimi.bundle.onnx_errors import ExternalData, MalformedModel, ModelRefused, ModelTooLarge, UnsupportedFeature
+from caimi.bundle.onnx_errors import MalformedModel, ModelRefused, ModelTooLarge, UnsupportedFeature
 
 __all__ = ["scan_model"]
 
@@ -26,7 +26,6 @@ _PACKED_BYTES_PER_FIELD: Final = 16
 
 # Fields that are refused wherever they appear, by message and field name.
 _REFUSED: Final[dict[str, type[ModelRefused]]] = {
-    "TensorProto.external_data": ExternalData,
     "TensorProto.string_data": UnsupportedFeature,
     "TensorProto.segment": UnsupportedFeature,
     "GraphProto.sparse_initializer": UnsupportedFeature,
@@ -106,7 +105,7 @@ def scan_model(data: memoryview, *, max_fields: int) -> None:
         MalformedModel: Not the encoding of a ModelProto; unknown fields, wrong wire types, a single field given
             twice, texts that are not UTF-8.
         ModelTooLarge: More fields, deeper nesting than 48, or a text of more than 1 MiB.
-        ExternalData, UnsupportedFeature: A refused field, wherever it is.
+        UnsupportedFeature: A refused field, wherever it is.
     """
     _Scan(data, max_fields).message(_ROOT, 0, len(data), 0)
 

@@ -8,6 +8,7 @@ from typing import Final
 from onnx import TensorProto, TypeProto
 
 from caimi.bundle.onnx_errors import BadInterface, BadTensor, ExternalData
+from caimi.bundle.onnx_external import ExternalFiles
 from caimi.bundle.signature import MAX_DIMENSION, MAX_RANK, DType, TensorSpec
 
 __all__ = ["MAX_ELEMENTS", "check_inner_type", "checked_tensor_bytes", "tensor_spec"]
@@ -56,15 +57,18 @@ _STORED: Final[dict[int, tuple[int, str]]] = {
 _TYPED_FIELDS: Final = ("float_data", "double_data", "int64_data", "uint64_data", "int32_data")
 
 
-def checked_tensor_bytes(tensor: TensorProto, where: str) -> int:
+def checked_tensor_bytes(tensor: TensorProto, where: str, external: ExternalFiles | None = None) -> int:
     """Check one constant tensor and return the bytes that its elements take.
 
+    Arguments:
+        external: where its data may lie instead; None if it may not.
     Raises:
         ExternalData: Its data is elsewhere.
         BadTensor: A refused element type (strings, complex numbers), dimensions, or another amount of data.
     """
-    if tensor.data_location != TensorProto.DEFAULT:
-        raise ExternalData("data_location is not DEFAULT", where=where)
+    is_outside = tensor.data_location == TensorProto.EXTERNAL
+    if is_outside != bool(tensor.external_data) or (is_outside and external is None):
+        raise ExternalData("its data_location and its entries say that data lie outside", where=where)
     stored = _STORED.get(tensor.data_type)
     if stored is None:
         raise BadTensor(f"element type {tensor.data_type} is refused", where=where)
@@ -75,6 +79,11 @@ def checked_tensor_bytes(tensor: TensorProto, where: str) -> int:
     typed = counts.pop(typed_field)
     if any(counts.values()) or (typed and tensor.raw_data):
         raise BadTensor("its data is in more than one field or in the wrong one", where=where)
+    if is_outside and external is not None:
+        if typed or tensor.raw_data:
+            raise BadTensor("its data is inside and outside", where=where)
+        external.take(tensor, size, where)
+        return size
     expected = size if bits < 8 else elements
     if (typed and typed != expected) or (not typed and len(tensor.raw_data) != size):
         raise BadTensor(

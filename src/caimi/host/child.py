@@ -19,6 +19,7 @@ from caimi.host.frames import (
     HEADER,
     Frame,
     RunnerLimits,
+    loaded_paths,
     pack_header,
     pack_tensors,
     read_failure,
@@ -44,11 +45,11 @@ class ChildRuntime:
     def __init__(self, limits: RunnerLimits) -> None:
         self._limits = limits
 
-    async def load(self, model: bytearray, manifest: Manifest) -> ModelChild:
+    async def load(self, files: Mapping[str, bytearray], manifest: Manifest) -> ModelChild:
         """See `ModelRuntime.load`."""
         child = ModelChild.start(self._limits)
         try:
-            await child.load(model, manifest)
+            await child.load(files, manifest)
         except BaseException:
             await child.close()
             raise
@@ -101,10 +102,10 @@ class ModelChild:
         """Of the runner."""
         return self._process.pid
 
-    async def load(self, model: bytearray, manifest: Manifest) -> None:
+    async def load(self, files: Mapping[str, bytearray], manifest: Manifest) -> None:
         """See `ModelRuntime.load`."""
         encoded = encode_manifest(manifest)
-        parts = (len(encoded).to_bytes(4, "big") + encoded, model)
+        parts = (len(encoded).to_bytes(4, "big") + encoded, *(files[path] for path in loaded_paths(manifest)))
         told = await self._call(Frame.LOAD, parts, Frame.LOADED, 1, seconds=self._limits.load_wait_s)
         self.keeps_rows_apart = bytes(told) == b"\x01"
         self._signature = manifest.signature

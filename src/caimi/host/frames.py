@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Any, Final, Protocol, cast
 
 from caimi.bundle.buffers import BytesLike
+from caimi.bundle.manifest import Manifest, Role
 from caimi.bundle.signature import MAX_RANK, TensorSpec
 from caimi.bundle.tensors import Tensor, item_bytes
 from caimi.types.json_text import load_json
@@ -25,6 +26,7 @@ __all__ = [
     "Frame",
     "Readable",
     "RunnerLimits",
+    "loaded_paths",
     "pack_header",
     "pack_tensors",
     "read_failure",
@@ -40,7 +42,7 @@ class Frame(IntEnum):
     """Kinds of frames."""
 
     LOAD = 1
-    """To the runner: length of the manifest u32, manifest, model."""
+    """To the runner: length of the manifest u32, manifest, the files of `loaded_paths` one after the other."""
     RUN = 2
     """To the runner: the inputs, as `pack_tensors` gives them."""
     LOADED = 3
@@ -67,6 +69,7 @@ class RunnerLimits:
     files: int = 64
     """Open files; none of them can be written."""
     max_model_bytes: int = 1 << 30
+    """Of the model and its data files together."""
     max_input_bytes: int = 64 << 20
     max_output_bytes: int = 64 << 20
 
@@ -86,6 +89,12 @@ class Readable(Protocol):
     def recv_into(self, buffer: memoryview, /) -> int:
         """Bytes read, 0 at the end."""
         ...
+
+
+def loaded_paths(manifest: Manifest) -> tuple[str, ...]:
+    """The files that a runner gets, in order: the model and its data files."""
+    wanted = (Role.MODEL, Role.EXTERNAL_DATA)
+    return tuple(file.path for file in manifest.files if file.role in wanted)
 
 
 def pack_header(kind: Frame, length: int) -> bytes:

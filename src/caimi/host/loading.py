@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from caimi.bundle.buffers import overwrite
 from caimi.bundle.errors import StreamRefused
 from caimi.bundle.framing import OpenedFile
 from caimi.bundle.manifest import BundleKind, Manifest, Role
@@ -26,8 +27,13 @@ class OpenedModel:
     """A decrypted model whose manifest is the one that the publication commits to."""
 
     manifest: Manifest
-    model: bytearray = field(repr=False)
-    """Plaintext: `wipe` it."""
+    files: dict[str, bytearray] = field(repr=False)
+    """The model and its data files, by the manifest's paths. Plaintext: `wipe` them."""
+
+    def wipe(self) -> None:
+        """Overwrite all files."""
+        for data in self.files.values():
+            wipe(data)
 
 
 def is_final(error: CaimiError) -> bool:
@@ -37,13 +43,13 @@ def is_final(error: CaimiError) -> bool:
 
 def wipe(buffer: bytearray) -> None:
     """Overwrite a buffer. Copies that libraries made are out of reach."""
-    buffer[:] = bytes(len(buffer))
+    overwrite(buffer)
 
 
 async def open_model(
     content: ContentStore, publication: Publication, data_key: bytes, *, max_content_bytes: int
 ) -> OpenedModel:
-    """Fetch and decrypt a publication's model file; other files are checked and overwritten.
+    """Fetch and decrypt a publication's model and its data files; other files are checked and overwritten.
 
     Arguments:
         data_key: the 32 bytes from the capsule.
@@ -62,23 +68,22 @@ async def open_model(
         ciphertext_bytes=stream.content_bytes,
         max_content_bytes=max_content_bytes,
     )
-    models: list[OpenedFile] = []
+    kept: list[OpenedFile] = []
     try:
         async for leaf in stream:
             # Decryption and hashes of whole files must not hold up everything else.
             for opened in await asyncio.to_thread(opener.feed, leaf):
-                if opened.entry.role is Role.MODEL:
-                    models.append(opened)
+                if opened.entry.role in (Role.MODEL, Role.EXTERNAL_DATA):
+                    kept.append(opened)
                 else:
                     wipe(opened.data)
         manifest = opener.finish()
         if manifest.kind is not BundleKind.MODEL:
             raise NotAModel("the bundle is a dataset")
     except BaseException:
-        for opened in models:
+        for opened in kept:
             wipe(opened.data)
         raise
     finally:
         opener.close()
-    # A manifest of a model has exactly one file of that role.
-    return OpenedModel(manifest=manifest, model=models[0].data)
+    return OpenedModel(manifest=manifest, files={opened.entry.path: opened.data for opened in kept})

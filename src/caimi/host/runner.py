@@ -12,15 +12,16 @@ import json
 import resource
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import onnxruntime
 
-from caimi.bundle.buffers import BytesLike
+from caimi.bundle.buffers import BytesLike, overwrite
 from caimi.bundle.errors import BundleError
-from caimi.bundle.manifest import Manifest, decode_manifest
+from caimi.bundle.manifest import Manifest, Role, decode_manifest
+from caimi.bundle.onnx_external import external_paths, external_sizes
 from caimi.bundle.onnx_inspect import InspectionLimits, inspect_model, verify_signature
 from caimi.bundle.signature import DType
 from caimi.bundle.tensors import Tensor, TensorsTooLarge, check_tensors
@@ -28,6 +29,7 @@ from caimi.host.frames import (
     HEADER,
     Frame,
     RunnerLimits,
+    loaded_paths,
     pack_header,
     pack_tensors,
     unpack_header,
@@ -79,33 +81,30 @@ class _Runner:
                 told = {"error": name, "text": str(error)[:_LONGEST_TEXT]}
                 self._answer(Frame.FAILURE, [json.dumps(told).encode()])
             finally:
-                payload[:] = bytes(len(payload))
+                overwrite(payload)
+                # Else it stays until the next call, and the runtime has a copy.
+                del payload
 
     def _load(self, payload: bytearray) -> bool:
         if self._session is not None:
             raise _Refused("a runner loads one model")
         length = int.from_bytes(payload[:4], "big")
         manifest = decode_manifest(bytes(payload[4 : 4 + length]))
-        model = memoryview(payload)[4 + length :]
-        found = inspect_model(model, limits=InspectionLimits(model_bytes=self._limits.max_model_bytes))
+        files = _files_of(memoryview(payload)[4 + length :], manifest)
+        (model_path,) = (file.path for file in manifest.files_of(Role.MODEL))
+        limits = InspectionLimits(model_bytes=self._limits.max_model_bytes)
+        found = inspect_model(files[model_path], limits=limits, size_of=external_sizes(manifest))
         if manifest.signature is None:
             raise _Refused("the manifest has no signature")
         verify_signature(manifest.signature, found.signature)
         if any(spec.dtype is DType.BFLOAT16 for spec in (*found.signature.inputs, *found.signature.outputs)):
             raise _Refused("bfloat16 inputs and outputs are not served")
-        options = _RUNTIME.SessionOptions()
-        options.intra_op_num_threads = self._limits.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        paths = external_paths(manifest)
+        data = {name: files[paths[name]] for name in found.external}
         try:
-            self._session = _RUNTIME.InferenceSession(
-                bytes(model), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+            self._session = _session(bytes(files[model_path]), data, threads=self._limits.threads)
         except Exception as error:  # the runtime raises what it likes
             raise _Refused("the runtime does not load it") from error
-        finally:
-            model.release()
         self._manifest = manifest
         # Its threads are there: nothing else will ever be started from here.
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
@@ -147,6 +146,29 @@ class _Runner:
         self._connection.sendall(pack_header(kind, sum(len(part) for part in parts)))
         for part in parts:
             self._connection.sendall(part)
+
+
+def _session(model: bytes, data: Mapping[str, memoryview], *, threads: int) -> Any:
+    options = _RUNTIME.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The runtime looks on a disk only for what it was not given, and the inspection let no other name pass.
+    options.add_external_initializers_from_files_in_memory(
+        list(data), list(data.values()), [len(d) for d in data.values()]
+    )
+    return _RUNTIME.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
+
+
+def _files_of(content: memoryview, manifest: Manifest) -> dict[str, memoryview]:
+    sizes = {file.path: file.size for file in manifest.files}
+    files: dict[str, memoryview] = {}
+    for path in loaded_paths(manifest):
+        files[path], content = content[: sizes[path]], content[sizes[path] :]
+    if len(content) or any(len(files[path]) != sizes[path] for path in files):
+        raise _Refused("the files are not as long as the manifest says")
+    return files
 
 
 def _bytes_of(array: Any, dtype: DType) -> memoryview:

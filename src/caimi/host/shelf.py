@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from caimi.bundle.manifest import Manifest
 from caimi.host.key_client import KeyClient
 from caimi.host.leases import Lease, LeaseDesk
-from caimi.host.loading import is_final, open_model, wipe
+from caimi.host.loading import is_final, open_model
 from caimi.host.publications import KnownPublication
 from caimi.ports.clock import Clock
 from caimi.ports.content import ContentStore
@@ -183,9 +183,9 @@ class ModelShelf:
             )
         try:
             with self._stage("start"):
-                model = await self._runtime.load(opened.model, opened.manifest)
+                model = await self._runtime.load(opened.files, opened.manifest)
         finally:
-            wipe(opened.model)
+            opened.wipe()
         self._observer.step("host.loaded", publication="0x" + publication.id.hex())
         return model, opened.manifest
 

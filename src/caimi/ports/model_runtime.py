@@ -62,8 +62,11 @@ class LoadedModel(Protocol):
 class ModelRuntime(Protocol):
     """Loads models."""
 
-    async def load(self, model: bytearray, manifest: Manifest) -> LoadedModel:
-        """Inspect a model (spec 15 §7) and load it from memory. `model` stays the caller's, who overwrites it.
+    async def load(self, files: Mapping[str, bytearray], manifest: Manifest) -> LoadedModel:
+        """Inspect a model (spec 15 §7) and load it from memory. `files` stay the caller's, who overwrites them.
+
+        Arguments:
+            files: the model and its data files, by the manifest's paths; their hashes are right.
 
         Raises:
             ModelRefused: The inspection refuses it, or it is not what the manifest's signature says.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from caimi.bundle.manifest import BundleKind, FileEntry, Framework, Manifest, Role, encode_manifest
 from caimi.bundle.onnx_errors import ModelTooLarge
-from caimi.bundle.onnx_inspect import DEFAULT_LIMITS, inspect_model
+from caimi.bundle.onnx_inspect import DEFAULT_LIMITS, InspectedModel, inspect_model
 from caimi.sdk.errors import BadBundle
 from caimi.types.primitives import ZERO32, Bytes32
 
@@ -42,46 +42,54 @@ class LocalBundle:
 def read_bundle(path: Path) -> LocalBundle:
     """Hash the files at `path` (an ONNX file, or a folder with exactly one), and inspect the model.
 
+    Constants may lie in data files beside or below the model if the folder is published: an ONNX file alone may name
+    none, since what lies beside it was not said to be published.
+
     Raises:
         BadBundle: There is no such thing, not exactly one ONNX file, or a file that cannot be read.
         ModelRefused: The model is not one that a host would load.
         ManifestRefused: A file's name cannot stand in a manifest.
     """
     root, names = _files(path)
-    entries: list[FileEntry] = []
-    signature = None
-    for name in names:
-        role = _role(name)
-        if role is Role.MODEL:
-            _check_size(root / name)
-        entries.append(_entry(root, name, role))
-        if role is Role.MODEL:
-            signature = inspect_model(_content(root / name)).signature
-    models = [entry for entry in entries if entry.role is Role.MODEL]
+    models = [name for name in names if _role(name) is Role.MODEL]
     if len(models) != 1:
         raise BadBundle(f"{path} has {len(models)} ONNX files")
+    sizes = {name: _size(root / name) for name in names}
+    found = _inspect(root, models[0], sizes)
+    start = models[0][: models[0].rfind("/") + 1]
+    # The model says what its data files are, whatever they are called.
+    roles = {name: _role(name) for name in names} | {start + name: Role.EXTERNAL_DATA for name in found.external}
+    entries = [_entry(root, name, roles[name], sizes[name]) for name in names]
     licences = [entry for entry in entries if entry.role is Role.LICENCE]
     manifest = Manifest(
         kind=BundleKind.MODEL,
         framework=Framework.ONNX,
         files=tuple(entries),
-        signature=signature,
+        signature=found.signature,
         licence_sha256=licences[0].sha256 if licences else ZERO32,
     )
     encode_manifest(manifest)
     return LocalBundle(manifest=manifest, paths=tuple(root / name for name in names))
 
 
-def _check_size(path: Path) -> None:
-    # Before anything of it is hashed or read into memory.
+def _size(path: Path) -> int:
     try:
-        size = path.stat().st_size
+        return path.stat().st_size
     except OSError as error:
         raise BadBundle(f"cannot read {path}: {error.strerror}") from error
+
+
+def _inspect(root: Path, model: str, sizes: Mapping[str, int]) -> InspectedModel:
+    # Its size comes before anything of it is hashed or read into memory.
+    size, path = sizes[model], root / model
     if size == 0:
         raise BadBundle(f"{path} is empty")
     if size > DEFAULT_LIMITS.model_bytes:
         raise ModelTooLarge(f"{path}: {size} bytes, the limit is {DEFAULT_LIMITS.model_bytes}")
+    start = model[: model.rfind("/") + 1]
+    others = {name.removeprefix(start): size for name, size in sizes.items() if name.startswith(start)}
+    del others[model.removeprefix(start)]
+    return inspect_model(_content(path), size_of=others.get)
 
 
 def _files(path: Path) -> tuple[Path, list[str]]:
@@ -114,11 +122,13 @@ def _role(name: str) -> Role:
     return Role.CONFIG if last.endswith((".json", ".yaml", ".yml", ".toml")) else Role.DATA
 
 
-def _entry(root: Path, name: str, role: Role) -> FileEntry:
+def _entry(root: Path, name: str, role: Role, expected: int) -> FileEntry:
     digest, size = hashlib.sha256(), 0
     for piece in _pieces(root / name):
         digest.update(piece)
         size += len(piece)
+    if size != expected:
+        raise BadBundle(f"{root / name} changed while it was read")
     return FileEntry(path=name, size=size, sha256=Bytes32(digest.digest()), role=role)
 
 

@@ -116,8 +116,9 @@ class SimulatedRuntime:
         self._mixes_up = mixes_up
         self._before: bytes | None = None
 
-    async def load(self, model: bytearray, manifest: Manifest) -> _Loaded:
+    async def load(self, files: Mapping[str, bytearray], manifest: Manifest) -> _Loaded:
         """See `ModelRuntime`."""
+        (model,) = files.values()
         return _Loaded(self, SimulatedModel.from_bytes(bytes(model)))
 
     def run(self, model: SimulatedModel, inputs: bytes) -> bytes | None:

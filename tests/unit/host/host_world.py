@@ -148,8 +148,9 @@ class InlineRuntime:
         self.seen: list[bytes] = []
         self.models: list[InlineModel] = []
 
-    async def load(self, model: bytearray, manifest: Manifest) -> InlineModel:
-        self.given.append(model)
+    async def load(self, files: Mapping[str, bytearray], manifest: Manifest) -> InlineModel:
+        model = files[manifest.files_of(Role.MODEL)[0].path]
+        self.given += files.values()
         self.seen.append(bytes(model))
         found = inspect_model(model)
         assert manifest.signature is not None

@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,15 @@ from tests.unit.host.host_world import INPUT, WEIGHTS, model_bytes, tensors
 LIMITS = RunnerLimits(threads=1)
 
 
+def entry(data: bytes) -> FileEntry:
+    return FileEntry(path="m.onnx", size=len(data), sha256=Bytes32(hashlib.sha256(data).digest()), role=Role.MODEL)
+
+
 def manifest(data: bytes) -> Manifest:
-    entry = FileEntry(path="m.onnx", size=len(data), sha256=Bytes32(hashlib.sha256(data).digest()), role=Role.MODEL)
     return Manifest(
         kind=BundleKind.MODEL,
         framework=Framework.ONNX,
-        files=(entry,),
+        files=(entry(data),),
         signature=inspect_model(data).signature,
         licence_sha256=ZERO32,
     )
@@ -60,7 +64,7 @@ def given(values: Any) -> dict[str, Tensor]:
 
 
 async def loaded(limits: RunnerLimits = LIMITS) -> ModelChild:
-    return await ChildRuntime(limits).load(bytearray(model_bytes()), GOOD)
+    return await ChildRuntime(limits).load({"m.onnx": bytearray(model_bytes())}, GOOD)
 
 
 def test_runs_a_model_again_and_again_and_survives_wrong_inputs() -> None:
@@ -140,7 +144,7 @@ def test_the_inspection_comes_before_the_runtime() -> None:
             (SignatureMismatch, other.SerializeToString()),
         ):
             with pytest.raises(error):
-                await runtime.load(bytearray(data), GOOD)
+                await runtime.load({"m.onnx": bytearray(data)}, replace(GOOD, files=(entry(data),)))
 
     asyncio.run(scenario())
 
@@ -150,9 +154,13 @@ def test_rejects_a_model_that_is_larger_than_the_runner_takes() -> None:
         runtime = ChildRuntime(RunnerLimits(threads=1, max_model_bytes=10))
         # The frame still fits: the inspection inside says no.
         with pytest.raises(ModelTooLarge):
-            await runtime.load(bytearray(model_bytes()), GOOD)
+            await runtime.load({"m.onnx": bytearray(model_bytes())}, GOOD)
         with pytest.raises(RuntimeFailed):
-            await runtime.load(bytearray((1 << 20) + 100), GOOD)
+            await runtime.load({"m.onnx": bytearray((1 << 20) + 100)}, GOOD)
+        # Neither longer nor shorter than the manifest says.
+        for data in (model_bytes() + b"\0", model_bytes()[:-1]):
+            with pytest.raises(RuntimeRefused):
+                await ChildRuntime(LIMITS).load({"m.onnx": bytearray(data)}, GOOD)
 
     asyncio.run(scenario())
 
@@ -167,7 +175,7 @@ def test_rejects_what_the_runtime_does_not_load_without_its_words() -> None:
             constants=[constant("w", np.zeros((3, 2), dtype="float32"))],
         ).SerializeToString()
         with pytest.raises(RuntimeRefused) as caught:
-            await ChildRuntime(LIMITS).load(bytearray(wrong), manifest(wrong))
+            await ChildRuntime(LIMITS).load({"m.onnx": bytearray(wrong)}, manifest(wrong))
         assert "MatMul" not in str(caught.value)
 
     asyncio.run(scenario())
@@ -187,7 +195,7 @@ def test_rejects_outputs_beyond_the_limit_and_bfloat16() -> None:
             outputs=[value("y", ["N"], 16)],
         ).SerializeToString()
         with pytest.raises(RuntimeRefused):
-            await ChildRuntime(LIMITS).load(bytearray(brain), manifest(brain))
+            await ChildRuntime(LIMITS).load({"m.onnx": bytearray(brain)}, manifest(brain))
 
     asyncio.run(scenario())
 
@@ -202,7 +210,7 @@ def test_a_runner_that_uses_too_much_time_is_killed_by_the_system() -> None:
             nodes, inputs=[value("x", [size, size])], outputs=[value("y", [size, size])], constants=[big]
         ).SerializeToString()
         limits = RunnerLimits(threads=1, run_cpu_s=1, run_wait_s=200)
-        child = await ChildRuntime(limits).load(bytearray(slow), manifest(slow))
+        child = await ChildRuntime(limits).load({"m.onnx": bytearray(slow)}, manifest(slow))
         data = np.zeros((size, size), dtype="float32")
         with pytest.raises(RuntimeFailed, match=str(-signal.SIGXCPU) + "|EOFError"):
             await child.run(given(data))

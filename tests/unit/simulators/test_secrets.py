@@ -106,7 +106,7 @@ def test_runner_that_ended_is_gone() -> None:
     async def scenario() -> None:
         model = SimulatedModel.drawn(random.Random(1))
         runtime = SimulatedRuntime(rng=random.Random(2))
-        loaded = await runtime.load(bytearray(model.to_bytes()), model.manifest())
+        loaded = await runtime.load({"model": bytearray(model.to_bytes())}, model.manifest())
         payload = batch(random.Random(3))
         given = decode_tensors(payload, max_bytes=1 << 16)
         assert encode_tensors(await loaded.run(given)) == model.run(payload)
