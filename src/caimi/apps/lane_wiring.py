@@ -17,6 +17,7 @@ from caimi.chains.ethereum.registry import EthereumRegistry
 from caimi.chains.fabric.board import FabricBoard
 from caimi.chains.fabric.client import FabricGateway
 from caimi.chains.fabric.identity import load_identity
+from caimi.chains.fabric.peers import FabricPeers
 from caimi.chains.fabric.registry import FabricRegistry
 from caimi.types.errors import BadEncoding
 from caimi.types.primitives import Address
@@ -39,14 +40,14 @@ def open_sources(
     return tuple(EthereumReader(_rpc(url, site, stack), site) for url in lane.endpoints)
 
 
-def open_sender(lane: LaneConfig, stack: AsyncExitStack, clock: SystemClock) -> EthereumRegistry | FabricRegistry:
-    """A port that reads and sends, by the lane's first source; `stack` closes it.
+def open_sender(lane: LaneConfig, stack: AsyncExitStack, clock: SystemClock) -> EthereumRegistry | FabricPeers:
+    """A port that reads and sends, by the peers that answer or by the first endpoint; `stack` closes it.
 
     Raises:
         ConfigRefused, FabricIdentityError, WrongRegistry, MalformedKeystore, WrongPassword: As above, or of the key.
     """
     if isinstance(lane, FabricLane):
-        return _fabric(lane, 0, stack, clock)
+        return FabricPeers([_fabric(lane, place, stack, clock) for place in range(len(lane.peers))])
     if lane.sender is None:
         raise ConfigRefused(f"lane {lane.name}: no sender")
     site = _site(lane)

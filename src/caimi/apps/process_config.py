@@ -227,7 +227,7 @@ class FabricLane:
     channel: str
     chaincode: str
     peers: tuple[FabricPeer, ...]
-    """A validator compares all of them; a relay uses the first."""
+    """A validator compares all of them; a relay uses the first, and the next when one does not answer."""
     member: FabricMember
     generation: int = 1
     note: str = ""

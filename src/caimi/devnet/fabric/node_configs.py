@@ -47,7 +47,7 @@ def orderer_config(orderer: OrdererNode, *, tls_authorities: Sequence[Path], dat
         "FileLedger": {"Location": str(data / "ledger")},
         "Consensus": {"WALDir": str(data / "wal"), "SnapDir": str(data / "snapshots")},
         "Operations": {"ListenAddress": f"{HOST}:{orderer.operations_port}"},
-        "Metrics": {"Provider": "disabled"},
+        "Metrics": {"Provider": "prometheus"},
         "Admin": {
             "ListenAddress": f"{HOST}:{orderer.admin_port}",
             "TLS": {
