@@ -89,13 +89,22 @@ class Devnet:
         assert pid is not None, f"{name} does not run"
         os.kill(pid, number)
 
+    def health_url(self, name: str) -> str:
+        """Where a process says that it is useful."""
+        if name == "ethereum":
+            return f"tcp://127.0.0.1:{self.ledgers.plan.ethereum_port}"
+        nodes = {f"fabric-{node.name}": node for node in (*self.ledgers.fabric.orderers, *self.ledgers.fabric.peers)}
+        if name in nodes:
+            return nodes[name].health_url
+        return f"http://127.0.0.1:{self.config(name)['http']['port']}/healthz"
+
     async def until_up(self, name: str, *, but_not: int | None = None) -> None:
         """Wait until a process (of another number than `but_not`) is useful."""
-        port = self.config(name)["http"]["port"]
+        url = self.health_url(name)
 
         async def is_up() -> bool:
             pid = self.process(name)["pid"]
-            return pid not in (None, but_not) and await is_healthy(f"http://127.0.0.1:{port}/healthz")
+            return pid not in (None, but_not) and await is_healthy(url)
 
         await until(is_up, what=f"{name} is up")
 

@@ -24,6 +24,12 @@ class Lie(Enum):
     """Another subject in every event."""
     BLOCKS = "blocks"
     """Other hashes of all blocks, the same everywhere: another branch."""
+    DUPLICATED = "duplicated"
+    """Every event twice."""
+    REORDERED = "reordered"
+    """The last event first."""
+    WITHHELD = "withheld"
+    """No events."""
 
 
 class LyingNode:
@@ -65,8 +71,20 @@ class LyingNode:
         methods = {entry["id"]: entry["method"] for entry in _objects(json.loads(body))}
         answers: Any = json.loads(answer)
         for entry in _objects(answers):
-            self._change(methods.get(entry.get("id"), ""), entry.get("result"))
+            method = methods.get(entry.get("id"), "")
+            if method == "eth_getLogs" and entry.get("result"):
+                entry["result"] = self._other_list(entry["result"])
+            self._change(method, entry.get("result"))
         return json.dumps(answers).encode()
+
+    def _other_list(self, logs: list[Any]) -> list[Any]:
+        changed = {
+            Lie.DUPLICATED: [log for log in logs for _ in range(2)],
+            Lie.REORDERED: logs[::-1],
+            Lie.WITHHELD: [],
+        }.get(self.lie, logs)
+        self.told += changed != logs
+        return changed
 
     def _change(self, method: str, result: Any) -> None:
         if method == "eth_getLogs" and self.lie is Lie.EVENTS:

@@ -23,7 +23,7 @@ from caimi.types.records import Cid
 from tests.crash.devnet_fixture import PATIENCE_S, Devnet
 from tests.crash.publications import settle, submit
 
-__all__ = ["PublishedModel", "infer", "publish_model"]
+__all__ = ["PublishedModel", "Question", "answered", "ask", "infer", "publish_model"]
 
 T = TypeVar("T")
 _INPUTS, _OUTPUTS = 64, 512
@@ -70,23 +70,49 @@ async def publish_model(devnet: Devnet, folder: Path) -> PublishedModel:
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What was asked, and what has to come back."""
+
+    lane: str
+    pending: inference.PendingRequest
+    expected: NDArray[np.float32] = dataclasses.field(repr=False)
+
+    @property
+    def id(self) -> Bytes32:
+        """The request's id."""
+        return self.pending.id
+
+
 async def infer(devnet: Devnet, model: PublishedModel, lane: str) -> Bytes32:
     """Ask once by the registry of a lane, whoever dies meanwhile; the verified answer is right. The request's id."""
+    question = await ask(devnet, model, lane)
+    await answered(devnet, question)
+    return question.id
+
+
+async def ask(devnet: Devnet, model: PublishedModel, lane: str) -> Question:
+    """Hand a request to the relay for the registry of a lane, again and again while services die."""
     given = np.random.default_rng().standard_normal((3, _INPUTS)).astype(np.float32)
     consumer = devnet.accounts["consumer"]
 
-    async def ask() -> inference.PendingRequest:
+    async def hand_over() -> inference.PendingRequest:
         deadline = UnixSeconds(await devnet.connections.clock(lane) + 600)
         return await inference.request(
             devnet.connections, model.id, {"given": given}, lane=lane, account=consumer, deadline=deadline
         )
 
-    pending = await _patient(ask)
+    pending = await _patient(hand_over)
+    return Question(lane=lane, pending=pending, expected=given @ model.weights + model.bias)
+
+
+async def answered(devnet: Devnet, question: Question) -> None:
+    """Wait for the answer, whoever dies meanwhile; it verifies and is right."""
+    pending = question.pending
     await _patient(lambda: inference.wait_answered(devnet.connections, pending, timeout_s=PATIENCE_S))
-    answer = await _patient(lambda: inference.finish(devnet.connections, pending, lane=lane))
+    answer = await _patient(lambda: inference.finish(devnet.connections, pending, lane=question.lane))
     result: Any = answer.outputs["result"]
-    np.testing.assert_allclose(result, given @ model.weights + model.bias, rtol=1e-4, atol=1e-4)
-    return pending.id
+    np.testing.assert_allclose(result, question.expected, rtol=1e-4, atol=1e-4)
 
 
 async def _patient(act: Callable[[], Awaitable[T]]) -> T:

@@ -84,13 +84,13 @@ async def signed_publication(
     return compose(devnet.network, _bundle(), seed, ciphertext=_CID, offer=offer, account=by)
 
 
-async def submit(devnet: Devnet, signed: SignedPublication) -> None:
-    """Hand it to the relay, again and again while that dies."""
+async def submit(devnet: Devnet, signed: SignedPublication, *, to: Connections | None = None) -> None:
+    """Hand it to the relay (of these connections), again and again while that dies."""
     loop = asyncio.get_running_loop()
     end = loop.time() + PATIENCE_S
     while True:
         try:
-            await post(devnet.connections, signed)
+            await post(to or devnet.connections, signed)
             return
         except (ServiceUnavailable, ServiceAnswer):
             assert loop.time() < end
