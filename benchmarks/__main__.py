@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         outcome = asyncio.run(run_scenarios(scenarios, plan, tell=_tell))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print("bench: interrupted; what was finished is written", file=sys.stderr)
         return 130
     _print_json(outcome) if given.json else _print(outcome)

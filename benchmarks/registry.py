@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import encryption, inference
+from benchmarks.scenarios import encryption, gas, inference, publishing
 
 __all__ = ["SCENARIOS", "UnknownScenario", "chosen"]
 
-SCENARIOS: Final[tuple[Scenario, ...]] = (*inference.SCENARIOS, *encryption.SCENARIOS)
+SCENARIOS: Final[tuple[Scenario, ...]] = (
+    *inference.SCENARIOS,
+    *encryption.SCENARIOS,
+    *gas.SCENARIOS,
+    *publishing.SCENARIOS,
+)
 
 
 class UnknownScenario(Exception):

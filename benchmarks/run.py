@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -54,6 +55,10 @@ async def run_scenarios(scenarios: Sequence[Scenario], plan: RunPlan, *, tell: C
         tell: told what happens, for people.
     """
     outcome, begin = Outcome(), time.monotonic()
+    task = asyncio.current_task()
+    if task is not None:
+        # As Ctrl-C: whoever is told to end stops the processes that it has started.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     folder = Path(tempfile.mkdtemp(prefix="caimi-bench-"))
     stage = Stage(repository=plan.repository, folder=folder, tell=tell, effort=plan.effort)
     try:

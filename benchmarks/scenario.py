@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -36,18 +35,16 @@ class Stage:
     shared: AsyncExitStack = field(default_factory=AsyncExitStack)
     """What lives until the last scenario has ended."""
     _made: dict[str, Any] = field(default_factory=dict[str, Any])
-    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def rounds(self, full: int) -> int:
         """So many rounds at the chosen effort, at least 3."""
         return max(3, round(full * self.effort))
 
     async def once(self, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
-        """What `make` gave the first time that somebody asked for `name`."""
-        async with self._making:
-            if name not in self._made:
-                self._made[name] = await make()
-            return self._made[name]
+        """What `make` gave the first time that somebody asked for `name`; what failed is tried again."""
+        if name not in self._made:
+            self._made[name] = await make()
+        return self._made[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,15 @@ class Go:
         key = content_key([self.version, _GO_FLAGS, _LINK_FLAGS, platform_name()], module_sources(module))
         return self._cache.ensure("chaincode", key, build) / "cc"
 
+    def program_of(self, module: Path, label: str) -> Path:
+        """The static binary of a module whose root is one command; for peers of the benchmarks."""
+
+        def build(folder: Path) -> None:
+            self._compile(["."], output=folder / "program", module=module, label=label)
+
+        key = content_key([self.version, _GO_FLAGS, _LINK_FLAGS, platform_name()], module_sources(module))
+        return self._cache.ensure("peer-program", key, build) / "program"
+
     def _build_tools(self, name: str, commands: Sequence[str], *, label: str) -> Path:
         module = self._repository / "tools" / name
 

@@ -58,6 +58,24 @@ class Node:
         key = content_key([platform_name(), "ignore-scripts"], [(name, pins / name) for name in names])
         return self._cache.ensure("node", key, build) / "node_modules"
 
+    def pack(self, package: str, folder: Path) -> Path:
+        """Fetch the archive of one package, `NAME@VERSION`, without what it depends on; its path.
+
+        Raises:
+            ToolchainError: The registry does not give it.
+        """
+        run_logged(
+            [self.program, self._npm, "pack", package, "--pack-destination", folder, "--ignore-scripts"],
+            label=f"{package} (npm pack)",
+            log=self._cache.root / "logs" / "npm-pack.log",
+            cwd=folder,
+            environment=self._environment,
+        )
+        archives = list(folder.glob("*.tgz"))
+        if len(archives) != 1:
+            raise ToolchainError(f"npm pack {package} left {len(archives)} archives")
+        return archives[0]
+
     @staticmethod
     def foundry(modules: Path, program: str) -> Path:
         """The native program `anvil`, `cast` or `forge` itself: npm's launcher costs a second per call."""

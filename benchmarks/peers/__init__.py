@@ -1,0 +1,1 @@
+"""The peers: programs and contracts that are measured beside CAIMI."""
