@@ -10,12 +10,15 @@ import typer
 from caimi.cli.output import HomeOption, JsonOption, Terminal, run_command
 
 if TYPE_CHECKING:
+    from caimi.sdk.direct import DirectInference
     from caimi.sdk.inference import Inference
     from caimi.sdk.network import Network
-    from caimi.sdk.receipts import ReceiptFile
+    from caimi.sdk.receipts import AnyReceipt
     from caimi.sdk.verification import RegistryAnswer, Verification
 
-__all__ = ["infer", "verify"]
+    Answered = Inference | DirectInference
+
+__all__ = ["infer", "show_answer", "verify", "write_answer"]
 
 TensorsHelp = "A .safetensors or .npz file, or name=file.npy; repeatable."
 
@@ -26,12 +29,35 @@ def infer(
     on: Annotated[
         str | None, typer.Option(metavar="LANE", help="Lane that takes the request. Default: home.", show_default=False)
     ] = None,
-    output: Annotated[Path, typer.Option(help="Where the answer goes: .safetensors or .npz.")] = Path("answer.npz"),
-    receipt: Annotated[Path, typer.Option(help="Where the receipt goes.")] = Path("receipt.json"),
+    direct: Annotated[
+        bool, typer.Option("--direct", help="Ask the host itself: no ledger is asked, the answer comes at once.")
+    ] = False,
+    each: Annotated[
+        bool, typer.Option("--each", help="With --direct: every --input is asked by itself, many at a time.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the answer goes: .safetensors or .npz, with --each a folder. Default: answer.npz, or answers.",
+            show_default=False,
+        ),
+    ] = None,
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the receipt goes. Default: receipt.json; with --each beside each answer.", show_default=False
+        ),
+    ] = None,
     account: Annotated[str, typer.Option(help="Account of the state folder, or a key file.")] = "consumer",
     deadline: Annotated[
-        int, typer.Option(min=1, max=86_400, help="Seconds until the registry takes no answer any more.")
-    ] = 600,
+        int | None,
+        typer.Option(
+            min=1,
+            max=86_400,
+            help="Seconds until no answer is taken any more. Default: 600; with --direct 30, at most 60.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,12 +66,31 @@ def infer(
     The input is sealed to the host and stored, the request is recorded on the lane, the host answers sealed to this
     command alone, and the registry accepts the signed answer. Nothing is written if a link of the receipt is broken.
     An interrupted request goes on when the command is repeated with the same input.
+
+    With --direct nothing is recorded: the host answers over HTTP under its lease, within a minute, and only the receipt
+    shows what was computed.
     """
+    if direct:
+        _check_words(on=on, each=each, receipt=receipt)
+        from caimi.cli.direct_inference import DirectQuestion, ask_directly
+
+        ask_directly(
+            Terminal(as_json=as_json, resume="repeat the command: direct calls leave nothing behind"),
+            DirectQuestion(model=model, words=tensors, account=account, deadline_s=deadline, home=home),
+            output=output,
+            receipt=receipt,
+            each=each,
+        )
+        return
+    if each:
+        raise typer.BadParameter("--each needs --direct")
+    output, receipt = output or Path("answer.npz"), receipt or Path("receipt.json")
     terminal = Terminal(as_json=as_json, resume="repeat the same command: its request goes on, none is made twice")
 
     async def act() -> None:
         from caimi.cli.opening import open_client
         from caimi.sdk.accounts import find_account, password_of
+        from caimi.sdk.client import ANSWER_S
         from caimi.sdk.drafts import DraftFolder
         from caimi.sdk.network import default_home
         from caimi.sdk.tensor_files import check_writable, read_arrays
@@ -65,13 +110,14 @@ def infer(
                 arrays,
                 lane=lane,
                 account=key,
-                deadline_s=deadline,
+                deadline_s=deadline or ANSWER_S,
                 drafts=drafts,
                 progress=terminal.say,
             )
-        _write(answered, output, receipt)
+        write_answer(answered, output, receipt)
         drafts.drop(answered.draft or "")
-        _show(terminal, answered, output, receipt)
+        show_answer(terminal, answered, output, receipt)
+        terminal.hint(f"Next: `caimi verify {receipt}`, or `caimi trace 0x{answered.verification.request.hex()}`")
 
     run_command(terminal, act)
 
@@ -141,7 +187,7 @@ def _known_network(terminal: Terminal, folder: Path) -> Network | None:
         return None
 
 
-async def _registry_answer(terminal: Terminal, known: Network, file: ReceiptFile) -> RegistryAnswer:
+async def _registry_answer(terminal: Terminal, known: Network, file: AnyReceipt) -> RegistryAnswer:
     from caimi.apps.devnet.errors import NotRunning
     from caimi.apps.devnet.running import check_running
     from caimi.sdk.client import Client
@@ -155,7 +201,15 @@ async def _registry_answer(terminal: Terminal, known: Network, file: ReceiptFile
         return await client.ask_registry(file)
 
 
-def _write(answered: Inference, output: Path, receipt: Path) -> None:
+def _check_words(*, on: str | None, each: bool, receipt: Path | None) -> None:
+    if on is not None:
+        raise typer.BadParameter("--on names a lane, and --direct asks none")
+    if each and receipt is not None:
+        raise typer.BadParameter("with --each receipts lie beside the answers")
+
+
+def write_answer(answered: Answered, output: Path, receipt: Path) -> None:
+    """Write an answer's tensors and its receipt."""
     from caimi.sdk.network import write_json
     from caimi.sdk.receipts import receipt_to_json
     from caimi.sdk.tensor_files import write_payload
@@ -165,7 +219,9 @@ def _write(answered: Inference, output: Path, receipt: Path) -> None:
     write_json(receipt, receipt_to_json(answered.file))
 
 
-def _show(terminal: Terminal, answered: Inference, output: Path, receipt: Path) -> None:
+def show_answer(terminal: Terminal, answered: Answered, output: Path, receipt: Path) -> None:
+    """Print what came and how its receipt was judged."""
+    verification = answered.verification
     outputs = {
         name: {"dtype": str(array.dtype), "shape": list(array.shape)} for name, array in answered.outputs.items()
     }
@@ -173,18 +229,17 @@ def _show(terminal: Terminal, answered: Inference, output: Path, receipt: Path) 
     terminal.result(
         {
             "ok": True,
-            "request": f"0x{answered.verification.request.hex()}",
+            "request": f"0x{verification.request.hex()}",
             "outputs": outputs,
             "output_file": str(output),
             "receipt_file": str(receipt),
-            **_verification_to_json(answered.verification),
+            **_verification_to_json(verification),
         },
-        *_findings(answered.verification),
+        *_findings(verification),
         "",
         f"answer   {output}: {', '.join(shown)}",
         f"receipt  {receipt}",
     )
-    terminal.hint(f"Next: `caimi verify {receipt}`, or `caimi trace 0x{answered.verification.request.hex()}`")
 
 
 def _verification_to_json(verification: Verification) -> dict[str, object]:

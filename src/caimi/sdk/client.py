@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from caimi.bundle.manifest import encode_manifest
 from caimi.crypto.ecdsa import SigningKey
+from caimi.host.call_errors import DeadlineTooFar
 from caimi.ports.chain import Head, PublicationView
 from caimi.sdk.connections import Connections
 from caimi.sdk.drafts import Draft, DraftFolder, draft_name
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from caimi.sdk.bundles import LocalBundle
+    from caimi.sdk.direct import DirectInference, DirectLine
     from caimi.sdk.inference import Inference
-    from caimi.sdk.receipts import ReceiptFile
+    from caimi.sdk.receipts import AnyReceipt
     from caimi.sdk.verification import RegistryAnswer
 
 __all__ = ["Client", "Published", "PublishStep"]
@@ -50,6 +52,14 @@ PATIENCE_S: Final = 90.0
 """How long a process that does not answer is asked again, unless said otherwise: it may be being restarted."""
 ANSWER_S: Final = 600
 """How long a request waits for its answer, unless said otherwise."""
+DIRECT_S: Final = 30
+"""How long a direct call may take, unless said otherwise."""
+LONGEST_DIRECT_S: Final = 60
+"""How long it may take at most: a host remembers requests for so long."""
+IN_FLIGHT: Final = 64
+"""How many direct calls of many are made at a time, unless said otherwise."""
+MOST_IN_FLIGHT: Final = 1024
+"""How many may be."""
 DEADLINE_S: Final = 600
 """How long a publication may take before home aborts it, unless said otherwise."""
 
@@ -89,6 +99,7 @@ class Client:
         """
         patience = Patience(patience_s, waiting)
         self._connections = Connections(network, token=token or _token(network.home), patience=patience)
+        self._lines: dict[Address, DirectLine] = {}
 
     @classmethod
     def open(cls, home: Path | None = None, *, waiting: Waiting | None = None) -> Client:
@@ -301,10 +312,74 @@ class Client:
         question = Question(publication=publication, inputs=inputs, lane=lane, account=account, deadline_s=deadline_s)
         return await ask(self._connections, question, drafts=drafts, progress=progress or _ignored)
 
-    async def ask_registry(self, file: ReceiptFile) -> RegistryAnswer:
-        """What the registry that took a receipt's request holds; why, if it cannot be asked."""
+    async def infer_direct(
+        self,
+        publication: PublicationId,
+        inputs: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        account: SigningKey,
+        deadline_s: int = DIRECT_S,
+    ) -> DirectInference:
+        """Ask the host itself for one answer, without a ledger, and verify its receipt. Cancelling it ends the call.
+
+        Arguments:
+            inputs: Arrays by the names of the model's inputs.
+            deadline_s: 1 to 60 seconds, within which a busy host is asked again.
+        Raises:
+            DeadlineTooFar: Beyond 60 seconds.
+            NoHost, UnknownOperator, HostKeyExpired: Nobody answers on this network, or nobody vouches for who does.
+            InputRefused: The model does not take this input.
+            HostOverloaded, ServiceUnavailable: Not within the deadline; ask again.
+            UnprovenAnswer: The receipt does not hold; the outputs are not given out.
+            UnknownName, ServiceRefused, Refusal: The host knows no such publication, or may not serve it.
+        """
+        line = self._direct_line(account, deadline_s)
+        return await line.ask(publication, inputs, deadline_s=deadline_s)
+
+    async def infer_each(
+        self,
+        publication: PublicationId,
+        inputs: Iterable[Mapping[str, np.ndarray[Any, Any]]],
+        take: Callable[[int, DirectInference | CaimiError], None],
+        *,
+        account: SigningKey,
+        deadline_s: int = DIRECT_S,
+        in_flight: int = IN_FLIGHT,
+    ) -> int:
+        """Ask the host itself for one answer to each of many inputs; what becomes of one does not touch the others.
+
+        Arguments:
+            inputs: Taken one by one, when there is room.
+            take: Given the place of an input and its answer, or why there is none (as of `infer_direct`), as they come.
+            in_flight: How many are asked at a time; 1024 at most are.
+        Returns:
+            How many inputs there were.
+        Raises:
+            DeadlineTooFar: Beyond 60 seconds.
+        """
+        line, at_a_time = self._direct_line(account, deadline_s), min(max(in_flight, 1), MOST_IN_FLIGHT)
+        return await line.ask_each(publication, inputs, take, deadline_s=deadline_s, in_flight=at_a_time)
+
+    def _direct_line(self, account: SigningKey, deadline_s: int) -> DirectLine:
+        from caimi.sdk.direct import DirectLine
+
+        if deadline_s > LONGEST_DIRECT_S:
+            raise DeadlineTooFar(f"{deadline_s} s, at most {LONGEST_DIRECT_S} are served")
+        if account.address not in self._lines:
+            self._lines[account.address] = DirectLine(self._connections, account, self._connections.host_wire())
+        return self._lines[account.address]
+
+    async def ask_registry(self, file: AnyReceipt) -> RegistryAnswer:
+        """What the registry that took a receipt's request holds, or the board of a direct call's lease; why, if it
+        cannot be asked."""
+        from caimi.sdk.receipts import DirectReceiptFile
         from caimi.sdk.verification import RegistryAnswer
 
+        if isinstance(file, DirectReceiptFile):
+            try:
+                return RegistryAnswer(lease=await self._connections.lease(file.receipt.lease))
+            except CaimiError as error:
+                return RegistryAnswer(failure=error)
         name = self.network.lane_name(file.request.at)
         try:
             found = await self._connections.reader(name).receipt_of(file.receipt.request)

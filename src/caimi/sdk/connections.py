@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
 
 import httpx2
 
@@ -13,16 +14,23 @@ from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
 from caimi.chains.fabric.client import FabricGateway
 from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.registry import FabricRegistry
-from caimi.ports.chain import ChainReader
-from caimi.sdk.errors import KeyFileError
+from caimi.ports.chain import ChainReader, ChainUnavailable
+from caimi.ports.registry_views import read_lease
+from caimi.sdk.errors import KeyFileError, NoBoard, NoHost
 from caimi.sdk.network import EthereumLane, FabricLane, Network
-from caimi.sdk.patience import Patience, PatientReader, PatientStore
+from caimi.sdk.patience import LEDGER_PATIENCE_S, Patience, PatientReader, PatientStore
 from caimi.sdk.services import Service
 from caimi.storage.content_client import HttpBlockStore
 from caimi.storage.transfer import Content
-from caimi.types.primitives import UnixSeconds
+from caimi.types.primitives import Bytes32, UnixSeconds
+from caimi.types.records import LeaseRequest
+
+if TYPE_CHECKING:
+    from caimi.sdk.direct_wire import DirectWire
 
 __all__ = ["Connections"]
+
+_DIRECT_CONNECTIONS: Final = 1024
 
 
 class Connections:
@@ -40,6 +48,7 @@ class Connections:
         self._http: httpx2.AsyncClient | None = None
         self._readers: dict[str, ChainReader] = {}
         self._content: Content | None = None
+        self._board: FabricRegistry | None = None
 
     async def close(self) -> None:
         """Close everything that was opened."""
@@ -63,6 +72,21 @@ class Connections:
             self._stack.push_async_callback(self._http.aclose)
         return Service(url, self._http, token=self._token, name=name, patience=patience or self._patience)
 
+    def host_wire(self) -> DirectWire:
+        """A line to the network's host for direct calls.
+
+        Raises:
+            NoHost: The network has none.
+        """
+        # What it needs to know of tensors takes long to load.
+        from caimi.sdk.direct_wire import DirectWire
+
+        if self.network.host_url is None:
+            raise NoHost("network.json names no host")
+        wire = DirectWire(self.network.host_url, connections=_DIRECT_CONNECTIONS)
+        self._stack.push_async_callback(wire.close)
+        return wire
+
     @property
     def content(self) -> Content:
         """The content store, for uploads and verified reads."""
@@ -84,6 +108,21 @@ class Connections:
             reader = self._ethereum(lane) if isinstance(lane, EthereumLane) else self._fabric(lane)
             self._readers[name] = PatientReader(reader, self._patience, name=f"the node of {name}")
         return self._readers[name]
+
+    async def lease(self, identifier: Bytes32) -> LeaseRequest | None:
+        """A lease as the board holds it, None if there is none.
+
+        Raises:
+            NoBoard: The network has no board that could be asked.
+            ChainError: Of the board's ledger.
+        """
+        if self._board is None:
+            lane = next((lane for lane in self.network.lanes.values() if isinstance(lane, FabricLane)), None)
+            if lane is None:
+                raise NoBoard("network.json has no Fabric lane")
+            self._board = self._fabric(lane)
+        board, patience = self._board, self._patience or Patience(LEDGER_PATIENCE_S)
+        return await patience.ask("the board", lambda: board.view("lease", read_lease, identifier), ChainUnavailable)
 
     async def clock(self, name: str) -> UnixSeconds:
         """The lane's clock, or this machine's if that is later: Fabric's stands still between transactions."""

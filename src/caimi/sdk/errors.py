@@ -17,12 +17,14 @@
     - RefusedByRegistry: a registry says no for good to what the relay handed it
       * RefusedForNow: a registry says no until something else has changed
     - TakesTooLong: a wait ended before what was waited for
+      * HostOverloaded: the host had no room for a direct call before its deadline
     - NotServed: a publication that will not be answered where it is asked
       * NotServedYet: one that is not committed there yet
     - NotAnswered: an inference that will not be answered
       * UnreadableInput: the host has the keys no more to which the input is sealed
       * InputRefused: the host says that the model does not take this input
     - NoHost: the network has no host
+    - NoBoard: the network has no board that could be asked
     - NoReceipt: there is no receipt file
     - MalformedReceipt: a file is no receipt of this version
     - OutputRefused: a result cannot be written where it shall go
@@ -40,9 +42,11 @@ __all__ = [
     "InputRefused",
     "KeyFileError",
     "KeyFileExists",
+    "HostOverloaded",
     "MalformedDraft",
     "MalformedFile",
     "MalformedReceipt",
+    "NoBoard",
     "NoGroupKey",
     "NoHost",
     "NoNetwork",
@@ -181,6 +185,13 @@ class TakesTooLong(SdkError):
     hint = "`caimi trace ID` shows what it waits for"
 
 
+class HostOverloaded(TakesTooLong):
+    """The host had no room for a direct call, or its model was not ready, before the call's deadline."""
+
+    blame = Blame.HOST
+    hint = "repeat it with a later --deadline, at most 60 s, or without --direct: registries take requests at any time"
+
+
 class NotServed(SdkError):
     """The publication was aborted, refused or superseded on the registry that shall take the request."""
 
@@ -224,6 +235,14 @@ class NoHost(SdkError):
     blame = Blame.OPERATOR
     retry = Retry.AFTER
     hint = "see `caimi status`; a devnet of this version starts a host with `caimi up`"
+
+
+class NoBoard(SdkError):
+    """The network has no board: no lease can be looked up."""
+
+    blame = Blame.OPERATOR
+    retry = Retry.AFTER
+    hint = "see `caimi status`; the board is on the network's Fabric lane"
 
 
 class NoReceipt(SdkError):

@@ -54,7 +54,10 @@ __all__ = [
     "Inference",
     "PendingRequest",
     "array_of",
+    "INPUT_REFUSALS",
     "fetch_host_key",
+    "fetch_publication",
+    "what_it_takes",
     "finish",
     "request",
     "resume",
@@ -67,7 +70,7 @@ T = TypeVar("T")
 
 _POLL_S: Final = 0.3
 _GIVEN_UP: Final = frozenset({"refused", "unreadable", "expired"})
-_INPUT: Final = frozenset(
+INPUT_REFUSALS: Final = frozenset(
     {
         "InputMismatch",
         "MalformedTensors",
@@ -168,7 +171,7 @@ async def request(
         Refusal: What the registry would refuse at once.
     """
     network = connections.network
-    record = await _publication(connections, publication)
+    record = await fetch_publication(connections, publication)
     host_key, signature = await fetch_host_key(connections)
     salted = Salted(salt=Bytes32(os.urandom(32)), payload=encode_tensors(tensors_of(arrays)))
     sealed = seal_input(salted, host=host_key.sealing_key, publication=publication)
@@ -218,7 +221,7 @@ async def resume(
     return PendingRequest(
         id=await _hand_over(connections, asked, account),
         request=asked,
-        publication=await _publication(connections, PublicationId(asked.publication)),
+        publication=await fetch_publication(connections, PublicationId(asked.publication)),
         host_key=draft.host_key,
         operator_signature=draft.operator_signature,
         input=Salted(salt=draft.input_salt, payload=payload),
@@ -286,12 +289,13 @@ async def _given_up(connections: Connections, publication: PublicationId, host: 
     told = f"the host says {host.state}: {host.reason} {host.text}".rstrip()
     if host.state == "unreadable":
         return UnreadableInput(told)
-    if host.reason not in _INPUT:
+    if host.reason not in INPUT_REFUSALS:
         return NotAnswered(told)
-    return InputRefused(f"the host says {host.reason}{await _takes(connections, publication)}")
+    return InputRefused(f"the host says {host.reason}{await what_it_takes(connections, publication)}")
 
 
-async def _takes(connections: Connections, publication: PublicationId) -> str:
+async def what_it_takes(connections: Connections, publication: PublicationId) -> str:
+    """For people: what a model takes, if the host has it loaded; else nothing."""
     # What a loaded model takes is no secret of its host.
     try:
         models = await connections.service(connections.network.host_url or "").get_list("/v1/models")
@@ -364,7 +368,12 @@ async def finish(connections: Connections, pending: PendingRequest, *, lane: str
     )
 
 
-async def _publication(connections: Connections, identifier: PublicationId) -> Publication:
+async def fetch_publication(connections: Connections, identifier: PublicationId) -> Publication:
+    """The bytes of a publication, which hash to its id.
+
+    Raises:
+        UnknownName, ServiceUnavailable, ServiceAnswer: Of the relay.
+    """
     fields = await connections.relay.get(f"/v1/publications/{hex_text(identifier)}")
     record = _record(fields, "publication", Publication)
     if publication_id(connections.network.id, record) != identifier:

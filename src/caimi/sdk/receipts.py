@@ -10,25 +10,31 @@ from caimi.sdk.errors import MalformedReceipt, NoReceipt
 from caimi.sdk.json_fields import Fields, hex_text, parse_object
 from caimi.types.errors import BadEncoding
 from caimi.types.primitives import Bytes32
-from caimi.types.records import Answer, Genesis, HostKey, InferenceRequest, Publication, Receipt
+from caimi.types.records import Answer, DirectRequest, Genesis, HostKey, InferenceRequest, Publication, Receipt
 from caimi.wire.codec import decode, encode
 
-__all__ = ["RECEIPT_FORMAT", "ReceiptFile", "parse_receipt", "read_receipt", "receipt_to_json"]
+__all__ = [
+    "RECEIPT_FORMAT",
+    "AnyReceipt",
+    "DirectReceiptFile",
+    "ReceiptFile",
+    "parse_receipt",
+    "read_receipt",
+    "receipt_to_json",
+]
 
 RECEIPT_FORMAT: Final = 1
 _ATTESTATION: Final = "UNATTESTED"
 _MAX_BYTES: Final = 1 << 20
 _MAX_RECORD: Final = 1 << 17
-_MEMBERS: Final = frozenset(
+_SESSION_BYTES: Final = 80
+_COMMON: Final = frozenset(
     {
         "format",
         "network",
         "publication",
-        "request",
         "receipt",
         "receipt_signature",
-        "answer",
-        "answer_signature",
         "host_key",
         "operator_signature",
         "input_salt",
@@ -37,6 +43,8 @@ _MEMBERS: Final = frozenset(
         "attestation",
     }
 )
+_RECORDED: Final = _COMMON | {"request", "answer", "answer_signature"}
+_DIRECT: Final = _COMMON | {"direct", "direct_signature", "session"}
 
 T = TypeVar("T")
 
@@ -60,17 +68,39 @@ class ReceiptFile:
     attestation: str = _ATTESTATION
 
 
-def receipt_to_json(file: ReceiptFile) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectReceiptFile:
+    """One direct call that was answered (spec 60 §7). No registry knows of it. The salts as in `ReceiptFile`."""
+
+    network: Bytes32
+    genesis: Genesis
+    publication: Publication
+    request: DirectRequest
+    request_signature: bytes
+    """The consumer's: it shows who asked."""
+    session: bytes
+    """80 bytes: the sealed session that the request names."""
+    receipt: Receipt
+    receipt_signature: bytes
+    host_key: HostKey
+    operator_signature: bytes
+    input_salt: Bytes32 = field(repr=False)
+    output_salt: Bytes32 = field(repr=False)
+    attestation: str = _ATTESTATION
+
+
+AnyReceipt = ReceiptFile | DirectReceiptFile
+
+
+def receipt_to_json(file: AnyReceipt) -> dict[str, Any]:
     """The file's one JSON object."""
     return {
         "format": RECEIPT_FORMAT,
         "network": hex_text(file.network),
         "publication": hex_text(encode(file.publication)),
-        "request": hex_text(encode(file.request)),
+        **_request_to_json(file),
         "receipt": hex_text(encode(file.receipt)),
         "receipt_signature": hex_text(file.receipt_signature),
-        "answer": hex_text(encode(file.answer)),
-        "answer_signature": hex_text(file.answer_signature),
         "host_key": hex_text(encode(file.host_key)),
         "operator_signature": hex_text(file.operator_signature),
         "input_salt": hex_text(file.input_salt),
@@ -80,7 +110,21 @@ def receipt_to_json(file: ReceiptFile) -> dict[str, Any]:
     }
 
 
-def parse_receipt(data: bytes, where: str) -> ReceiptFile:
+def _request_to_json(file: AnyReceipt) -> dict[str, str]:
+    if isinstance(file, DirectReceiptFile):
+        return {
+            "direct": hex_text(encode(file.request)),
+            "direct_signature": hex_text(file.request_signature),
+            "session": hex_text(file.session),
+        }
+    return {
+        "request": hex_text(encode(file.request)),
+        "answer": hex_text(encode(file.answer)),
+        "answer_signature": hex_text(file.answer_signature),
+    }
+
+
+def parse_receipt(data: bytes, where: str) -> AnyReceipt:
     """Read a receipt file's bytes; nothing is verified yet.
 
     Raises:
@@ -94,27 +138,37 @@ def parse_receipt(data: bytes, where: str) -> ReceiptFile:
     found = fields.values["format"]
     if found != RECEIPT_FORMAT:
         raise MalformedReceipt(f"{where} has format {str(found)[:40]}, this version reads {RECEIPT_FORMAT}")
-    if fields.values.keys() != _MEMBERS:
-        odd = sorted(fields.values.keys() ^ _MEMBERS)
+    is_direct = "direct" in fields.values
+    if odd := sorted(fields.values.keys() ^ (_DIRECT if is_direct else _RECORDED)):
         raise MalformedReceipt(f"{where}: unknown or missing members: {', '.join(odd)[:200]}")
+    common: dict[str, Any] = {
+        "network": fields.bytes32("network"),
+        "genesis": _record(fields, "genesis", Genesis),
+        "publication": _record(fields, "publication", Publication),
+        "receipt": _record(fields, "receipt", Receipt),
+        "receipt_signature": fields.data("receipt_signature", length=65),
+        "host_key": _record(fields, "host_key", HostKey),
+        "operator_signature": fields.data("operator_signature", length=65),
+        "input_salt": fields.bytes32("input_salt"),
+        "output_salt": fields.bytes32("output_salt"),
+        "attestation": fields.text("attestation"),
+    }
+    if is_direct:
+        return DirectReceiptFile(
+            request=_record(fields, "direct", DirectRequest),
+            request_signature=fields.data("direct_signature", length=65),
+            session=fields.data("session", length=_SESSION_BYTES),
+            **common,
+        )
     return ReceiptFile(
-        network=fields.bytes32("network"),
-        genesis=_record(fields, "genesis", Genesis),
-        publication=_record(fields, "publication", Publication),
         request=_record(fields, "request", InferenceRequest),
-        receipt=_record(fields, "receipt", Receipt),
-        receipt_signature=fields.data("receipt_signature", length=65),
         answer=_record(fields, "answer", Answer),
         answer_signature=fields.data("answer_signature", length=65),
-        host_key=_record(fields, "host_key", HostKey),
-        operator_signature=fields.data("operator_signature", length=65),
-        input_salt=fields.bytes32("input_salt"),
-        output_salt=fields.bytes32("output_salt"),
-        attestation=fields.text("attestation"),
+        **common,
     )
 
 
-def read_receipt(path: Path) -> ReceiptFile:
+def read_receipt(path: Path) -> AnyReceipt:
     """Read a receipt file.
 
     Raises:

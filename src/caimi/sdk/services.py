@@ -16,7 +16,7 @@ from caimi.types.failure import Retry
 from caimi.types.json_text import load_json
 from caimi.wire.refusal_json import refusal_from_json
 
-__all__ = ["Service"]
+__all__ = ["Service", "error_of"]
 
 _OK: Final = 200
 _MAX_ANSWER_BYTES: Final = 8 << 20
@@ -100,7 +100,7 @@ class Service:
         except (ValueError, RecursionError) as error:
             raise ServiceAnswer(f"{self.url}{path} answers {status} with something else than JSON") from error
         if not 200 <= status < 300:
-            raise _error_of(answer, f"{self.url}{path} answers {status}")
+            raise error_of(answer, f"{self.url}{path} answers {status}")
         return answer
 
     async def _send(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, bytes]:
@@ -124,8 +124,12 @@ class Service:
         return Fields(cast("dict[str, Any]", value), f"{self.url}{path}", error=ServiceAnswer)
 
 
-def _error_of(answer: object, told: str) -> CaimiError:
-    # The typed error of a problem object; of anything else, that it is none.
+def error_of(answer: object, told: str) -> CaimiError:
+    """The typed error of a problem object; of anything else, that it is none.
+
+    Arguments:
+        told: by whom, and with which status, for people.
+    """
     if not isinstance(answer, dict):
         return ServiceAnswer(told)
     fields = Fields(cast("dict[str, Any]", answer), told, error=ServiceAnswer)

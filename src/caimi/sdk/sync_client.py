@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import Head, PublicationView
-from caimi.sdk.client import ANSWER_S, DEADLINE_S, Client, Published
+from caimi.sdk.client import ANSWER_S, DEADLINE_S, DIRECT_S, IN_FLIGHT, Client, Published
 from caimi.sdk.drafts import DraftFolder
 from caimi.sdk.network import Network
 from caimi.sdk.publishing import PublishStep
 from caimi.sdk.tracing import Model, Trace
+from caimi.types.errors import CaimiError
 from caimi.types.primitives import Address, Bytes32, PublicationId
 from caimi.types.records import Lane
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from caimi.sdk.bundles import LocalBundle
+    from caimi.sdk.direct import DirectInference
     from caimi.sdk.inference import Inference
-    from caimi.sdk.receipts import ReceiptFile
+    from caimi.sdk.receipts import AnyReceipt
     from caimi.sdk.verification import RegistryAnswer
 
 __all__ = ["SyncClient"]
@@ -222,8 +224,59 @@ class SyncClient:
             )
         )
 
-    def ask_registry(self, file: ReceiptFile) -> RegistryAnswer:
-        """What the registry that took a receipt's request holds; why, if it cannot be asked."""
+    def infer_direct(
+        self,
+        publication: PublicationId,
+        inputs: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        account: SigningKey,
+        deadline_s: int = DIRECT_S,
+    ) -> DirectInference:
+        """Ask the host itself for one answer, without a ledger, and verify its receipt. Cancelling it ends the call.
+
+        Arguments:
+            inputs: Arrays by the names of the model's inputs.
+            deadline_s: 1 to 60 seconds, within which a busy host is asked again.
+        Raises:
+            DeadlineTooFar: Beyond 60 seconds.
+            NoHost, UnknownOperator, HostKeyExpired: Nobody answers on this network, or nobody vouches for who does.
+            InputRefused: The model does not take this input.
+            HostOverloaded, ServiceUnavailable: Not within the deadline; ask again.
+            UnprovenAnswer: The receipt does not hold; the outputs are not given out.
+            UnknownName, ServiceRefused, Refusal: The host knows no such publication, or may not serve it.
+        """
+        return self._runner.run(self._client.infer_direct(publication, inputs, account=account, deadline_s=deadline_s))
+
+    def infer_each(
+        self,
+        publication: PublicationId,
+        inputs: Iterable[Mapping[str, np.ndarray[Any, Any]]],
+        take: Callable[[int, DirectInference | CaimiError], None],
+        *,
+        account: SigningKey,
+        deadline_s: int = DIRECT_S,
+        in_flight: int = IN_FLIGHT,
+    ) -> int:
+        """Ask the host itself for one answer to each of many inputs; what becomes of one does not touch the others.
+
+        Arguments:
+            inputs: Taken one by one, when there is room.
+            take: Given the place of an input and its answer, or why there is none (as of `infer_direct`), as they come.
+            in_flight: How many are asked at a time; 1024 at most are.
+        Returns:
+            How many inputs there were.
+        Raises:
+            DeadlineTooFar: Beyond 60 seconds.
+        """
+        return self._runner.run(
+            self._client.infer_each(
+                publication, inputs, take, account=account, deadline_s=deadline_s, in_flight=in_flight
+            )
+        )
+
+    def ask_registry(self, file: AnyReceipt) -> RegistryAnswer:
+        """What the registry that took a receipt's request holds, or the board of a direct call's lease; why, if it
+        cannot be asked."""
         return self._runner.run(self._client.ask_registry(file))
 
     def find_model(self, text: str) -> Model:

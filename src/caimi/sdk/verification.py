@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from caimi.crypto.direct_seal import session_id
 from caimi.crypto.ecdsa import recover
 from caimi.crypto.inference_seal import Salted, input_commitment, output_commitment
-from caimi.sdk.receipts import ReceiptFile
+from caimi.sdk.receipts import AnyReceipt, DirectReceiptFile, ReceiptFile
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import ZERO32, Bytes32
-from caimi.types.records import Attestation
+from caimi.types.records import Attestation, HostKey, LeaseRequest, Receipt
 from caimi.wire.digests import network_id, publication_id, typed_digest
 
-__all__ = ["Finding", "RegistryAnswer", "Verdict", "Verification", "verify_receipt"]
+__all__ = ["Finding", "RegistryAnswer", "Verdict", "Verification", "covers", "verify_receipt"]
 
 
 class Verdict(Enum):
@@ -49,10 +50,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryAnswer:
-    """What the registry that took the request says."""
+    """What the registry that took the request says; of a direct call, what the board says of its lease."""
 
-    receipt_hash: Bytes32 | None
+    receipt_hash: Bytes32 | None = None
     """None: it has accepted no answer."""
+    lease: LeaseRequest | None = None
+    """None: there is no such lease."""
     failure: CaimiError | None = None
     """Why it could not be asked."""
 
@@ -71,7 +74,7 @@ class Verification:
 
 
 def verify_receipt(
-    file: ReceiptFile,
+    file: AnyReceipt,
     *,
     trusted_network: Bytes32 | None = None,
     input_payload: bytes | None = None,
@@ -83,21 +86,23 @@ def verify_receipt(
     Arguments:
         trusted_network: The network id that the reader trusts; without it the file only shows that it fits together.
         input_payload, output_payload: The tensors' bytes, where the reader has them.
-        registry: What the registry that took the request says, if it was asked.
+        registry: What the registry that took the request says, or the board, if it was asked.
     """
     request = typed_digest(file.network, file.request)
+    is_direct = isinstance(file, DirectReceiptFile)
     findings = [
         *_genesis(file, trusted_network),
         *_signatures(file),
+        *(_direct_request(file, request) if is_direct else _recorded_request(file)),
         *_agreement(file, request),
         *_commitments(file, input_payload, output_payload),
         *_unbuilt(file),
-        _registry(file, registry),
+        _lease(file, registry) if is_direct else _registry(file, registry),
     ]
     return Verification(request=request, findings=tuple(findings))
 
 
-def _genesis(file: ReceiptFile, trusted: Bytes32 | None) -> Iterable[Finding]:
+def _genesis(file: AnyReceipt, trusted: Bytes32 | None) -> Iterable[Finding]:
     yield _judged(
         "genesis → network",
         network_id(file.genesis) == file.network,
@@ -109,7 +114,7 @@ def _genesis(file: ReceiptFile, trusted: Bytes32 | None) -> Iterable[Finding]:
         yield _judged("network is the reader's", trusted == file.network, "the receipt is of the network you named")
 
 
-def _signatures(file: ReceiptFile) -> Iterable[Finding]:
+def _signatures(file: AnyReceipt) -> Iterable[Finding]:
     operator = _signer(lambda: recover(typed_digest(file.network, file.host_key), file.operator_signature))
     yield _judged(
         "operator → host key",
@@ -121,31 +126,49 @@ def _signatures(file: ReceiptFile) -> Iterable[Finding]:
         file.receipt.time <= file.host_key.until,
         "the receipt's time is before the end of the host's keys",
     )
-    key = file.host_key.signing_key
     receipt = _signer(lambda: recover(typed_digest(file.network, file.receipt), file.receipt_signature))
-    answer = _signer(lambda: recover(typed_digest(file.network, file.answer), file.answer_signature))
-    yield _judged("host key → receipt", receipt == key, "the host's key signed the receipt")
-    yield _judged("host key → answer", answer == key, "the host's key signed the answer")
+    yield _judged("host key → receipt", receipt == file.host_key.signing_key, "the host's key signed the receipt")
 
 
-def _agreement(file: ReceiptFile, request: Bytes32) -> Iterable[Finding]:
+def _recorded_request(file: ReceiptFile) -> Iterable[Finding]:
     receipt, answer = file.receipt, file.answer
+    signer = _signer(lambda: recover(typed_digest(file.network, answer), file.answer_signature))
+    yield _judged("host key → answer", signer == file.host_key.signing_key, "the host's key signed the answer")
     yield _judged(
         "answer ↔ receipt",
         answer.receipt_hash == typed_digest(file.network, receipt)
         and (answer.request, answer.publication, answer.lease) == (receipt.request, receipt.publication, receipt.lease)
         and answer.input_commitment == receipt.input_commitment
         and answer.output_commitment == receipt.output_commitment
-        and answer.answered_at == receipt.time,
-        "the answer names the receipt's hash, request, publication, lease, commitments and time",
+        and answer.answered_at == receipt.time
+        and answer.at == file.request.at,
+        "the answer, for the registry that took the request, names the receipt's hash, request, publication, lease, "
+        "commitments and time",
     )
+
+
+def _direct_request(file: DirectReceiptFile, request: Bytes32) -> Iterable[Finding]:
+    asked = file.request
+    signer = _signer(lambda: recover(request, file.request_signature))
+    yield _judged("consumer → request", signer == asked.consumer, "the consumer signed the request")
+    yield _judged(
+        "request ↔ host key",
+        asked.host == file.host_key.signing_key and asked.session == session_id(file.session),
+        "the request is for this start of this host, in the session that the file holds",
+    )
+    yield _judged(
+        "request in force", file.receipt.time <= asked.deadline, "the receipt's time is not after the deadline"
+    )
+
+
+def _agreement(file: AnyReceipt, request: Bytes32) -> Iterable[Finding]:
+    receipt = file.receipt
     yield _judged(
         "request ↔ receipt",
         request == receipt.request
-        and file.request.at == answer.at
         and file.request.publication == receipt.publication
         and file.request.input_commitment == receipt.input_commitment,
-        "the receipt is of this request, on the registry that took it",
+        "the receipt is of this request",
     )
     yield _judged(
         "publication ↔ request",
@@ -155,7 +178,7 @@ def _agreement(file: ReceiptFile, request: Bytes32) -> Iterable[Finding]:
     )
 
 
-def _commitments(file: ReceiptFile, given: bytes | None, got: bytes | None) -> Iterable[Finding]:
+def _commitments(file: AnyReceipt, given: bytes | None, got: bytes | None) -> Iterable[Finding]:
     for link, payload, salt, hashed, commitment in (
         ("input", given, file.input_salt, input_commitment, file.receipt.input_commitment),
         ("output", got, file.output_salt, output_commitment, file.receipt.output_commitment),
@@ -167,7 +190,7 @@ def _commitments(file: ReceiptFile, given: bytes | None, got: bytes | None) -> I
             yield _judged(f"{link} tensors", fits, f"the receipt commits to these {link} bytes")
 
 
-def _unbuilt(file: ReceiptFile) -> Iterable[Finding]:
+def _unbuilt(file: AnyReceipt) -> Iterable[Finding]:
     receipt = file.receipt
     for link, value in (("grant", receipt.grant), ("quote", receipt.quote), ("heartbeat", receipt.heartbeat)):
         if value == ZERO32:
@@ -190,6 +213,29 @@ def _registry(file: ReceiptFile, answer: RegistryAnswer | None) -> Finding:
     expected = typed_digest(file.network, file.receipt)
     return _judged(
         "registry", answer.receipt_hash == expected, "the registry that took the request holds this receipt's hash"
+    )
+
+
+def _lease(file: DirectReceiptFile, answer: RegistryAnswer | None) -> Finding:
+    # What a registry's acceptance is for a recorded request: that the key was released to this host at that time.
+    if answer is None:
+        return _unchecked("lease", "the board was not asked")
+    if answer.failure is not None:
+        return _unchecked("lease", f"the board cannot say: {type(answer.failure).__name__}: {answer.failure}")
+    return _judged(
+        "lease",
+        answer.lease is not None and covers(answer.lease, file.network, file.receipt, file.host_key),
+        "the board holds the lease: this host's right to this publication's key at the receipt's time",
+    )
+
+
+def covers(lease: LeaseRequest, network: Bytes32, receipt: Receipt, host_key: HostKey) -> bool:
+    """Whether a receipt of a host's start was made under this lease of the board."""
+    return (
+        typed_digest(network, lease) == receipt.lease
+        and lease.publication == receipt.publication
+        and (lease.signing_key, lease.sealing_key) == (host_key.signing_key, host_key.sealing_key)
+        and receipt.time <= lease.end
     )
 
 

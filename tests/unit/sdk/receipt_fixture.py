@@ -4,25 +4,41 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from caimi.crypto.direct_seal import SESSION_BYTES, session_id
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.inference_seal import Salted, input_commitment, output_commitment
-from caimi.sdk.receipts import ReceiptFile
+from caimi.sdk.receipts import DirectReceiptFile, ReceiptFile
 from caimi.types.primitives import ZERO32, Address, Bytes32, Epoch, UnixSeconds
 from caimi.types.records import (
     NO_TERMS,
     Answer,
     Attestation,
     Cid,
+    DirectRequest,
     Genesis,
     HostKey,
     InferenceRequest,
     Lane,
+    LeaseRequest,
     Publication,
     Receipt,
 )
 from caimi.wire.digests import POLICY_OPEN, network_id, publication_id, typed_digest
 
-__all__ = ["HOME", "HOST", "INPUT", "MIRROR", "NETWORK", "OPERATOR", "OUTPUT", "STRANGER", "receipt_file", "signed"]
+__all__ = [
+    "HOME",
+    "HOST",
+    "INPUT",
+    "MIRROR",
+    "NETWORK",
+    "OPERATOR",
+    "OUTPUT",
+    "STRANGER",
+    "direct_receipt",
+    "direct_signed",
+    "receipt_file",
+    "signed",
+]
 
 
 def _key(number: int) -> SigningKey:
@@ -143,5 +159,59 @@ def signed(file: ReceiptFile) -> ReceiptFile:
         file,
         receipt_signature=HOST.sign(typed_digest(file.network, file.receipt)).to_bytes(),
         answer_signature=HOST.sign(typed_digest(file.network, file.answer)).to_bytes(),
+        operator_signature=OPERATOR.sign(typed_digest(file.network, file.host_key)).to_bytes(),
+    )
+
+
+def direct_receipt() -> tuple[DirectReceiptFile, LeaseRequest]:
+    """A sound receipt of a direct call, and the lease under which it was answered."""
+    recorded, session = receipt_file(), bytes(range(SESSION_BYTES))
+    host_key, publication = recorded.host_key, recorded.receipt.publication
+    lease = LeaseRequest(
+        at=HOME,
+        publication=publication,
+        sealing_key=host_key.sealing_key,
+        signing_key=host_key.signing_key,
+        epoch=host_key.epoch,
+        purpose=1,
+        opening=Bytes32(b"\x13" * 32),
+        end=UnixSeconds(2500),
+        calls=10,
+        nonce=Bytes32(b"\x14" * 32),
+        deadline=UnixSeconds(1400),
+    )
+    request = DirectRequest(
+        publication=publication,
+        consumer=STRANGER.address,
+        host=HOST.address,
+        session=session_id(session),
+        input_commitment=input_commitment(INPUT),
+        nonce=Bytes32(b"\x15" * 32),
+        deadline=UnixSeconds(1501),
+    )
+    receipt = replace(recorded.receipt, request=typed_digest(NETWORK, request), lease=typed_digest(NETWORK, lease))
+    file = DirectReceiptFile(
+        network=NETWORK,
+        genesis=_GENESIS,
+        publication=recorded.publication,
+        request=request,
+        request_signature=bytes(65),
+        session=session,
+        receipt=receipt,
+        receipt_signature=bytes(65),
+        host_key=host_key,
+        operator_signature=bytes(65),
+        input_salt=INPUT.salt,
+        output_salt=OUTPUT.salt,
+    )
+    return direct_signed(file), lease
+
+
+def direct_signed(file: DirectReceiptFile) -> DirectReceiptFile:
+    """The same, signed by consumer, host and operator as it stands."""
+    return replace(
+        file,
+        request_signature=STRANGER.sign(typed_digest(file.network, file.request)).to_bytes(),
+        receipt_signature=HOST.sign(typed_digest(file.network, file.receipt)).to_bytes(),
         operator_signature=OPERATOR.sign(typed_digest(file.network, file.host_key)).to_bytes(),
     )
