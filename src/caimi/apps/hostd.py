@@ -85,6 +85,7 @@ async def _run(config: HostConfig) -> None:
         stack.push_async_callback(parts.shelf.close)
         observer.collect(parts.host.collect)
         observer.collect(parts.shelf.collect)
+        observer.collect(parts.serving.collect)
         ready, longest = _readiness(config, parts, client).missing, parts.serving.most_body_bytes
         app = host_app(parts, observer, may_change=bearer_check(token), ready=ready, longest_call=longest)
         observer.step(
@@ -148,7 +149,12 @@ def _shelf(
 
 
 def _serving(
-    config: HostConfig, tensors: TensorLimits, identity: HostIdentity, publications: Publications, shelf: ModelShelf
+    config: HostConfig,
+    tensors: TensorLimits,
+    identity: HostIdentity,
+    publications: Publications,
+    shelf: ModelShelf,
+    observer: Observer,
 ) -> DirectServing:
     limits = config.limits
     return DirectServing(
@@ -159,6 +165,7 @@ def _serving(
         shelf=shelf,
         clock=SystemClock(config.clock_ahead_seconds),
         entropy=SystemEntropy(),
+        observer=observer,
     )
 
 
@@ -190,7 +197,7 @@ def _parts(
         shelf=shelf,
         keys=keys,
         registry_calls=calls,
-        serving=_serving(config, tensors, identity, publications, shelf),
+        serving=_serving(config, tensors, identity, publications, shelf, observer),
         lanes={lane.name: lane.lane for lane in config.lanes},
     )
 

@@ -17,7 +17,9 @@ from caimi.host.loading import is_final
 from caimi.host.publications import KnownPublication
 from caimi.host.shelf import ModelLease, ModelShelf
 from caimi.ports.clock import Clock
+from caimi.ports.metrics import HOST_BATCH
 from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
+from caimi.ports.observer import Observer
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import Address, Bytes32
 
@@ -57,12 +59,20 @@ class ModelServer:
     """The calls of one publication."""
 
     def __init__(
-        self, publication: KnownPublication, limits: QueueLimits, batching: Batching, *, shelf: ModelShelf, clock: Clock
+        self,
+        publication: KnownPublication,
+        limits: QueueLimits,
+        batching: Batching,
+        *,
+        shelf: ModelShelf,
+        clock: Clock,
+        observer: Observer,
     ) -> None:
         self.publication = publication
         self._batching = batching
         self._shelf = shelf
         self._clock = clock
+        self._observer = observer
         self._queue: FairQueue[_Work] = FairQueue(limits)
         self._pace = Pace()
         self._signature: ModelSignature | None = None
@@ -249,6 +259,7 @@ class ModelServer:
                 _fail(entry, told)
             return
         self.batches += 1
+        self._observer.observe(HOST_BATCH, len(batch))
         for entry, found in zip(batch, outputs, strict=True):
             if not entry.item.done.done():
                 entry.item.done.set_result(Served(lease=leased.lease, outputs=found))

@@ -32,7 +32,9 @@ from caimi.host.replays import ReplayLimits, Replays
 from caimi.host.shelf import ModelShelf
 from caimi.host.tensor_checks import TensorLimits, checked_inputs, checked_outputs
 from caimi.ports.clock import Clock, Entropy
-from caimi.types.errors import BadEncoding, Expired
+from caimi.ports.metrics import DIRECT_CALLS, DIRECT_IN_FLIGHT, DIRECT_SECONDS
+from caimi.ports.observer import Observer
+from caimi.types.errors import BadEncoding, CaimiError, Expired
 from caimi.types.primitives import Bytes32, UnixSeconds
 from caimi.types.records import DirectRequest
 from caimi.wire.digests import typed_digest
@@ -48,6 +50,7 @@ _SESSIONS: Final = 4096
 _LARGE: Final = 1 << 20
 _ENDING_S: Final = 5.0
 _BUSY_S: Final = 1.0
+_ANSWERED: Final = "answered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,7 @@ class DirectServing:
         shelf: ModelShelf,
         clock: Clock,
         entropy: Entropy,
+        observer: Observer,
     ) -> None:
         self._identity = identity
         self._limits = limits
@@ -95,6 +99,8 @@ class DirectServing:
         self._shelf = shelf
         self._clock = clock
         self._entropy = entropy
+        self._observer = observer
+        observer.count(DIRECT_CALLS, 0, result=_ANSWERED)
         self._replays = Replays(limits.replays)
         self._sessions: OrderedDict[bytes, DirectSession] = OrderedDict()
         # Least recently asked for first.
@@ -119,8 +125,10 @@ class DirectServing:
             HostEnding, HostBusy: There is none.
         """
         if self._is_ending:
+            self._observer.count(DIRECT_CALLS, result=HostEnding.__name__)
             raise HostEnding("the host is ending", _ENDING_S)
         if self._calls >= self._limits.calls or self._bytes + body_bytes > self._limits.body_bytes:
+            self._observer.count(DIRECT_CALLS, result=HostBusy.__name__)
             raise HostBusy(f"{self._calls} calls with {self._bytes} bytes are here", _BUSY_S)
         self._calls += 1
         self._bytes += body_bytes
@@ -142,6 +150,17 @@ class DirectServing:
             InputMismatch, TensorsRefused, RuntimeRefused, RuntimeFailed: Of the input.
             PublicationUnknown, NotAModel, CaimiError: Of the publication and its key.
         """
+        began = self._clock.monotonic()
+        try:
+            reply = await self._infer(publication, body)
+        except CaimiError as error:
+            self._observer.count(DIRECT_CALLS, result=type(error).__name__)
+            raise
+        self._observer.count(DIRECT_CALLS, result=_ANSWERED)
+        self._observer.observe(DIRECT_SECONDS, self._clock.monotonic() - began)
+        return reply
+
+    async def _infer(self, publication: Bytes32, body: bytes) -> bytes:
         call = DirectCall.from_bytes(body)
         record = call.request
         now = self._check_request(record, publication)
@@ -183,6 +202,10 @@ class DirectServing:
         for server in self._servers.values():
             server.stop()
         self._servers.clear()
+
+    def collect(self) -> None:
+        """Set the gauge of the calls."""
+        self._observer.gauge(DIRECT_IN_FLIGHT, self._calls)
 
     def numbers(self) -> ServingNumbers:
         """What was done so far."""
@@ -259,7 +282,14 @@ class DirectServing:
         server = self._servers.pop(publication.id, None)
         if server is None:
             self._make_room()
-            server = ModelServer(publication, self._limits.queue, self._batching, shelf=self._shelf, clock=self._clock)
+            server = ModelServer(
+                publication,
+                self._limits.queue,
+                self._batching,
+                shelf=self._shelf,
+                clock=self._clock,
+                observer=self._observer,
+            )
         self._servers[publication.id] = server
         return server
 

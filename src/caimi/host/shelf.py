@@ -14,7 +14,7 @@ from caimi.host.loading import is_final, open_model
 from caimi.host.publications import KnownPublication
 from caimi.ports.clock import Clock
 from caimi.ports.content import ContentStore
-from caimi.ports.metrics import LEASE_CALLS, LEASE_SECONDS, LEASES, LOAD_SECONDS
+from caimi.ports.metrics import LEASE_CALLS, LEASE_LOOKUPS, LEASE_SECONDS, LEASES, LOAD_SECONDS
 from caimi.ports.model_runtime import LoadedModel, ModelRuntime
 from caimi.ports.observer import Observer
 from caimi.types.errors import CaimiError
@@ -86,6 +86,8 @@ class ModelShelf:
         self._runtime = runtime
         self._clock = clock
         self._observer = observer
+        for found in ("model", "lease", "key", "held"):
+            observer.count(LEASE_LOOKUPS, 0, found=found)
         # Least recently used first.
         self._places: dict[Bytes32, _Place] = {}
 
@@ -152,7 +154,10 @@ class ModelShelf:
         if place.failure is not None:
             raise place.failure
         is_loaded = place.model is not None and place.model.is_alive
-        if place.lease is None or not place.lease.is_good(self._clock.now(), calls):
+        has_lease = place.lease is not None and place.lease.is_good(self._clock.now(), calls)
+        found = "model" if not is_loaded else "lease" if not has_lease else "held" if place.is_released else "key"
+        self._observer.count(LEASE_LOOKUPS, found=found)
+        if place.lease is None or not has_lease:
             place.lease, place.is_released = None, False
             with self._stage("lease"):
                 place.lease = await self._desk.open(place.publication.id, opening=opening)

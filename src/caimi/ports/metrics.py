@@ -260,6 +260,15 @@ RELEASE_SECONDS: Final = Histogram(
 HOST_REQUESTS: Final = Gauge(name="host_requests", help="Requests of the host's store by state.", labels=("state",))
 HOST_WAITING: Final = Gauge(name="host_requests_waiting", help="Open requests that nobody works on.")
 HOST_BUSY: Final = Gauge(name="host_requests_busy", help="Requests that are being worked on.")
+DIRECT_CALLS: Final = Counter(
+    name="host_direct_calls", help="Direct calls by result: answered, or the name of the refusal.", labels=("result",)
+)
+DIRECT_SECONDS: Final = Histogram(
+    name="host_direct_seconds",
+    help="Time of a direct call that was answered, from its bytes to its reply.",
+    buckets=_QUICK,
+)
+DIRECT_IN_FLIGHT: Final = Gauge(name="host_direct_in_flight", help="Direct calls that wait or are being worked on.")
 HOST_FAILURES: Final = Counter(
     name="host_request_failures",
     help="Attempts to answer that failed, by error and by what follows: retried or ended.",
@@ -276,6 +285,11 @@ LOAD_SECONDS: Final = Histogram(
     help="Time of each stage of loading a model: lease, key, open (read and decrypt), start (the runner).",
     labels=("stage",),
     buckets=_SLOW,
+)
+LEASE_LOOKUPS: Final = Counter(
+    name="host_lease_lookups",
+    help="Uses of a model by what was there: held, or what was missing first: model, lease, key.",
+    labels=("found",),
 )
 LEASES: Final = Gauge(name="host_leases", help="Leases held whose model is loaded.")
 LEASE_CALLS: Final = Gauge(

@@ -95,6 +95,8 @@ class Certifier:
         self._observer = observer
         self._answer_seconds = answer_seconds
         self._missing: dict[Lane, tuple[int, ...]] = {}
+        for peer in self._peers:
+            observer.count(DISSENTS, 0, validator=_number(peer.signer))
 
     def missing(self, source: Lane) -> tuple[int, ...]:
         """Numbers (from 1) of the validators whose signature was missing when no certificate of `source` came about."""

@@ -120,6 +120,7 @@ class Relay:
             observer=observer,
             stalled_seconds=self._tuning.stalled,
         )
+        observer.count(NOT_YET, 0, part="carrier")
         self.intake = Intake(
             network, self.lanes, followers=self._followers, store=store, clock=clock, observer=observer
         )

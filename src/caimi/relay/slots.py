@@ -64,6 +64,8 @@ class SlotKeeper:
         self._replace_seconds = replace_seconds
         self._seen: dict[str, float] = {}
         self._bound: dict[int, str] = {}
+        # What is shown as 0 from the start can be seen to grow.
+        observer.count(REPLACEMENTS, 0, lane=lane.name)
 
     @property
     def hint(self) -> str:

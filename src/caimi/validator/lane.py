@@ -84,6 +84,8 @@ class AttestedLane:
         self._head: Head | None = None
         self._checked_below: Bytes32 | None = None
         self._condition, self._cause = LaneCondition.STARTING, ""
+        # What is shown as 0 from the start can be seen to grow.
+        observer.count(FINALITY_ALARMS, 0, lane=source.name)
         cause = store.halt_cause(self.life)
         if cause is not None:
             self._condition, self._cause = LaneCondition.HALTED, cause

@@ -310,6 +310,7 @@ class HostWorld:
             shelf=self.shelf,
             clock=self.clock,
             entropy=entropy,
+            observer=self.keys.chains.observer,
         )
         return Answerer(
             self.identity,

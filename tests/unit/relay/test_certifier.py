@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from caimi.crypto.quorum import ValidatorSet, verify_certificate
+from caimi.ports.metrics import DISSENTS
 from caimi.ports.validators import Abstains, NotYet, ValidatorUnavailable
 from caimi.relay.certifier import Certifier, NoQuorum, Range, ValidatorPeer
 from caimi.types.errors import CaimiError
@@ -132,6 +133,7 @@ def test_validator_that_signs_another_checkpoint_is_named_and_not_counted(change
         assert _valid(certificate) == [1, 2, 3]
         assert certificate.checkpoint == HONEST
         assert [fields["signer"] for fields in observer.named("relay.validator-dissents")] == [0]
+        assert [labels for metric, labels in observer.counts if metric is DISSENTS] == [{"validator": "1"}]
 
     run(scenario())
 

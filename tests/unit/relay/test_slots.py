@@ -8,6 +8,7 @@ import pytest
 
 from caimi.ports.call_errors import CallRejected, FeeBoundReached, FeeTooLow, NotTakenNow, SenderUnfunded
 from caimi.ports.chain import PreparedCall
+from caimi.ports.metrics import REPLACEMENTS
 from caimi.ports.relay_store import CallState, TransactionState
 from tests.unit.relay.sender_world import SenderWorld
 from tests.unit.relay.world import run
@@ -226,6 +227,7 @@ def test_foreign_transaction_that_waits_with_our_slot_is_outbid() -> None:
         await world.turn()
         await world.step(15)
         assert (world.state(key), world.funded) == (CallState.DONE, 1)
+        assert world.observer.counts.count((REPLACEMENTS, {"lane": "ethereum"})) >= 1
 
     _act(scene)
 

@@ -17,6 +17,7 @@ from caimi.ports.metrics import (
     SENDER_BALANCE,
     SIGNATURE_SECONDS,
     TRANSACTION_SECONDS,
+    TURNS_FAILED,
     UNDELIVERED,
     UNDELIVERED_AGE,
     VALIDATOR_ANSWERS,
@@ -112,6 +113,7 @@ def test_idle_time_grows_without_a_quorum_and_failed_attempts_are_no_progress() 
                 await world.step()
             (stuck,) = _open(world)
             assert stuck.idle == before + 80
+            assert (TURNS_FAILED, {"part": "carrier", "error": "NoQuorum"}) in world.observer.counts
             world.relays[0].collect()
             assert _gauge(world, WORKFLOW_IDLE) == stuck.idle
             assert _gauge(world, WORKFLOWS_OPEN, "publication") == 1
