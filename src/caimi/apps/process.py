@@ -16,7 +16,7 @@ from caimi.ports.chain import ChainUnavailable
 from caimi.ports.clock import Clock
 from caimi.ports.crash import CrashPoints, NoCrash
 from caimi.ports.observer import Observer
-from caimi.types.errors import CaimiError, NotInitialised
+from caimi.types.errors import CaimiError, ClockSkew, NotInitialised
 
 __all__ = ["crash_points", "open_observer", "run_daemon", "when_reachable"]
 
@@ -57,10 +57,10 @@ def crash_points(crash_at: CrashAt | None) -> CrashPoints:
 
 
 async def when_reachable(ask: Callable[[], Awaitable[T]], *, clock: Clock, observer: Observer) -> T:
-    """Ask until the ledgers are up. Every error but "not now" is raised."""
+    """Ask until the ledgers are up and this machine's clock is near theirs. Every error but "not now" is raised."""
     while True:
         try:
             return await ask()
-        except (ChainUnavailable, NotInitialised) as error:
+        except (ChainUnavailable, NotInitialised, ClockSkew) as error:
             observer.step("process.waits-for-ledger", error=type(error).__name__, text=str(error))
         await clock.sleep(_PAUSE)
