@@ -22,9 +22,9 @@ class TimedRuntime:
         self._clock = clock
         self._observer = observer
 
-    async def load(self, model: bytearray, manifest: Manifest) -> LoadedModel:
+    async def load(self, files: Mapping[str, bytearray], manifest: Manifest) -> LoadedModel:
         """See `ModelRuntime.load`."""
-        loaded = await self._runtime.load(model, manifest)
+        loaded = await self._runtime.load(files, manifest)
         return _TimedModel(loaded, clock=self._clock, observer=self._observer)
 
 
