@@ -41,13 +41,11 @@ def solidity(table: Table) -> str:
             params = "".join(f"/// @param {a.split()[1]} see the table\n" for a in e["args"])
             out.append(f"/// @notice {e['hint']}\n{params}error {name}({', '.join(e['args'])});\n")
     out.append(
-        "/// @title Refusals\n/// @notice Stable codes of the reasons a registry may record (spec 30 §4).\n"
+        "/// @title Refusals\n/// @notice Stable codes, as registries record (spec 30 §4) and name (spec 37 §2) them.\n"
         "library Refusals {"
     )
     out += [
-        f"    uint16 internal constant {_upper(n)} = {e['code']};"
-        for n, e in table.items()
-        if e["at"] == "registry" and 400 <= e["code"] < 500
+        f"    uint16 internal constant {_upper(n)} = {e['code']};" for n, e in table.items() if e["at"] == "registry"
     ]
     return "\n".join([*out, "}", ""])
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from vectorgen import fixtures as fx  # noqa: E402 - the path is set above
+from vectorgen.batch_scenarios import BATCH_SCENARIOS  # noqa: E402 - the path is set above
 from vectorgen.brake_scenarios import BRAKE_SCENARIOS  # noqa: E402
 from vectorgen.certificate_suite import certificate_suite  # noqa: E402
 from vectorgen.edge_scenarios import creation_suite  # noqa: E402
@@ -35,6 +36,8 @@ def suites() -> dict[str, dict[str, Any]]:
         "registry/fabric.json": registry_suite(SCENARIOS, fx.FABRIC, fx.ETHEREUM),
         "registry/ethereum-brakes.json": registry_suite(BRAKES, fx.ETHEREUM, fx.FABRIC),
         "registry/fabric-brakes.json": registry_suite(BRAKES, fx.FABRIC, fx.ETHEREUM),
+        "registry/ethereum-batches.json": registry_suite(BATCH_SCENARIOS, fx.ETHEREUM, fx.FABRIC),
+        "registry/fabric-batches.json": registry_suite(BATCH_SCENARIOS, fx.FABRIC, fx.ETHEREUM),
     }
 
 

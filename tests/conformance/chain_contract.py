@@ -22,6 +22,7 @@ from caimi.types import errors as e
 from caimi.types.primitives import Address, Epoch, Generation, Sequence
 from caimi.types.records import Kind, Publication
 from caimi.wire.functions import encode_call
+from tests.conformance.batch_contract import BatchContract
 from tests.conformance.chain_world import World, all_events
 from tests.conformance.registry_contract import RegistryContract
 from tests.conformance.scenario import ELSEWHERE, MIN_DEPOSIT, VALIDATORS, word
@@ -29,7 +30,7 @@ from tests.conformance.scenario import ELSEWHERE, MIN_DEPOSIT, VALIDATORS, word
 __all__ = ["ChainPortContract", "SlottedChainContract"]
 
 
-class ChainPortContract(RegistryContract):
+class ChainPortContract(RegistryContract, BatchContract):
     """Subclasses say where the world comes from."""
 
     keeps_answers = True

@@ -22,7 +22,7 @@ from caimi.types.primitives import Sequence as EventNumber
 from caimi.types.records import Event, Genesis, Item, Lane
 from caimi.wire.chain_ids import chain_hash, ethereum_registry
 from caimi.wire.codec import abi_type, decode_values, encode_values
-from caimi.wire.functions import event_topic
+from caimi.wire.functions import batch_ids_topic, event_topic
 from caimi.wire.keccak import keccak256
 
 __all__ = ["CHAIN_ID", "CLOCK_WINDOW", "MIN_DEPOSIT", "Anvil", "Outcome", "RegistryOnAnvil", "started_anvil"]
@@ -95,6 +95,8 @@ class Outcome:
     ok: bool
     items: tuple[Item, ...]
     notes: tuple[Applied, ...]
+    batches: tuple[tuple[Bytes32, tuple[bytes, ...]], ...]
+    """Roots and the ids that are logged beside them."""
     gas: int
 
 
@@ -145,6 +147,7 @@ class RegistryOnAnvil:
             ok=ok,
             items=tuple(_item(log) for log in logs if log["topics"][0] == "0x" + event_topic().hex()),
             notes=tuple(_note(log) for log in logs if log["topics"][0] == "0x" + _APPLIED.hex()),
+            batches=tuple(_batch(log) for log in logs if log["topics"][0] == "0x" + batch_ids_topic().hex()),
             gas=int(receipt["gasUsed"], 16),
         )
 
@@ -195,3 +198,8 @@ def _note(log: dict[str, Any]) -> Applied:
         disposition=disposition,
         code=code,
     )
+
+
+def _batch(log: dict[str, Any]) -> tuple[Bytes32, tuple[bytes, ...]]:
+    (identifiers,) = abi_decode(["bytes32[]"], bytes.fromhex(log["data"][2:]))
+    return _bytes32(log["topics"][1]), tuple(identifiers)

@@ -34,6 +34,7 @@ from caimi.wire.codec import Record
 from caimi.wire.digests import POLICY_OPEN, leaf_hash, typed_digest
 from caimi.wire.functions import encode_body, encode_call
 from caimi.wire.merkle import merkle_multiproof, merkle_root
+from tests.conformance.batch_traffic import BatchTraffic
 from tests.conformance.order_traffic import PHANTOM, OrderTraffic
 from tests.conformance.registry_world import (
     HOST,
@@ -66,6 +67,7 @@ class Traffic:
         self.rng = random.Random(seed)
         self.orders = OrderTraffic(self.rng, OWN, root or OWN)
         self.now = 1_800_000_000
+        self.batches = BatchTraffic(self, OWN)
         self.publications: dict[PublicationId, Publication] = {}
         self.requests: dict[Bytes32, InferenceRequest] = {}
         self.held: dict[PublicationId, State] = {}
@@ -112,7 +114,7 @@ class Traffic:
     def next(self) -> bytes:
         """One encoded call."""
         self.now += self.rng.choice([0, 0, 0, 1, 20, 90])
-        name, arguments = self.batch() if self.chance(10) else self.single()
+        name, arguments = self.multicall() if self.chance(10) else self.single()
         data = encode_call(name, *arguments)
         return self.damage(data) if self.chance(5) else data
 
@@ -138,7 +140,7 @@ class Traffic:
         return mint, ISSUER.sign(typed_digest(NETWORK, mint)).to_bytes()
 
     def single(self) -> Call:
-        """One call that is no batch."""
+        """One call that is no multicall."""
         makers: Sequence[Callable[[], Call]] = (
             self.lock,
             self.run,
@@ -148,11 +150,12 @@ class Traffic:
             self.revoke,
             self.orders.brake,
             self.orders.govern,
+            self.batches.call,
         )
         braking = 20 if self.orders.brakes.paused else 4
-        return self.rng.choices(makers, weights=(30, 40, 15, 10, 15, 8, braking, 5))[0]()
+        return self.rng.choices(makers, weights=(30, 45, 15, 10, 15, 8, braking, 5, 30))[0]()
 
-    def batch(self) -> Call:
+    def multicall(self) -> Call:
         """A multicall; rarely one in another, or with a call that nobody knows."""
         calls = [self.single() for _ in range(self.rng.randrange(5))]
         encoded = [encode_call(n, *a) for n, a in calls]
@@ -355,6 +358,8 @@ class Traffic:
         subject = typed_digest(NETWORK, p)
         if self.chance(6 if source == self.orders.root else 2):
             return self.orders.told(here)
+        if self.chance(30):
+            return self.batches.event(source, here)
         event = Event(schema=1, kind=kind, destinations=here, subject=subject, body=encode_body(kind, *values))
         return self.odd(event) if self.chance(8) else event
 

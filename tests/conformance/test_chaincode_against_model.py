@@ -10,25 +10,26 @@ from typing import Any
 import pytest
 
 from caimi.crypto.ecdsa import SigningKey
-from caimi.ports.registry_views import VIEWS
+from caimi.ports.registry_views import VIEWS, encode_view, read_state_in
 from caimi.protocol.calls import run_call
 from caimi.protocol.publication import AbortReason, State
 from caimi.protocol.registry import Registry
 from caimi.protocol.registry_state import RegistryConfig
-from caimi.types.errors import Refusal
+from caimi.types.errors import BY_CODE, Refusal
 from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Event, Lane
 from caimi.wire.functions import encode_call
+from tests.conformance.batch_traffic import BATCHES, seen_in, shown_batch
 from tests.conformance.chaincode_driver import Driver, build_driver
 from tests.conformance.order_traffic import BRAKES, LIMITS, PHANTOM
 from tests.conformance.registry_traffic import Traffic
 from tests.conformance.registry_world import GENESIS, ISSUER, OPENING, OTHERS, OWN, PEOPLE, STRANGER
 
-_CALLS = 300
+_CALLS = 400
 _NOTES = {"note 1 0", "note 2 0", "note 3 420", "note 3 430", "note 3 431", "note 3 432", "note 4 0"}
 _STATES = {f"state {s.name}" for s in State if s is not State.NONE}
 _CALLERS = {"", "BadEncoding", "BadSignature", "LowBalance", "UnknownPublication", "WrongRegistry"}
-_COMMON = BRAKES | _CALLERS | _NOTES | _STATES
+_COMMON = BATCHES | BRAKES | _CALLERS | _NOTES | _STATES
 """Answers and notes that the seeds together have to meet, so that the test cannot become empty."""
 _RECORD = ("uint8", "uint8", "address", "string", "uint64", "Lane", "Lane[]", "uint128", "uint64", "uint8", "uint8")
 
@@ -96,7 +97,7 @@ class Pair:
     def same(self, data: bytes) -> None:
         """One call on both."""
         state, now = self.model.state, UnixSeconds(self.traffic.now)
-        events, notes = len(state.events), len(state.applied)
+        events, notes, batches = len(state.events), len(state.applied), len(state.batch_ids)
         try:
             run_call(self.model, data, now=now)
         except Refusal as refusal:
@@ -105,8 +106,11 @@ class Pair:
             expected = ""
         state = self.model.state
         self.traffic.held = {i: p.state for i, p in state.publications.items()}
+        self.traffic.batches.records = state.batches
         self.traffic.orders.brakes, self.traffic.orders.governed = state.brakes, state.governed
         self.seen[expected.split(":")[0]] += 1
+        if expected.startswith("BatchItem"):
+            self.seen["item " + BY_CODE[int(expected.split(",")[1])].__name__] += 1
         self.seen.update(f"note {n.disposition} {n.code}" for n in state.applied[notes:])
         reply = self.driver.send("call", data, now=now)
         assert (reply.ok, reply.message) == (not expected, expected), data.hex()
@@ -122,6 +126,8 @@ class Pair:
             for n in state.applied[notes:]
         ]
         assert reply.event.get("applied", []) == applied
+        logged = [(unhex(b["root"]), tuple(map(unhex, b["ids"]))) for b in reply.event.get("batches", [])]
+        assert logged == list(state.batch_ids.items())[batches:]
         assert all(reply.event.values()), "empty lists are left out"
 
     def compare(self) -> None:
@@ -132,6 +138,7 @@ class Pair:
             revoked = self.read("isRevoked", ("bytes32",), (identifier,), ("bool",))
             assert revoked == (record is not None and record.revoked)
             assert self.read("publication", ("bytes32",), (identifier,), _RECORD) == self.record(identifier)
+        self.compare_batches()
         for person in (*PEOPLE, STRANGER):
             for view, amounts in (("balance", state.balances), ("tokens", state.tokens)):
                 actual = self.read(view, ("address",), (person.address,), ("uint128",))
@@ -152,6 +159,24 @@ class Pair:
                 for sequence in range(traffic.lengths[lane] + 2):
                     key = (lane, generation, sequence)
                     assert self.read("isMarked", ("Lane", "uint64", "uint64"), key, ("bool",)) == (key in state.marks)
+
+    def compare_batches(self) -> None:
+        """Records of batches, and what is known of each publication by its proof."""
+        state = self.model.state
+        for batch in self.traffic.batches.gathered.values():
+            for home in {batch.home, OWN}:
+                expected = shown_batch(state.batches.get((home, batch.root)))
+                assert self.read("batch", *VIEWS["batch"][:1], (home, batch.root), VIEWS["batch"][1]) == expected
+            for index, identifier in enumerate(batch.identifiers):
+                proof = batch.proof(index)
+                call = encode_view("stateIn", identifier, proof)
+                reply = self.driver.send("view", call, now=self.traffic.now)
+                try:
+                    known = self.model.state_in(identifier, proof)
+                except Refusal as refusal:
+                    assert reply.message == message(refusal)
+                else:
+                    assert reply.ok and read_state_in(reply.payload) == known
 
     def read(self, view: str, kinds: tuple[str, ...], values: tuple[Any, ...], answer: tuple[str, ...]) -> Any:
         return self.driver.view(view, kinds, values, answer, now=self.traffic.now)
@@ -174,7 +199,7 @@ def play(driver: Driver, seed: int, calls: int, *, check_every: int = 100) -> Co
         if number % check_every == check_every - 1:
             pair.compare()
     pair.compare()
-    pair.seen.update(f"state {p.state.name}" for p in pair.model.state.publications.values())
+    pair.seen.update(seen_in(pair.model.state))
     return pair.seen
 
 

@@ -11,27 +11,29 @@ from typing import Any
 import pytest
 
 from caimi.crypto.ecdsa import SigningKey
-from caimi.ports.registry_views import VIEWS
+from caimi.ports.registry_views import VIEWS, encode_view
 from caimi.protocol.calls import run_call
 from caimi.protocol.publication import AbortReason, State
 from caimi.protocol.registry import Registry
 from caimi.protocol.registry_state import RegistryConfig
-from caimi.types.errors import BadEncoding, Paused, Refusal, WrongSigner
+from caimi.types.errors import BY_CODE, BadEncoding, BatchItem, Paused, Refusal, WrongSigner
 from caimi.types.primitives import ZERO32, PublicationId, UnixSeconds
 from caimi.types.records import Lane
 from caimi.wire.codec import encode_values
 from caimi.wire.functions import encode_call, selector
 from caimi.wire.keccak import keccak256
+from tests.conformance.batch_traffic import BATCHES, seen_in, shown_batch
 from tests.conformance.evm_driver import CLOCK_WINDOW, MIN_DEPOSIT, Anvil, RegistryOnAnvil, started_anvil
 from tests.conformance.order_traffic import BRAKES, LIMITS, PHANTOM
 from tests.conformance.registry_world import GENESIS, OPENING, OTHERS, PEOPLE, STRANGER
 
 pytestmark = pytest.mark.devnet
 
-_CALLS = 250
+_CALLS = 400
 _COMMON = {
     *("", "BadEncoding", "BadSignature", "HighS", "UnknownPublication", "WrongRegistry", "WrongSigner", "NotHome"),
     *("note 1 0", "note 2 0", "note 3 430", "note 4 0"),  # applied, pending, WrongAuthority, ignored
+    *BATCHES,
     *BRAKES,
     *(f"state {s.name}" for s in State if s is not State.NONE),
 }
@@ -121,8 +123,9 @@ class Pair:
     def same(self, data: bytes) -> None:
         """One call on both."""
         state, now = self.model.state, UnixSeconds(self.traffic.now)
-        events, notes = len(state.events), len(state.applied)
+        events, notes, batches = len(state.events), len(state.applied), len(state.batch_ids)
         expected, name = b"", ""
+        refused: Refusal | None = None
         try:
             run_call(self.model, data, now=now)
         except BadEncoding:
@@ -132,16 +135,20 @@ class Pair:
             self.seen["tolerated"] += self.ledger.accepts(data)
             return
         except Refusal as refusal:
-            expected, name = raw(refusal), type(refusal).__name__
+            expected, name, refused = raw(refusal), type(refusal).__name__, refusal
         state = self.model.state
         self.traffic.held = {i: p.state for i, p in state.publications.items()}
+        self.traffic.batches.records = state.batches
         self.traffic.orders.brakes, self.traffic.orders.governed = state.brakes, state.governed
         self.seen[name] += 1
+        if isinstance(refused, BatchItem):
+            self.seen["item " + BY_CODE[refused.values[1]].__name__] += 1
         self.seen.update(f"note {n.disposition} {n.code}" for n in state.applied[notes:])
         outcome = self.ledger.call(data, now=now)
         assert (outcome.ok, outcome.refusal.hex()) == (not expected, expected.hex()), (name, data.hex())
         assert list(outcome.items) == state.events[events:]
         assert list(outcome.notes) == state.applied[notes:]
+        assert list(outcome.batches) == list(state.batch_ids.items())[batches:]
 
     def compare(self) -> None:
         """Everything that views show."""
@@ -152,6 +159,7 @@ class Pair:
             revoked = view("isRevoked", ("bytes32",), (identifier,), ("bool",))
             assert revoked == (record is not None and record.revoked)
             assert view("publication", ("bytes32",), (identifier,), _RECORD) == self.record(identifier)
+        self.compare_batches()
         for person in (*PEOPLE, STRANGER):
             for name, amounts in (("balance", state.balances), ("tokens", state.tokens)):
                 actual = view(name, ("address",), (person.address,), ("uint128",))
@@ -173,6 +181,22 @@ class Pair:
                     key = (lane, generation, sequence)
                     assert view("isMarked", ("Lane", "uint64", "uint64"), key, ("bool",)) == (key in state.marks)
 
+    def compare_batches(self) -> None:
+        """Records of batches, and what is known of each publication by its proof."""
+        state, ledger = self.model.state, self.ledger
+        for batch in self.traffic.batches.gathered.values():
+            for home in {batch.home, self.model.lane}:
+                expected = shown_batch(state.batches.get((home, batch.root)))
+                assert ledger.view("batch", VIEWS["batch"][0], (home, batch.root), VIEWS["batch"][1]) == expected
+            for index, identifier in enumerate(batch.identifiers):
+                proof = batch.proof(index)
+                try:
+                    known = self.model.state_in(identifier, proof)
+                except Refusal:
+                    assert not ledger.accepts(encode_view("stateIn", identifier, proof))
+                else:
+                    assert ledger.view("stateIn", VIEWS["stateIn"][0], (identifier, proof), ("uint8", "uint8")) == known
+
     def record(self, identifier: PublicationId) -> tuple[Any, ...]:
         nowhere = Lane(chain=ZERO32, registry=ZERO32)
         p = self.model.state.publications.get(identifier)
@@ -189,7 +213,7 @@ def play(anvil: Anvil, seed: int, calls: int) -> Counter[str]:
             pair.fund(pair.traffic.rng.choice(PEOPLE), 500)
         pair.same(pair.next())
     pair.compare()
-    pair.seen.update(f"state {p.state.name}" for p in pair.model.state.publications.values())
+    pair.seen.update(seen_in(pair.model.state))
     return pair.seen
 
 

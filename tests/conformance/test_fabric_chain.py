@@ -26,6 +26,8 @@ from caimi.devnet.fabric.processes import fabric_processes
 from caimi.devnet.ports import choose_ports
 from caimi.devnet.supervisor import Supervisor
 from caimi.devnet.toolchain import load_toolchain
+from caimi.protocol.batches import MAX_BATCH
+from caimi.protocol.publication import Role, State
 from caimi.protocol.registry_state import Limits
 from caimi.types import errors as e
 from caimi.types.primitives import Bytes32, Epoch, UnixSeconds, bytes32
@@ -33,6 +35,7 @@ from caimi.types.records import BoardPost, Funding, Genesis, HostKey, Lane, Leas
 from caimi.wire.digests import network_id, typed_digest
 from caimi.wire.functions import encode_call
 from caimi.wire.keccak import keccak256
+from tests.conformance.batch_contract import at_home
 from tests.conformance.chain_contract import ChainPortContract
 from tests.conformance.chain_world import HOUR, World
 from tests.conformance.scenario import CLOCK_WINDOW, MIN_DEPOSIT, OPERATOR, VALIDATORS, Signer, genesis, key, word
@@ -200,6 +203,23 @@ class TestFabric(ChainPortContract):
         """The shared registry, under a label of its own."""
         async with fabric_world(self.site, label) as world:
             yield world
+
+
+def test_longest_batch_is_one_transaction(site: FabricSite) -> None:
+    async def run() -> None:
+        async with fabric_world(site, "longest batch") as world:
+            batch = await at_home(world, await world.publisher(MAX_BATCH * MIN_DEPOSIT), MAX_BATCH)
+            await world.do(batch.lock())
+            identifiers = tuple(batch.signer.identifier(p) for p in batch.publications)
+            assert await world.port.batch_ids(batch.root) == identifiers
+            view = await world.port.batch(world.lane, batch.root)
+            assert view is not None
+            assert (view.state, view.count, view.deposits) == (State.LOCKED, MAX_BATCH, MAX_BATCH * MIN_DEPOSIT)
+            assert await world.port.balance(batch.signer.address) == 0
+            last = MAX_BATCH - 1
+            assert await world.port.state_in(identifiers[last], batch.proof(last)) == (Role.HOME, State.LOCKED)
+
+    site.runner.run(run())
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

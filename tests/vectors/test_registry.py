@@ -12,12 +12,13 @@ from caimi.protocol.registry import Registry
 from caimi.protocol.registry_state import Limits, RegistryConfig
 from caimi.types.errors import BY_NAME, Refusal
 from caimi.types.primitives import ZERO32, Address, Bytes32, PublicationId, UnixSeconds
-from caimi.types.records import Genesis, Lane
+from caimi.types.records import BatchProof, Genesis, Lane
 from caimi.wire.codec import decode, encode_values
 from caimi.wire.digests import leaf_hash
 
 CREATIONS = suite("registry/creation.json")["cases"]
-SUITES = {n: suite(f"registry/{n}.json") for n in ("ethereum", "fabric", "ethereum-brakes", "fabric-brakes")}
+BATCHES = ("ethereum-batches", "fabric-batches")
+SUITES = {n: suite(f"registry/{n}.json") for n in ("ethereum", "fabric", "ethereum-brakes", "fabric-brakes", *BATCHES)}
 CASES = [(name, number) for name, read in SUITES.items() for number in range(len(read["cases"]))]
 
 
@@ -90,6 +91,28 @@ def test_scenario(name: str, number: int) -> None:
         fields = (*(expected[k] for k in ("version", "generation", "height")), unhex(expected["blockHash"]))
         assert actual == (*fields, expected["dropped"])
     assert len(state.governed) == len(case["governed"])
+    check_batches(registry, case)
     for account in case["balances"]:
         assert state.balances.get(Address(unhex(account["address"])), 0) == int(account["balance"])
     assert sum(state.balances.values()) + state.escrowed() + sum(state.tokens.values()) == 1000
+
+
+def check_batches(registry: Registry, case: dict[str, Any]) -> None:
+    state = registry.state
+    for expected in case.get("batches", []):
+        batch = state.batches[decode(Lane, unhex(expected["home"])), Bytes32(unhex(expected["root"]))]
+        numbers = ("role", "state", "count", "earliest", "latest", "awaited", "reason")
+        assert [getattr(batch, name) for name in numbers] == [expected[name] for name in numbers]
+        assert (str(batch.taken), str(batch.deposits)) == (expected["taken"], expected["deposits"])
+    assert len(state.batches) == len(case.get("batches", []))
+    logged = {Bytes32(unhex(b["root"])): tuple(unhex(i) for i in b["ids"]) for b in case.get("batchIds", [])}
+    assert state.batch_ids == logged
+    for expected in case.get("states", []):
+        identifier = PublicationId(Bytes32(unhex(expected["id"])))
+        proof = decode(BatchProof, unhex(expected["proof"]))
+        if "error" not in expected:
+            assert registry.state_in(identifier, proof) == (expected["role"], expected["state"])
+            continue
+        with pytest.raises(BY_NAME[expected["error"]]) as caught:
+            registry.state_in(identifier, proof)
+        assert arguments(caught.value) == unhex(expected["arguments"])

@@ -10,7 +10,7 @@ from caimi.protocol.registry import Registry
 from caimi.protocol.registry_state import Limits, RegistryConfig
 from caimi.types.errors import Refusal
 from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
-from caimi.types.records import Event, Kind, Lane, Publication
+from caimi.types.records import BatchProof, Event, Kind, Lane, Publication
 from caimi.wire.codec import Record, encode, encode_values
 from caimi.wire.digests import leaf_hash, publication_id, typed_digest
 from caimi.wire.functions import encode_body, encode_call
@@ -44,6 +44,7 @@ class Script:
     window: int = 30
     now: int = NOW
     steps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    looks: list[tuple[PublicationId, BatchProof]] = field(default_factory=list[tuple[PublicationId, BatchProof]])
 
     def __post_init__(self) -> None:
         self.configure()
@@ -79,6 +80,10 @@ class Script:
         except Refusal as refusal:
             step |= refusal_fields(refusal)
         self.steps.append(step | {"events": len(self.registry.state.events)})
+
+    def look(self, identifier: PublicationId, proof: BatchProof) -> None:
+        """Ask, when the scenario has ended, what `stateIn` says."""
+        self.looks.append((identifier, proof))
 
     def home(self, **changes: Any) -> Publication:
         """A publication whose home is this registry."""
@@ -136,18 +141,8 @@ class Script:
                 {"secret": hexed(fx.PUBLISHER.secret), "address": hexed(fx.PUBLISHER.address), "balance": "1000"}
             ],
             "steps": self.steps,
-            "publications": [
-                {
-                    "id": hexed(i),
-                    "role": int(p.role),
-                    "state": int(p.state),
-                    "deposit": str(p.deposit),
-                    "awaited": p.awaited,
-                    "reason": int(p.reason),
-                    "revoked": p.revoked,
-                }
-                for i, p in state.publications.items()
-            ],
+            "publications": self._publications(),
+            **self._batches(),
             "brakes": [state.brakes.paused, state.brakes.counter, state.brakes.since],
             "withdrawn": str(state.withdrawn.get(state.epoch, 0)),
             "governed": [
@@ -168,3 +163,54 @@ class Script:
                 for k in (fx.PUBLISHER, fx.CONSUMER)
             ],
         }
+
+    def _publications(self) -> list[dict[str, Any]]:
+        state = self.registry.state
+        return [
+            {
+                "id": hexed(i),
+                "role": int(p.role),
+                "state": int(p.state),
+                "deposit": str(p.deposit),
+                "awaited": p.awaited,
+                "reason": int(p.reason),
+                "revoked": p.revoked,
+            }
+            for i, p in state.publications.items()
+        ]
+
+    def _batches(self) -> dict[str, Any]:
+        # Only scenarios with batches have these lists.
+        state = self.registry.state
+        if not state.batches:
+            return {}
+        return {
+            "batches": [
+                {
+                    "home": hexed(encode(home)),
+                    "root": hexed(root),
+                    "role": int(b.role),
+                    "state": int(b.state),
+                    "count": b.count,
+                    "taken": str(b.taken),
+                    "earliest": b.earliest,
+                    "latest": b.latest,
+                    "deposits": str(b.deposits),
+                    "awaited": b.awaited,
+                    "reason": int(b.reason),
+                }
+                for (home, root), b in state.batches.items()
+            ],
+            "batchIds": [
+                {"root": hexed(root), "ids": [hexed(i) for i in ids]} for root, ids in state.batch_ids.items()
+            ],
+            "states": [self._seen(identifier, proof) for identifier, proof in self.looks],
+        }
+
+    def _seen(self, identifier: PublicationId, proof: BatchProof) -> dict[str, Any]:
+        seen: dict[str, Any] = {"id": hexed(identifier), "proof": hexed(encode(proof))}
+        try:
+            role, state = self.registry.state_in(identifier, proof)
+        except Refusal as refusal:
+            return seen | refusal_fields(refusal)
+        return seen | {"role": int(role), "state": int(state)}

@@ -1,31 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Decisions} from "./Decisions.sol";
+import {BatchApplication} from "./BatchApplication.sol";
 import {Bodies, Decision} from "./libs/Bodies.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
-import {
-    AbortReason,
-    Action,
-    Certificate,
-    Checkpoint,
-    Disposition,
-    Event,
-    Item,
-    Kind,
-    Role,
-    State
-} from "./libs/Records.sol";
+import {Action, Certificate, Checkpoint, Disposition, Event, Item, Kind, Lane, Role, State} from "./libs/Records.sol";
 import {Certificates} from "./libs/Certificates.sol";
 import {LaneDropped, OwnEvents, Refusals, WrongGeneration} from "./libs/Errors.sol";
 
 /// @title Applying a certified run: total, each event at most once (spec 20 §3)
 /// @notice Once the certificate and the run hold, no item can make the call revert: functions here answer with a
 /// disposition and a code. Running out of gas reverts the whole call, so that nothing is marked.
-abstract contract Application is Decisions {
-    // No place in a list; shifting a bit so far gives zero.
-    uint256 private constant NOWHERE = type(uint256).max;
-
+abstract contract Application is BatchApplication {
     /// @notice Verify a certified run, then apply every item that concerns this registry and is not marked yet.
     /// @param certificate checkpoint with a quorum's signatures of the present epoch
     /// @param items events of the certified range, ascending
@@ -48,7 +34,7 @@ abstract contract Application is Decisions {
             Item calldata item = items[i];
             if (item.happened.destinations.length != 0 && !_isHereAmong(item.happened.destinations)) continue;
             if (!_mark(marks, item.sequence)) continue;
-            (Disposition disposition, uint16 code) = _apply(source, item.happened);
+            (Disposition disposition, uint16 code) = _apply(checkpoint.source, source, item.happened);
             emit Applied(checkpoint.source.chain, checkpoint.source.registry, item.sequence, uint8(disposition), code);
         }
     }
@@ -68,15 +54,14 @@ abstract contract Application is Decisions {
         return true;
     }
 
-    function _apply(bytes32 source, Event calldata e) private returns (Disposition, uint16) {
+    function _apply(Lane calldata lane, bytes32 source, Event calldata e) private returns (Disposition, uint16) {
         if (e.schema != CaimiWire.SCHEMA) return (Disposition.IGNORED, 0);
         if (e.kind == Kind.LOCKED || e.kind == Kind.REFUSED) return _applyLock(source, e);
         if (e.kind == Kind.OUTCOME) {
             (bool ok, uint256 outcome) = Bodies.readOutcome(e.body);
             if (!ok) return _refused(Refusals.BAD_BODY);
-            if (outcome == uint256(State.COMMITTED)) return _applyOutcome(source, e.subject, State.COMMITTED);
-            if (outcome == uint256(State.ABORTED)) return _applyOutcome(source, e.subject, State.ABORTED);
-            return (Disposition.IGNORED, 0);
+            bool known = outcome == uint256(State.COMMITTED) || outcome == uint256(State.ABORTED);
+            return known ? _applyOutcome(source, e.subject, State(outcome)) : (Disposition.IGNORED, 0);
         }
         if (e.kind == Kind.SUPERSEDED) {
             if (!Bodies.isSuperseded(e.body)) return _refused(Refusals.BAD_BODY);
@@ -85,6 +70,8 @@ abstract contract Application is Decisions {
         if (e.kind == Kind.ANSWERED) return _applyReceipt(source, e);
         if (e.kind == Kind.REVOKED) return _applyRevocation(source, e);
         if (e.kind == Kind.GOVERNANCE) return _applyGovernance(source, e.body);
+        if (e.kind == Kind.BATCH_ANSWERED) return _applyBatchAnswer(source, e.subject, e.body);
+        if (e.kind == Kind.BATCH_OUTCOME) return _applyBatchOutcome(lane, source, e);
         return (Disposition.IGNORED, 0);
     }
 
@@ -116,8 +103,7 @@ abstract contract Application is Decisions {
         record.answered |= bit;
         uint8 awaited = record.awaited - 1;
         record.awaited = awaited;
-        if (answer == State.REFUSED) _abortHome(id, record, AbortReason.MIRROR_REFUSED);
-        else if (awaited == 0) _commitHome(id, record);
+        _meetAnswers(id, record, answer == State.REFUSED);
         return (Disposition.APPLIED, 0);
     }
 
@@ -129,6 +115,7 @@ abstract contract Application is Decisions {
             State kept = early.outcome;
             if (kept == State.NONE || (kept == State.COMMITTED && outcome == State.SUPERSEDED)) {
                 early.outcome = outcome;
+                if (outcome == State.SUPERSEDED) record.told = true;
             }
             return (Disposition.PENDING, 0);
         }
@@ -148,6 +135,7 @@ abstract contract Application is Decisions {
         PublicationRecord storage record = _publications[e.subject];
         if (record.role == Role.NONE) {
             _early[e.subject][source].revoked = true;
+            record.told = true;
             return (Disposition.PENDING, 0);
         }
         if (!_isHomeOf(record, source) && !_isMirrorOf(record, source)) return _refused(Refusals.WRONG_AUTHORITY);
@@ -184,28 +172,14 @@ abstract contract Application is Decisions {
     // The bit of a mirror in a home's record; 0 if this is not home or the source is not one of its mirrors.
     function _mirrorBit(PublicationRecord storage record, bytes32 source) private view returns (uint8) {
         if (record.role != Role.HOME) return 0;
-        return uint8(1 << _placeAmong(record.mirrors, source));
+        return uint8(1 << _mirrorPlace(record.parties, source));
     }
 
     function _isHomeOf(PublicationRecord storage record, bytes32 source) private view returns (bool) {
-        return record.role == Role.MIRROR && record.home == _laneNumbers[source];
+        return record.role == Role.MIRROR && _partyAt(record.parties, 0) == _laneNumbers[source];
     }
 
     function _isMirrorOf(PublicationRecord storage record, bytes32 source) private view returns (bool) {
-        return _placeAmong(record.mirrors, source) != NOWHERE;
-    }
-
-    // Place of a lane in a list of numbers.
-    function _placeAmong(bytes memory numbers, bytes32 source) private view returns (uint256) {
-        uint32 number = _laneNumbers[source];
-        if (number == 0) return NOWHERE;
-        for (uint256 i = 0; i < numbers.length / 4; i++) {
-            if (_numberAt(numbers, i) == number) return i;
-        }
-        return NOWHERE;
-    }
-
-    function _refused(uint16 code) private pure returns (Disposition, uint16) {
-        return (Disposition.REFUSED, code);
+        return _mirrorPlace(record.parties, source) != NOWHERE;
     }
 }

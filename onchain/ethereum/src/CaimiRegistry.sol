@@ -2,6 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {Application} from "./Application.sol";
+import {Batches} from "./Batches.sol";
 import {CaimiExtension} from "./CaimiExtension.sol";
 import {Locks} from "./Locks.sol";
 import {RegistryStorage} from "./RegistryStorage.sol";
@@ -15,7 +16,7 @@ import {BadEncoding} from "./libs/Errors.sol";
 /// nothing but the right to pay for the transaction. Every entry point: AUTHORITY – REPEAT – CHECKS – EFFECTS – EVENT.
 /// @dev Publications live here; money, inference and views in `CaimiExtension`, whose code runs on this storage. One
 /// contract would leave no room to grow (docs/adr/0020-registry-extension.md).
-contract CaimiRegistry is Locks, Application {
+contract CaimiRegistry is Locks, Batches, Application {
     uint256 private constant MAX_CALLS = 1000;
 
     address private immutable _extension;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {RegistryStorage} from "./RegistryStorage.sol";
+import {Parties} from "./Parties.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
 import {AbortReason, Action, Kind, Lane, State} from "./libs/Records.sol";
 import {Decision} from "./libs/Bodies.sol";
@@ -9,19 +9,35 @@ import {Refusals} from "./libs/Errors.sol";
 
 /// @title How home decides and what a decision moves (spec 30 §2)
 /// @notice Each transition of the table is in the function of its input; the caller has checked the state before it.
-abstract contract Decisions is RegistryStorage {
+abstract contract Decisions is Parties {
+    // What the mirrors told so far decides a LOCKED publication at home.
+    function _meetAnswers(bytes32 id, PublicationRecord storage record, bool refused) internal {
+        if (refused) _abortHome(id, record, AbortReason.MIRROR_REFUSED);
+        else if (record.awaited == 0) _commitHome(id, record);
+    }
+
     // Home aborts: deposit back, outcome to the mirrors.
     function _abortHome(bytes32 id, PublicationRecord storage record, AbortReason reason) internal {
+        _settleAbort(record, reason);
+        _emit(Kind.OUTCOME, _mirrorsOf(record.parties), id, abi.encode(State.ABORTED, uint16(reason)));
+    }
+
+    // ABORTED at home, deposit back; its batch, or the caller, tells it.
+    function _settleAbort(PublicationRecord storage record, AbortReason reason) internal {
         record.state = State.ABORTED;
         record.reason = reason;
         _giveBack(record);
-        _emit(Kind.OUTCOME, _mirrorsOf(record), id, abi.encode(State.ABORTED, uint16(reason)));
     }
 
     // The last mirror has locked.
     function _commitHome(bytes32 id, PublicationRecord storage record) internal {
+        _emit(Kind.OUTCOME, _mirrorsOf(record.parties), id, abi.encode(State.COMMITTED, uint16(AbortReason.NONE)));
+        _settleCommit(id, record);
+    }
+
+    // COMMITTED at home: versions meet, a revocation that waited takes effect; its batch, or the caller, tells it.
+    function _settleCommit(bytes32 id, PublicationRecord storage record) internal {
         record.state = State.COMMITTED;
-        _emit(Kind.OUTCOME, _mirrorsOf(record), id, abi.encode(State.COMMITTED, uint16(AbortReason.NONE)));
         _meetRival(id, record);
         if (record.revoked) _revoke(record);
     }
@@ -65,23 +81,6 @@ abstract contract Decisions is RegistryStorage {
         governed.blockHash = d.blockHash;
     }
 
-    // What the mirrors told before home knew the publication.
-    function _earlyAnswersOf(bytes32 id, Lane[] calldata mirrors)
-        internal
-        view
-        returns (uint8 answered, uint8 awaited, bool refused, bool revoked)
-    {
-        awaited = uint8(mirrors.length);
-        for (uint256 i = 0; i < mirrors.length; i++) {
-            EarlyWord memory early = _early[id][CaimiWire.laneKey(mirrors[i])];
-            revoked = revoked || early.revoked;
-            if (early.answer == State.NONE) continue;
-            answered |= uint8(1 << i);
-            awaited--;
-            refused = refused || early.answer == State.REFUSED;
-        }
-    }
-
     // Whether a mirror in `state` moves when its home says `outcome`, and whether it is there already.
     function _followStep(State state, State outcome) internal pure returns (bool moves, bool there) {
         if (state == outcome || (state == State.SUPERSEDED && outcome == State.COMMITTED)) return (false, true);
@@ -99,7 +98,7 @@ abstract contract Decisions is RegistryStorage {
     function _supersede(bytes32 id, PublicationRecord storage record, uint64 byVersion) private {
         record.state = State.SUPERSEDED;
         _giveBack(record);
-        _emit(Kind.SUPERSEDED, _mirrorsOf(record), id, abi.encode(byVersion));
+        _emit(Kind.SUPERSEDED, _mirrorsOf(record.parties), id, abi.encode(byVersion));
     }
 
     function _revoke(PublicationRecord storage record) private {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {RegistryStorage} from "./RegistryStorage.sol";
+import {Parties} from "./Parties.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
 import {Answer, HostKey, InferenceRequest, Kind, Role, State} from "./libs/Records.sol";
 import {
@@ -19,7 +19,7 @@ import {Publications} from "./libs/Publications.sol";
 import {Signatures} from "./libs/Signatures.sol";
 
 /// @title Requests and answers by the registry path (spec 30 §3)
-abstract contract Inference is RegistryStorage {
+abstract contract Inference is Parties {
     /// @notice Record a request for one answer from a COMMITTED publication. Anyone may submit it.
     /// @param request what the consumer signed
     /// @param signature the consumer's, 65 bytes r ‖ s ‖ v
@@ -86,7 +86,7 @@ abstract contract Inference is RegistryStorage {
         // EVENT
         _emitTo(
             Kind.ANSWERED,
-            _laneAt(_publications[answer.publication].home),
+            _laneAt(_partyAt(_publications[answer.publication].parties, 0)),
             answer.publication,
             abi.encode(answer.request, answer.receiptHash, answer.output)
         );

@@ -20,29 +20,25 @@ abstract contract LaneGovernance is Brakes, Decisions {
         // REPEAT
         bytes32 key = CaimiWire.laneKey(order.lane);
         GovernedLane storage last = _governed[key];
-        if (_isDecided(last, order)) return;
+        Decision memory d = Decision({
+            action: order.action,
+            chain: order.lane.chain,
+            registry: order.lane.registry,
+            version: order.version,
+            generation: order.generation,
+            height: order.height,
+            blockHash: order.blockHash
+        });
+        if (_isDecided(last, d)) return;
         // CHECKS
         require(!last.dropped, LaneDropped());
         uint64 next = last.version + 1;
-        require(order.version == next, WrongCounter(next, order.version));
-        require(!_isHere(order.lane) && _isLawful(last, order), BadGovernance());
+        require(d.version == next, WrongCounter(next, d.version));
+        require(!_isHere(order.lane) && _isLawful(last, d), BadGovernance());
         // EFFECTS
-        _decide(
-            last,
-            Decision({
-                action: order.action,
-                chain: order.lane.chain,
-                registry: order.lane.registry,
-                version: order.version,
-                generation: order.generation,
-                height: order.height,
-                blockHash: order.blockHash
-            })
-        );
-        // EVENT
-        bytes memory body =
-            abi.encode(order.action, order.lane, order.version, order.generation, order.height, order.blockHash);
-        _emit(Kind.GOVERNANCE, new Lane[](0), key, body);
+        _decide(last, d);
+        // EVENT: the body's values in their order, all static
+        _emit(Kind.GOVERNANCE, new Lane[](0), key, abi.encode(d));
     }
 
     /// @notice The registry whose word governs lanes.
@@ -65,16 +61,16 @@ abstract contract LaneGovernance is Brakes, Decisions {
         return (last.version, FIRST_GENERATION + last.raised, last.height, last.blockHash, last.dropped);
     }
 
-    function _isDecided(GovernedLane storage last, Governance calldata order) private view returns (bool) {
-        bool same = order.version == last.version && order.generation == FIRST_GENERATION + last.raised
-            && order.height == last.height && order.blockHash == last.blockHash;
-        return same && (order.action == Action.DROP_LANE) == last.dropped;
+    function _isDecided(GovernedLane storage last, Decision memory d) private view returns (bool) {
+        bool same = d.version == last.version && d.generation == FIRST_GENERATION + last.raised
+            && d.height == last.height && d.blockHash == last.blockHash;
+        return same && (d.action == Action.DROP_LANE) == last.dropped;
     }
 
-    function _isLawful(GovernedLane storage last, Governance calldata order) private view returns (bool) {
+    function _isLawful(GovernedLane storage last, Decision memory d) private view returns (bool) {
         uint64 present = FIRST_GENERATION + last.raised;
-        if (order.action == Action.RESUME_LANE) return order.generation == present + 1 && order.blockHash != 0;
-        bool nothingKept = order.height == 0 && order.blockHash == 0;
-        return order.action == Action.DROP_LANE && order.generation == present && nothingKept;
+        if (d.action == Action.RESUME_LANE) return d.generation == present + 1 && d.blockHash != 0;
+        bool nothingKept = d.height == 0 && d.blockHash == 0;
+        return d.action == Action.DROP_LANE && d.generation == present && nothingKept;
     }
 }

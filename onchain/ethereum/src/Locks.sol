@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Decisions} from "./Decisions.sol";
+import {Reservations} from "./Reservations.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
 import {AbortReason, Kind, Publication, Role, State} from "./libs/Records.sol";
-import {
-    DeadlineNotPassed,
-    NameTaken,
-    NearDeadline,
-    NonceUsed,
-    NotHome,
-    NotLocked,
-    PastDeadline,
-    SmallDeposit,
-    UnknownPublication,
-    WrongRegistry
-} from "./libs/Errors.sol";
+import {InBatch, NotHome, NotLocked, UnknownPublication, WrongRegistry} from "./libs/Errors.sol";
 import {Publications} from "./libs/Publications.sol";
 
 /// @title Locking and aborting publications (spec 30 §3)
-abstract contract Locks is Decisions {
+abstract contract Locks is Reservations {
     /// @notice Lock at home (escrow the deposit), or answer at a mirror (LOCKED or REFUSED). Anyone may submit it.
     /// @param publication what the publisher signed; its home or one of its mirrors is this registry
     /// @param signature the publisher's, 65 bytes r ‖ s ‖ v
@@ -34,7 +23,7 @@ abstract contract Locks is Decisions {
         bool home = _isHere(publication.home);
         if (!home && !_isHereAmong(publication.mirrors)) revert WrongRegistry(publication.home.registry, _registry);
         // REPEAT
-        if (_publications[id].role != Role.NONE) return id;
+        if (_publications[id].role != Role.NONE || (home && _isLockedHere(id, publication))) return id;
         // CHECKS – EFFECTS – EVENT
         _checkRunning();
         if (home) _lockHome(id, publication);
@@ -62,14 +51,15 @@ abstract contract Locks is Decisions {
             return;
         }
         // CHECKS
+        require(!_isLockedHere(id, publication), InBatch());
         Publications.check(publication);
-        require(_now() > publication.deadline, DeadlineNotPassed(publication.deadline, _now()));
+        _checkPassed(publication.deadline);
         // EFFECTS – EVENT
         _store(record, publication);
         record.role = Role.HOME;
-        record.home = HERE;
         record.awaited = uint8(publication.mirrors.length);
         (record.answered,,,) = _earlyAnswersOf(id, publication.mirrors);
+        if (publication.deadline > _unlockedUntil) _unlockedUntil = publication.deadline;
         _abortHome(id, record, AbortReason.NEVER_LOCKED);
     }
 
@@ -81,39 +71,28 @@ abstract contract Locks is Decisions {
         if (record.state == State.ABORTED) return;
         // CHECKS
         require(record.state == State.LOCKED, NotLocked(uint8(record.state)));
-        require(_now() > record.deadline, DeadlineNotPassed(record.deadline, _now()));
+        _checkPassed(record.deadline);
         // EFFECTS – EVENT
         _abortHome(id, record, AbortReason.DEADLINE);
     }
 
     function _lockHome(bytes32 id, Publication calldata p) private {
-        // CHECKS
-        Publications.check(p);
-        require(_now() <= p.deadline, PastDeadline(p.deadline, _now()));
-        uint64 earliest = _now() + 2 * _clockWindow;
-        require(p.deadline >= earliest, NearDeadline(p.deadline, earliest));
-        require(p.deposit >= _minDeposit, SmallDeposit(_minDeposit, p.deposit));
-        require(_nonces[p.publisher][p.nonce] == 0, NonceUsed(p.nonce));
-        mapping(uint64 => bool) storage taken = _takenNames[p.publisher][keccak256(bytes(p.name))];
-        require(!taken[p.version], NameTaken());
-        // EFFECTS
-        _debit(p.publisher, p.deposit);
-        _nonces[p.publisher][p.nonce] = id;
-        taken[p.version] = true;
+        uint16 code = Publications.permanentReason(p);
+        // CHECKS – EFFECTS
+        if (code == 0) code = _reserve(id, p);
+        if (code != 0) _refuseLock(p, code);
         (uint8 answered, uint8 awaited, bool refused, bool revoked) = _earlyAnswersOf(id, p.mirrors);
         PublicationRecord storage record = _publications[id];
         _store(record, p);
         record.role = Role.HOME;
         record.state = State.LOCKED;
-        record.home = HERE;
         record.deposit = p.deposit;
         record.awaited = awaited;
         record.answered = answered;
         record.revoked = revoked;
         // EVENT
         _emit(Kind.LOCKED, p.mirrors, id, abi.encode(Role.HOME, p.home));
-        if (refused) _abortHome(id, record, AbortReason.MIRROR_REFUSED);
-        else if (awaited == 0) _commitHome(id, record);
+        _meetAnswers(id, record, refused);
     }
 
     function _lockMirror(bytes32 id, Publication calldata p) private {
@@ -124,7 +103,6 @@ abstract contract Locks is Decisions {
         PublicationRecord storage record = _publications[id];
         _store(record, p);
         record.role = Role.MIRROR;
-        record.home = _numberOf(p.home);
         bool revoked = code == 0 && _earlyRevocationOf(id, p);
         record.revoked = revoked;
         // An outcome that came before this lock takes effect. A home that commits what this mirror refuses has more
@@ -137,25 +115,8 @@ abstract contract Locks is Decisions {
             (moves,) = _followStep(state, outcome);
         }
         record.state = moves ? _following(outcome, revoked) : state;
-        // EVENT
-        if (code == 0) _emitTo(Kind.LOCKED, p.home, id, abi.encode(Role.MIRROR, p.home));
-        else _emitTo(Kind.REFUSED, p.home, id, abi.encode(code, p.home));
-    }
-
-    // Whether home or another mirror told of a revocation before this mirror's lock; of lawful bytes, so at most 8 lanes.
-    function _earlyRevocationOf(bytes32 id, Publication calldata p) private view returns (bool) {
-        if (_early[id][CaimiWire.laneKey(p.home)].revoked) return true;
-        for (uint256 i = 0; i < p.mirrors.length; i++) {
-            if (!_isHere(p.mirrors[i]) && _early[id][CaimiWire.laneKey(p.mirrors[i])].revoked) return true;
-        }
-        return false;
-    }
-
-    function _store(PublicationRecord storage record, Publication calldata p) private {
-        record.publisher = p.publisher;
-        record.deadline = p.deadline;
-        record.version = p.version;
-        record.name = p.name;
-        record.mirrors = _numbersOf(p.mirrors);
+        // EVENT: the role, or the code
+        (uint16 kind, uint16 first) = code == 0 ? (Kind.LOCKED, uint16(Role.MIRROR)) : (Kind.REFUSED, code);
+        _emitTo(kind, p.home, id, abi.encode(first, p.home));
     }
 }

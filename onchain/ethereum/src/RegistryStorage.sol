@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
 import {Creation, Site} from "./libs/Creation.sol";
 import {AbortReason, Lane, Role, State} from "./libs/Records.sol";
 import {
+    DeadlineNotPassed,
     ForbiddenCaller,
     LowBalance,
     NonceUsed,
@@ -37,8 +37,7 @@ abstract contract RegistryStorage {
         bytes32 indexed chain, bytes32 indexed registry, uint64 indexed sequence, uint8 disposition, uint16 code
     );
 
-    // One publication here. Lanes are kept as numbers of `_lanes`, which costs one slot instead of two for each. The
-    // members up to `revoked` share a slot, the only one that an answer or an outcome writes.
+    // One publication here. The members up to `told` share a slot, the only one that an answer or an outcome writes.
     struct PublicationRecord {
         address publisher;
         Role role;
@@ -46,18 +45,49 @@ abstract contract RegistryStorage {
         // Mirrors that home still waits for.
         uint8 awaited;
         AbortReason reason;
-        uint32 home;
+        // Of `_parties`.
+        uint32 parties;
         // At home: bit i is set once the i-th mirror has answered.
         uint8 answered;
         // Its publisher's revocation is known here. While LOCKED it waits for the outcome.
         bool revoked;
+        // Before there was a record here, some registry, of this publication or not, told REVOKED or SUPERSEDED: only
+        // then `_early` has to be asked for it.
+        bool told;
         // Escrowed here now; 0 on mirrors and once given back.
         uint128 deposit;
         uint64 version;
         uint64 deadline;
         string name;
-        // 4 bytes each. Only a REFUSED publication of a mirror can name more than 7.
-        bytes mirrors;
+    }
+
+    // One batch here.
+    struct BatchRecord {
+        BatchHead head;
+        // Escrowed here now, for the publications that were not taken out.
+        uint128 deposits;
+        // Bit i: the publication at index i was taken out before home decided.
+        uint256 taken;
+    }
+
+    // One slot, read and written as a whole: all that an answer or a decision looks at. Role, state and reason are plain
+    // numbers here, because the compiler would check an enum at each use.
+    struct BatchHead {
+        uint8 role;
+        uint8 state;
+        uint8 reason;
+        // At home: mirrors that it still waits for, and bit i once the i-th mirror has answered.
+        uint8 awaited;
+        uint8 answered;
+        // Whether `taken` has any bit.
+        bool thinned;
+        // Of publications, 1 to 256; 0 at a mirror until home has decided.
+        uint16 count;
+        // Of `_parties`; 0 at a mirror until home has decided.
+        uint32 parties;
+        // Deadlines, at home.
+        uint64 earliest;
+        uint64 latest;
     }
 
     // What another registry told of a publication before the lock here.
@@ -90,11 +120,17 @@ abstract contract RegistryStorage {
         uint64 deadline;
     }
 
+    // Of the rules: equal versions find the same permanent reasons (spec 30 §4).
+    uint16 internal constant RULES_VERSION = 1;
+
     // Of every lane, until governance raises it.
     uint64 internal constant FIRST_GENERATION = 1;
 
     // Of `_lanes`: this registry.
     uint32 internal constant HERE = 1;
+
+    // No place in a list; shifting a bit so far gives zero.
+    uint256 internal constant NOWHERE = type(uint256).max;
 
     bytes32 internal immutable _network;
     uint128 internal immutable _minDeposit;
@@ -118,6 +154,8 @@ abstract contract RegistryStorage {
     bool internal _paused;
     // Of the last pause or resumption.
     uint64 internal _brakeCounter;
+    // Number of the last of `_parties`.
+    uint32 internal _partiesCount;
 
     address[] internal _validators;
     mapping(address operator => bool) internal _isOperator;
@@ -129,8 +167,13 @@ abstract contract RegistryStorage {
     mapping(bytes32 id => mapping(bytes32 laneKey => EarlyWord)) internal _early;
     // Of the last pause.
     uint64 internal _pausedAt;
+    // Latest deadline of the publications that were aborted unlocked: one with a later deadline has no record here that its
+    // nonce does not tell of.
+    uint64 internal _unlockedUntil;
     mapping(bytes32 laneKey => mapping(uint64 generation => mapping(uint256 word => uint256 bits))) internal _marks;
-    mapping(address publisher => mapping(bytes32 nameHash => mapping(uint64 version => bool))) internal _takenNames;
+    // Bit v % 256 of word v / 256: versions that follow each other share a slot.
+    mapping(address publisher => mapping(bytes32 nameHash => mapping(uint256 word => uint256 bits))) internal
+        _takenNames;
     mapping(address publisher => mapping(bytes32 nameHash => bytes32 id)) internal _latest;
 
     mapping(bytes32 request => RequestRecord) internal _requests;
@@ -144,6 +187,15 @@ abstract contract RegistryStorage {
     mapping(address account => uint128) internal _balances;
     // What governance decided last about a lane.
     mapping(bytes32 laneKey => GovernedLane) internal _governed;
+
+    // Home and mirrors of publications, in this order, as numbers of `_lanes`, 8 in a word, the first lowest: what is
+    // lawful takes one slot, once for all publications of the same registries. The key is the list's number << 32 | word.
+    mapping(uint256 key => uint256 lanes) internal _parties;
+    mapping(bytes32 partiesKey => uint32 number) internal _partiesNumbers;
+
+    mapping(bytes32 homeKey => mapping(bytes32 root => BatchRecord)) internal _batches;
+    // What mirrors answered before home's lock: LOCKED, or REFUSED if their rules have another version.
+    mapping(bytes32 root => mapping(bytes32 laneKey => State)) internal _earlyBatchAnswers;
 
     /// @notice Every call that changes state refuses to run on a fork with another chain id, and on other storage than the
     /// registry's.
@@ -192,6 +244,10 @@ abstract contract RegistryStorage {
         require(!_paused, Paused());
     }
 
+    function _checkPassed(uint64 deadline) internal view {
+        require(_now() > deadline, DeadlineNotPassed(deadline, _now()));
+    }
+
     function _checkLane(Lane calldata target) internal view {
         require(_isHere(target), WrongRegistry(target.registry, _registry));
     }
@@ -235,41 +291,8 @@ abstract contract RegistryStorage {
         _emit(kind, destinations, subject, body);
     }
 
-    // --- lanes by number
-
-    function _numberOf(Lane calldata lane) internal returns (uint32 number) {
-        bytes32 key = CaimiWire.laneKey(lane);
-        number = _laneNumbers[key];
-        if (number == 0) {
-            _lanes.push(lane);
-            number = SafeCast.toUint32(_lanes.length);
-            _laneNumbers[key] = number;
-        }
-    }
-
-    function _numbersOf(Lane[] calldata lanes) internal returns (bytes memory numbers) {
-        for (uint256 i = 0; i < lanes.length; i++) {
-            numbers = bytes.concat(numbers, bytes4(_numberOf(lanes[i])));
-        }
-    }
-
-    function _laneAt(uint32 number) internal view returns (Lane memory) {
-        return _lanes[number - 1];
-    }
-
-    function _mirrorsOf(PublicationRecord storage record) internal view returns (Lane[] memory lanes) {
-        bytes memory numbers = record.mirrors;
-        lanes = new Lane[](numbers.length / 4);
-        for (uint256 i = 0; i < lanes.length; i++) {
-            lanes[i] = _laneAt(_numberAt(numbers, i));
-        }
-    }
-
-    function _numberAt(bytes memory numbers, uint256 index) internal pure returns (uint32 number) {
-        // Four single bytes; Solidity has no slices of memory.
-        for (uint256 i = index * 4; i < index * 4 + 4; i++) {
-            number = (number << 8) | uint8(numbers[i]);
-        }
+    function _ownKey() internal view returns (bytes32) {
+        return CaimiWire.laneKey(_chain, _registry);
     }
 
     function _checkPlace() private view {

@@ -37,14 +37,15 @@ abstract contract Revocations is Decisions {
 
     // The registries of a publication without this one: home, then mirrors in their order.
     function _othersOf(PublicationRecord storage record) private view returns (Lane[] memory others) {
-        bytes memory numbers = record.mirrors;
-        // This registry is home or one of the mirrors.
-        others = new Lane[](numbers.length / 4);
-        uint256 count = 0;
-        if (record.home != HERE) others[count++] = _laneAt(record.home);
-        for (uint256 i = 0; i < others.length; i++) {
-            uint32 number = _numberAt(numbers, i);
-            if (number != HERE) others[count++] = _laneAt(number);
+        others = _mirrorsOf(record.parties);
+        uint32 home = _partyAt(record.parties, 0);
+        if (home == HERE) return others;
+        // This registry is one of the mirrors: those before it move up, and home comes to the front.
+        uint256 place = others.length;
+        while (_partyAt(record.parties, place) != HERE) place--;
+        for (place--; place > 0; place--) {
+            others[place] = others[place - 1];
         }
+        others[0] = _laneAt(home);
     }
 }

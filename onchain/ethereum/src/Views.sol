@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {RegistryStorage} from "./RegistryStorage.sol";
+import {Parties} from "./Parties.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
 import {Lane} from "./libs/Records.sol";
 
 /// @title What a registry shows (spec 30 §6)
-abstract contract Views is RegistryStorage {
+abstract contract Views is Parties {
     /// @notice Version of the registry's rules.
     function version() external pure returns (uint16) {
-        return 1;
+        return RULES_VERSION;
     }
 
     /// @notice Network id: hash of the genesis descriptor.
@@ -67,6 +67,40 @@ abstract contract Views is RegistryStorage {
         return _publications[id].revoked;
     }
 
+    /// @notice One batch here; all zero if it is unknown. At a mirror deadlines, deposits and awaited are zero.
+    /// @param home registry that locked it
+    /// @param root of its publications' ids (spec 37 §1)
+    /// @return role 1 home, 2 mirror
+    /// @return state spec 30 §2
+    /// @return count of publications; 0 at a mirror until home has decided
+    /// @return taken bit i: the publication at index i was taken out before home decided
+    /// @return earliest deadline of its publications: last second at which home may commit
+    /// @return latest deadline of its publications: home may abort after it
+    /// @return deposits escrowed here now, for those that were not taken out
+    /// @return awaited mirrors that home still waits for
+    /// @return reason why home aborted
+    function batch(Lane calldata home, bytes32 root)
+        external
+        view
+        returns (
+            uint8 role,
+            uint8 state,
+            uint16 count,
+            uint256 taken,
+            uint64 earliest,
+            uint64 latest,
+            uint128 deposits,
+            uint8 awaited,
+            uint8 reason
+        )
+    {
+        BatchRecord storage record = _batches[CaimiWire.laneKey(home)][root];
+        BatchHead memory head = record.head;
+        (role, state, count, taken) = (head.role, head.state, head.count, record.taken);
+        (earliest, latest, deposits) = (head.earliest, head.latest, record.deposits);
+        (awaited, reason) = (head.awaited, head.reason);
+    }
+
     /// @notice One publication here; all zero if it is unknown.
     /// @param id digest of the publication
     /// @return role 1 home, 2 mirror
@@ -103,8 +137,7 @@ abstract contract Views is RegistryStorage {
         publisher = record.publisher;
         name = record.name;
         version_ = record.version;
-        if (role != 0) home = _laneAt(record.home);
-        mirrors = _mirrorsOf(record);
+        if (role != 0) (home, mirrors) = (_laneAt(_partyAt(record.parties, 0)), _mirrorsOf(record.parties));
         deposit = record.deposit;
         deadline = record.deadline;
         awaited = record.awaited;

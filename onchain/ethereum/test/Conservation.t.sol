@@ -2,14 +2,18 @@
 pragma solidity ^0.8.30;
 
 import "../src/libs/Records.sol";
+import {Batching} from "./support/Batching.sol";
 import {Fixture} from "./support/Fixture.sol";
 
 /// @notice Random lawful and unlawful calls by two publishers; what each call moved is counted.
-contract Traffic is Fixture {
+contract Traffic is Batching {
     uint256[2] public keys = [PUBLISHER, STRANGER];
     uint256 public funded;
     uint256 public withdrawn;
     bytes32[] public ids;
+    // Publications of each batch that was locked, encoded.
+    bytes[] private _batches;
+    bytes32[] private _roots;
     uint64 private _sequence = 1;
     uint64 private _version;
     uint64 private _time = NOW;
@@ -64,6 +68,48 @@ contract Traffic is Fixture {
         try registry.abort(ids[which % ids.length]) {} catch {}
     }
 
+    function lockBatchSome(uint256 who, uint128 deposit, uint8 size) external {
+        uint256 key = keys[who % 2];
+        Publication[] memory ps = batchOf(bound(size, 1, 3), own, lanes(other));
+        for (uint256 i = 0; i < ps.length; i++) {
+            (ps[i].publisher, ps[i].deposit) = (vm.addr(key), uint128(bound(deposit, 50, 300)));
+            (ps[i].name, ps[i].version) = ("digits", 1_000_000 + ++_version);
+            ps[i].deadline = _time + 100 + uint64(i) * 100;
+        }
+        try registry.lockBatch(ps, signAll(key, ps)) returns (bytes32 root) {
+            _batches.push(abi.encode(ps));
+            _roots.push(root);
+        } catch {}
+    }
+
+    function answerBatchSome(uint256 which, uint8 rules) external {
+        if (_batches.length == 0) return;
+        bytes32 root = _roots[which % _roots.length];
+        carry(other, _sequence++, batchAnswer(root, rules % 4 == 0 ? 2 : 1));
+    }
+
+    function abortBatchSome(uint256 which, uint16 later) external {
+        if (_batches.length == 0) return;
+        _time += later % 200;
+        vm.warp(_time);
+        try registry.abortBatch(_roots[which % _roots.length]) {} catch {}
+    }
+
+    function takeOutSome(uint256 which, uint256 index) external {
+        if (_batches.length == 0) return;
+        Publication[] memory ps = _batchAt(which);
+        Publication memory p = ps[index % ps.length];
+        uint256 key = p.publisher == vm.addr(keys[0]) ? keys[0] : keys[1];
+        bool fresh = stateOf(idOf(p)) == State.NONE;
+        try registry.takeOut(p, sign(key, wire.hash(p)), proofOf(ps, index % ps.length)) returns (bytes32 id) {
+            if (fresh) ids.push(id);
+        } catch {}
+    }
+
+    function _batchAt(uint256 which) private view returns (Publication[] memory) {
+        return abi.decode(_batches[which % _batches.length], (Publication[]));
+    }
+
     function revokeSome(uint256 which) external {
         if (ids.length == 0) return;
         bytes32 id = ids[which % ids.length];
@@ -84,6 +130,10 @@ contract Traffic is Fixture {
         }
         for (uint256 i = 0; i < ids.length; i++) {
             sum += _depositOf(ids[i]);
+        }
+        for (uint256 i = 0; i < _roots.length; i++) {
+            (,,,,,, uint128 deposits,,) = registry.batch(own, _roots[i]);
+            sum += deposits;
         }
     }
 

@@ -90,6 +90,41 @@ contract LocksTest is Fixture {
         expectRefusal(abi.encodeCall(IRegistry.lockModel, (p, abi.encodePacked(r, type(uint256).max, uint8(29)))), bad);
     }
 
+    // They take more than one word of lane numbers.
+    function test_refused_publication_shows_all_its_mirrors() public {
+        Publication memory p = mirrorPublication();
+        p.mirrors = new Lane[](18);
+        for (uint256 i = 0; i < 18; i++) {
+            p.mirrors[i] = i == 9 ? own : Lane(keccak256("a chain"), bytes32(18 - i));
+        }
+        bytes32 id = lock(p);
+        (, uint8 state,,,, Lane memory home, Lane[] memory mirrors,,,,) = registry.publication(id);
+        vm.assertEq(state, uint8(State.REFUSED), "state");
+        vm.assertEq(abi.encode(home), abi.encode(other), "home");
+        vm.assertEq(abi.encode(mirrors), abi.encode(p.mirrors), "mirrors");
+    }
+
+    // Words that do not fit their types are no values: nothing may be made of them, whoever signed what they hash to.
+    function test_rejects_numbers_outside_their_types() public {
+        Publication memory p = homePublication();
+        bytes memory call = abi.encodeCall(IRegistry.lockModel, (p, sign(PUBLISHER, wire.hash(p))));
+        // Places of the words, and the highest byte that the type leaves free: format, kind, publisher, version, codec,
+        // unit, price, deposit, deadline.
+        uint8[2][9] memory words = [[0, 29], [1, 30], [2, 11], [4, 23], [5, 30], [14, 30], [15, 15], [16, 15], [18, 23]];
+        for (uint256 i = 0; i < words.length; i++) {
+            for (uint256 j = 0; j < 2; j++) {
+                // Behind the selector and two offsets; the first byte of the word, or the last one that must be zero.
+                uint256 place = 4 + 64 + 32 * uint256(words[i][0]) + (j == 0 ? 0 : words[i][1]);
+                call[place] = 0x01;
+                (bool ok, bytes memory answer) = address(registry).call(call);
+                vm.assertTrue(!ok && answer.length == 0, vm.toString(words[i][0]));
+                call[place] = 0x00;
+            }
+        }
+        (bool done,) = address(registry).call(call);
+        vm.assertTrue(done, "the call itself is lawful");
+    }
+
     function test_rejects_publication_of_other_registries() public {
         Publication memory p = publication(other, third);
         _refuse(p, abi.encodeWithSelector(WrongRegistry.selector, other.registry, own.registry));

@@ -11,6 +11,7 @@ import {WireHarness} from "./support/WireHarness.sol";
 /// @notice Plays vectors/registry/ethereum*.json: each scenario on a registry of its own at the scenario's address.
 contract RegistryVectorsTest is Suite {
     bytes32 private constant EMITTED = keccak256("Emitted(uint64,uint16,uint16,(bytes32,bytes32)[],bytes32,bytes)");
+    bytes32 private constant BATCH_IDS = keccak256("BatchIds(bytes32,bytes32[])");
     bytes32 private constant APPLIED = keccak256("Applied(bytes32,bytes32,uint64,uint8,uint16)");
 
     WireHarness private _wire;
@@ -25,6 +26,10 @@ contract RegistryVectorsTest is Suite {
 
     function test_brakes() public {
         _play("registry/ethereum-brakes.json", 28);
+    }
+
+    function test_batches() public {
+        _play("registry/ethereum-batches.json", 23);
     }
 
     function _play(string memory name, uint256 least) private {
@@ -77,6 +82,7 @@ contract RegistryVectorsTest is Suite {
         }
         _checkLogs(json, own, logs);
         _checkPublications(json, registry);
+        _checkBatches(json, registry);
         _checkBalances(json, registry, token);
         _checkBrakes(json, registry);
     }
@@ -141,6 +147,7 @@ contract RegistryVectorsTest is Suite {
     function _checkLogs(string memory json, Lane memory own, Log[] memory logs) private view {
         uint256 leaves = 0;
         uint256 notes = 0;
+        uint256 batches = 0;
         for (uint256 i = 0; i < logs.length; i++) {
             if (logs[i].topics[0] == EMITTED) {
                 Item memory one = _itemOf(logs[i]);
@@ -153,9 +160,15 @@ contract RegistryVectorsTest is Suite {
                 vm.assertEq(uint256(logs[i].topics[3]), note[0], title(json));
                 vm.assertEq(disposition, note[1], string.concat(title(json), ", disposition"));
                 vm.assertEq(code, note[2], string.concat(title(json), ", code"));
+            } else if (logs[i].topics[0] == BATCH_IDS) {
+                string memory key = item(".batchIds", batches++);
+                vm.assertEq(logs[i].topics[1], vm.parseJsonBytes32(json, string.concat(key, ".root")), title(json));
+                bytes32[] memory ids = vm.parseJsonBytes32Array(json, string.concat(key, ".ids"));
+                vm.assertEq(logs[i].data, abi.encode(ids), string.concat(title(json), ", ids"));
             }
         }
         vm.assertTrue(!vm.keyExistsJson(json, item(".leaves", leaves)), string.concat(title(json), ", leaves"));
+        vm.assertTrue(!vm.keyExistsJson(json, item(".batchIds", batches)), string.concat(title(json), ", ids"));
         vm.assertTrue(!vm.keyExistsJson(json, item(".applied", notes)), string.concat(title(json), ", applied"));
     }
 
@@ -178,6 +191,44 @@ contract RegistryVectorsTest is Suite {
             vm.assertEq(reason, vm.parseJsonUint(json, string.concat(key, ".reason")), name);
             vm.assertTrue(registry.isRevoked(id) == vm.parseJsonBool(json, string.concat(key, ".revoked")), name);
         }
+    }
+
+    // Only scenarios with batches have these lists.
+    function _checkBatches(string memory json, IRegistry registry) private view {
+        for (uint256 i = 0; vm.keyExistsJson(json, item(".batches", i)); i++) {
+            string memory key = item(".batches", i);
+            string[9] memory names =
+                ["role", "state", "count", "taken", "earliest", "latest", "deposits", "awaited", "reason"];
+            uint256[9] memory wanted;
+            for (uint256 j = 0; j < 9; j++) {
+                wanted[j] = vm.parseJsonUint(json, string.concat(key, ".", names[j]));
+            }
+            Lane memory home = abi.decode(vm.parseJsonBytes(json, string.concat(key, ".home")), (Lane));
+            bytes32 root = vm.parseJsonBytes32(json, string.concat(key, ".root"));
+            (bool ok, bytes memory answer) = address(registry).staticcall(abi.encodeCall(registry.batch, (home, root)));
+            vm.assertTrue(ok, "batch");
+            vm.assertEq(answer, abi.encode(wanted), string.concat(title(json), ", ", key));
+        }
+        for (uint256 i = 0; vm.keyExistsJson(json, item(".states", i)); i++) {
+            _checkSeen(json, item(".states", i), registry);
+        }
+    }
+
+    function _checkSeen(string memory json, string memory key, IRegistry registry) private view {
+        bytes32 id = vm.parseJsonBytes32(json, string.concat(key, ".id"));
+        BatchProof memory proof = abi.decode(vm.parseJsonBytes(json, string.concat(key, ".proof")), (BatchProof));
+        (bool ok, bytes memory answer) = address(registry).staticcall(abi.encodeCall(registry.stateIn, (id, proof)));
+        bytes memory wanted;
+        bool refused = vm.keyExistsJson(json, string.concat(key, ".error"));
+        if (refused) {
+            bytes4 selector = _selector(vm.parseJsonString(json, string.concat(key, ".error")));
+            wanted = bytes.concat(selector, vm.parseJsonBytes(json, string.concat(key, ".arguments")));
+        } else {
+            uint256 role = vm.parseJsonUint(json, string.concat(key, ".role"));
+            wanted = abi.encode(role, vm.parseJsonUint(json, string.concat(key, ".state")));
+        }
+        vm.assertTrue(ok != refused, string.concat(title(json), ", ", key));
+        vm.assertEq(answer, wanted, string.concat(title(json), ", ", key));
     }
 
     function _checkBrakes(string memory json, IRegistry registry) private view {
@@ -214,12 +265,15 @@ contract RegistryVectorsTest is Suite {
         for (uint256 i = 0; vm.keyExistsJson(json, item(".publications", i)); i++) {
             held += vm.parseJsonUint(json, string.concat(item(".publications", i), ".deposit"));
         }
+        for (uint256 i = 0; vm.keyExistsJson(json, item(".batches", i)); i++) {
+            held += vm.parseJsonUint(json, string.concat(item(".batches", i), ".deposits"));
+        }
         vm.assertEq(token.balanceOf(address(registry)), held, string.concat(title(json), ", tokens held"));
     }
 
     // Only these have arguments; the artefact's errors are the same table (tools/gen_errors.py).
     function _selector(string memory name) private pure returns (bytes4) {
-        string[2][27] memory table = [
+        string[2][30] memory table = [
             ["OutOfRange", "uint256,uint256"],
             ["BadQuorum", "uint256,uint256,uint256"],
             ["WrongSigner", "address,address"],
@@ -246,7 +300,10 @@ contract RegistryVectorsTest is Suite {
             ["HostKeyExpired", "uint64,uint64"],
             ["WrongCounter", "uint64,uint64"],
             ["TooEarly", "uint64,uint64"],
-            ["CapReached", "uint256,uint256"]
+            ["CapReached", "uint256,uint256"],
+            ["BatchTooLong", "uint256,uint256"],
+            ["BatchItem", "uint16,uint16"],
+            ["UnknownBatch", "bytes32"]
         ];
         string memory arguments = "";
         bytes32 wanted = keccak256(bytes(name));

@@ -3,11 +3,11 @@ pragma solidity ^0.8.30;
 
 import {Refusals} from "../src/libs/Errors.sol";
 import "../src/libs/Records.sol";
-import {Carrier} from "./support/Carrier.sol";
+import {Batching} from "./support/Batching.sol";
 import {IRegistry} from "./support/IRegistry.sol";
 
 /// @notice No item stops a run, and each counts once (spec 20 §3).
-contract TotalityTest is Carrier {
+contract TotalityTest is Batching {
     // --- odd events
 
     function test_odd_events_are_ignored_or_refused() public {
@@ -60,21 +60,52 @@ contract TotalityTest is Carrier {
     {
         bytes32 home = lock(homePublication());
         bytes32 mirrored = lock(mirrorPublication());
+        bytes32 batch = lockAll(homeBatch(2));
+        registry.answerBatch(other, batch);
         Event[] memory events = new Event[](8);
         for (uint256 i = 0; i < 8; i++) {
-            bytes32[3] memory subjects = [home, mirrored, keccak256(bodies[i])];
+            bytes32[4] memory subjects = [home, mirrored, batch, keccak256(bodies[i])];
             uint256[7] memory lengths = [uint256(32), 64, 96, 128, 160, 192, bodies[i].length];
             bytes memory body = new bytes(lengths[sizes[i] % 7]);
             for (uint256 j = 0; j < body.length && j < bodies[i].length; j++) {
                 body[body.length - 1 - j] = bodies[i][j];
             }
-            events[i] = Event(sizes[i] == 0 ? 2 : 1, kinds[i] % 8, lanes(own), subjects[kinds[i] % 3], body);
+            // 0 to 7, and the three of batches and the one after them.
+            uint16 kind = kinds[i] % 12 < 8 ? kinds[i] % 12 : kinds[i] % 12 + 8;
+            events[i] = Event(sizes[i] == 0 ? 2 : 1, kind, lanes(own), subjects[kinds[i] % 4], body);
         }
         (Certificate memory certificate, Item[] memory items, bytes32[] memory proof) = run(other, 1, events);
         registry.applyRun(certificate, items, proof);
         for (uint64 i = 1; i <= 8; i++) {
             vm.assertTrue(registry.isMarked(other, 1, i), "marked");
         }
+    }
+
+    /// @dev Out of gas is no disposition: whatever the limit is, all of a run is applied, or nothing.
+    function test_a_run_with_batches_is_applied_whole_or_not_at_all() public {
+        Publication[] memory ps = homeBatch(2);
+        bytes32 root = lockAll(ps);
+        Event[] memory events = new Event[](4);
+        events[0] = batchOutcome("a", State.COMMITTED, 3, 5);
+        events[1] = batchAnswer(root, 1);
+        events[2] = batchAnswer("b", 2);
+        events[3] = batchOutcome("c", State.ABORTED, 1, 0);
+        (Certificate memory certificate, Item[] memory items, bytes32[] memory proof) = run(other, 1, events);
+        bytes memory call = abi.encodeCall(IRegistry.applyRun, (certificate, items, proof));
+        uint256 failures = 0;
+        bool ok = false;
+        for (uint256 limit = 20_000; !ok; limit += 997) {
+            (ok,) = address(registry).call{gas: limit}(call);
+            for (uint64 i = 1; i <= 4; i++) {
+                vm.assertTrue(registry.isMarked(other, 1, i) == ok, "marked");
+            }
+            vm.assertEq(registry.eventCount(), ok ? 2 : 1, "events");
+            assertBatch(own, root, ok ? State.COMMITTED : State.LOCKED);
+            assertBatch(other, "a", ok ? State.COMMITTED : State.NONE);
+            assertBatch(other, "c", ok ? State.ABORTED : State.NONE);
+            if (!ok) failures++;
+        }
+        vm.assertTrue(failures > 100, "the limits begin too high to show anything");
     }
 
     // --- marks

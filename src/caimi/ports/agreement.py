@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from caimi.ports.chain import (
+    BatchView,
     ChainReader,
     ChainUnavailable,
     FinalEvent,
@@ -19,9 +20,10 @@ from caimi.ports.chain import (
     SourcesDisagree,
     ValidatorSetView,
 )
+from caimi.protocol.publication import Role, State
 from caimi.types import primitives as p
 from caimi.types.errors import WrongRegistry
-from caimi.types.records import Lane
+from caimi.types.records import BatchProof, Lane
 
 __all__ = ["AgreeingReader", "SourcesApart"]
 
@@ -104,6 +106,18 @@ class AgreeingReader:
     async def publication(self, identifier: p.PublicationId) -> PublicationView | None:
         """The record on which all sources agree. Raises `SourcesApart` while they do not."""
         return await self._same("publication", lambda reader: reader.publication(identifier))
+
+    async def batch(self, home: Lane, root: p.Bytes32) -> BatchView | None:
+        """The batch on which all sources agree. Raises `SourcesApart` while they do not."""
+        return await self._same("batch", lambda reader: reader.batch(home, root))
+
+    async def batch_ids(self, root: p.Bytes32) -> tuple[p.PublicationId, ...] | None:
+        """The ids on which all sources agree. Raises `SourcesApart` while they do not."""
+        return await self._same("ids of a batch", lambda reader: reader.batch_ids(root))
+
+    async def state_in(self, identifier: p.PublicationId, proof: BatchProof) -> tuple[Role, State]:
+        """The state on which all sources agree. Raises `SourcesApart` while they do not."""
+        return await self._same("state of a publication", lambda reader: reader.state_in(identifier, proof))
 
     async def balance(self, account: p.Address) -> int:
         """The balance on which all sources agree. Raises `SourcesApart` while they do not."""

@@ -8,9 +8,10 @@ from typing import Protocol, runtime_checkable
 from caimi.protocol.publication import AbortReason, Role, State
 from caimi.types.errors import Blame, CaimiError, Certainty, Retry
 from caimi.types.primitives import Address, Bytes32, Epoch, Generation, PublicationId, Sequence, UnixSeconds
-from caimi.types.records import Item, Lane, LeaseRequest
+from caimi.types.records import BatchProof, Item, Lane, LeaseRequest
 
 __all__ = [
+    "BatchView",
     "BoardPort",
     "CallStatus",
     "ChainError",
@@ -97,6 +98,23 @@ class PublicationView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchView:
+    """A batch as one registry shows it (spec 37 §5)."""
+
+    role: Role
+    state: State
+    count: int
+    """Publications, 1 to 256; 0 at a mirror until home has decided."""
+    taken: int
+    """Bit i: the publication at index i was taken out before home decided."""
+    earliest: UnixSeconds
+    latest: UnixSeconds
+    deposits: int
+    awaited: int
+    reason: AbortReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ValidatorSetView:
     """The validator set in force at a registry."""
 
@@ -175,6 +193,22 @@ class ChainReader(Protocol):
 
     async def publication(self, identifier: PublicationId) -> PublicationView | None:
         """The record at the tip, None if the registry has none."""
+        ...
+
+    async def batch(self, home: Lane, root: Bytes32) -> BatchView | None:
+        """The record of a batch at the tip, None if the registry has none."""
+        ...
+
+    async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
+        """The ids of a batch locked here, by index, from a final block's log; None if there is none yet."""
+        ...
+
+    async def state_in(self, identifier: PublicationId, proof: BatchProof) -> tuple[Role, State]:
+        """What its own record and its batch say of a publication, at the tip.
+
+        Raises:
+            UnknownBatch, ItemOutOfRun, ProofTooShort, ProofTooLong, WrongRoot: The registry's refusal of the proof.
+        """
         ...
 
     async def balance(self, account: Address) -> int:

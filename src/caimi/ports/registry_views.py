@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from caimi.ports.chain import PublicationView, ValidatorSetView
+from caimi.ports.chain import BatchView, PublicationView, ValidatorSetView
 from caimi.protocol.publication import AbortReason, Role, State
 from caimi.types.errors import BadEncoding
 from caimi.types.primitives import ZERO32, Bytes32, Epoch
@@ -17,9 +17,11 @@ __all__ = [
     "VIEWS",
     "decode_view",
     "encode_view",
+    "read_batch",
     "read_bytes32",
     "read_lease",
     "read_publication",
+    "read_state_in",
     "read_validator_set",
 ]
 
@@ -44,6 +46,11 @@ VIEWS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             "uint8",
         ),
     ),
+    "batch": (
+        ("Lane", "bytes32"),
+        ("uint8", "uint8", "uint16", "uint256", "uint64", "uint64", "uint128", "uint8", "uint8"),
+    ),
+    "stateIn": (("bytes32", "BatchProof"), ("uint8", "uint8")),
     "isRevoked": (("bytes32",), ("bool",)),
     "balance": (("address",), ("uint128",)),
     "tokens": (("address",), ("uint128",)),
@@ -110,6 +117,44 @@ def read_publication(answer: bytes) -> PublicationView | None:
             awaited=awaited,
             reason=AbortReason(reason),
         )
+    except ValueError as error:
+        raise BadEncoding from error
+
+
+def read_batch(answer: bytes) -> BatchView | None:
+    """The answer of `batch`, None if the registry has no such record.
+
+    Raises:
+        BadEncoding: It is malformed, or holds a role, state or reason that no registry has.
+    """
+    role, state, count, taken, earliest, latest, deposits, awaited, reason = decode_view("batch", answer)
+    if state == State.NONE:
+        return None
+    try:
+        return BatchView(
+            role=Role(role),
+            state=State(state),
+            count=count,
+            taken=taken,
+            earliest=earliest,
+            latest=latest,
+            deposits=deposits,
+            awaited=awaited,
+            reason=AbortReason(reason),
+        )
+    except ValueError as error:
+        raise BadEncoding from error
+
+
+def read_state_in(answer: bytes) -> tuple[Role, State]:
+    """The answer of `stateIn`.
+
+    Raises:
+        BadEncoding: It is malformed, or holds a role or state that no registry has.
+    """
+    role, state = decode_view("stateIn", answer)
+    try:
+        return Role(role), State(state)
     except ValueError as error:
         raise BadEncoding from error
 

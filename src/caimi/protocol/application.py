@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from caimi.crypto.quorum import ValidatorSet, verify_certificate
+from caimi.protocol.batches import apply_batch_answer, apply_batch_outcome
 from caimi.protocol.decision import follow_home, meet_answers, take_revocation
 from caimi.protocol.governance import apply_governance
 from caimi.protocol.publication import Disposition, Role, State
@@ -128,6 +129,10 @@ def _apply_item(state: RegistryState, source: Lane, item: Item, now: UnixSeconds
             return _apply_revocation(state, source, item)
         case Kind.GOVERNANCE:
             return apply_governance(state, source, item)
+        case Kind.BATCH_ANSWERED:
+            return apply_batch_answer(state, source, item, now)
+        case Kind.BATCH_OUTCOME:
+            return apply_batch_outcome(state, source, item)
         case _:
             return Disposition.IGNORED
 

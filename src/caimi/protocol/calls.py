@@ -20,6 +20,10 @@ _METHODS: Final = {
     "applyRun": "apply_run",
     "abort": "abort",
     "abortUnlocked": "abort_unlocked",
+    "lockBatch": "lock_batch",
+    "answerBatch": "answer_batch",
+    "abortBatch": "abort_batch",
+    "takeOut": "take_out",
     "revoke": "revoke",
     "pause": "pause",
     "resume": "resume",
@@ -68,6 +72,7 @@ def copy_registry(registry: Registry) -> Registry:
         value = getattr(state, field.name)
         copied[field.name] = value.copy() if isinstance(value, (dict, list, set)) else value
     copied["publications"] = {k: dataclasses.replace(v) for k, v in state.publications.items()}
+    copied["batches"] = {k: dataclasses.replace(v) for k, v in state.batches.items()}
     copied["requests"] = {k: dataclasses.replace(v) for k, v in state.requests.items()}
     return Registry(RegistryState(**copied), registry.network)
 

@@ -19,6 +19,8 @@ __all__ = [
     "meet_answers",
     "meet_outcome",
     "meet_revocations",
+    "settle_abort",
+    "settle_commit",
     "take_revocation",
 ]
 
@@ -49,11 +51,25 @@ def advance(record: PublicationRecord, happened: Input) -> None:
 def abort_home(state: RegistryState, identifier: PublicationId, happened: Input, reason: AbortReason) -> None:
     """Home aborts: deposit back, outcome to the mirrors."""
     record = state.publications[identifier]
+    settle_abort(state, record, happened, reason)
+    body = encode_body(Kind.OUTCOME, State.ABORTED, reason)
+    emit(state, Event(schema=1, kind=Kind.OUTCOME, destinations=record.mirrors, subject=identifier, body=body))
+
+
+def settle_abort(state: RegistryState, record: PublicationRecord, happened: Input, reason: AbortReason) -> None:
+    """ABORTED at home, deposit back; its batch, or the caller, tells it."""
     advance(record, happened)
     record.reason = reason
     _give_back(state, record)
-    body = encode_body(Kind.OUTCOME, State.ABORTED, reason)
-    emit(state, Event(schema=1, kind=Kind.OUTCOME, destinations=record.mirrors, subject=identifier, body=body))
+
+
+def settle_commit(state: RegistryState, identifier: PublicationId) -> None:
+    """COMMITTED at home: versions meet, a revocation that waited takes effect; its batch, or the caller, tells it."""
+    record = state.publications[identifier]
+    advance(record, Input.ALL_LOCKED)
+    _meet_rival(state, identifier)
+    if record.revoked:
+        _revoke(state, record)
 
 
 def meet_answers(state: RegistryState, identifier: PublicationId) -> None:
@@ -128,13 +144,10 @@ def _give_back(state: RegistryState, record: PublicationRecord) -> None:
 
 
 def _commit_home(state: RegistryState, identifier: PublicationId) -> None:
-    record = state.publications[identifier]
-    advance(record, Input.ALL_LOCKED)
+    mirrors = state.publications[identifier].mirrors
     body = encode_body(Kind.OUTCOME, State.COMMITTED, AbortReason.NONE)
-    emit(state, Event(schema=1, kind=Kind.OUTCOME, destinations=record.mirrors, subject=identifier, body=body))
-    _meet_rival(state, identifier)
-    if record.revoked:
-        _revoke(state, record)
+    emit(state, Event(schema=1, kind=Kind.OUTCOME, destinations=mirrors, subject=identifier, body=body))
+    settle_commit(state, identifier)
 
 
 def _meet_rival(state: RegistryState, identifier: PublicationId) -> None:

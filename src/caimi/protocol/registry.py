@@ -10,26 +10,26 @@ from dataclasses import dataclass
 
 from caimi.crypto.ecdsa import recover
 from caimi.protocol.application import apply_run
+from caimi.protocol.batches import RULES_VERSION, abort_batch, answer_batch, lock_batch
 from caimi.protocol.brakes import check_running, check_withdrawal, count_withdrawal, pause, resume
 from caimi.protocol.decision import abort_home, emit, meet_answers, meet_outcome, meet_revocations, take_revocation
 from caimi.protocol.governance import govern
+from caimi.protocol.locking import Reservations, is_locked_here, new_record, verify_publisher
 from caimi.protocol.publication import AbortReason, Input, Role, State
-from caimi.protocol.registry_state import PublicationRecord, RegistryConfig, RegistryState, RequestRecord
+from caimi.protocol.registry_state import RegistryConfig, RegistryState, RequestRecord
+from caimi.protocol.taking_out import state_in, take_out
 from caimi.protocol.validity import check_cid, check_publication
 from caimi.types.errors import (
     DeadlineNotPassed,
     Expired,
     HostKeyExpired,
+    InBatch,
     LowBalance,
-    NameTaken,
-    NearDeadline,
     NonceUsed,
     NotCommitted,
     NotHome,
     NotLocked,
-    PastDeadline,
     Refusal,
-    SmallDeposit,
     UnknownOperator,
     UnknownPublication,
     UnknownRequest,
@@ -42,6 +42,7 @@ from caimi.types.errors import (
 from caimi.types.primitives import ZERO32, Address, Bytes32, Epoch, PublicationId, UnixSeconds
 from caimi.types.records import (
     Answer,
+    BatchProof,
     Certificate,
     Event,
     Funding,
@@ -59,7 +60,7 @@ from caimi.types.records import (
     Withdrawal,
 )
 from caimi.wire.codec import Record
-from caimi.wire.digests import network_id, publication_id, typed_digest
+from caimi.wire.digests import network_id, typed_digest
 from caimi.wire.functions import encode_body
 
 __all__ = ["Registry"]
@@ -89,7 +90,7 @@ class Registry:
 
     def version(self) -> int:
         """Version of the registry's rules."""
-        return 1
+        return RULES_VERSION
 
     def fund(self, funding: Funding, signature: bytes, *, now: UnixSeconds) -> None:
         """Move tokens of the signer's account into its balance."""
@@ -119,7 +120,7 @@ class Registry:
 
     def lock_model(self, publication: Publication, signature: bytes, *, now: UnixSeconds) -> PublicationId:
         """Lock at home (escrow the deposit), or answer at a mirror (LOCKED or REFUSED)."""
-        identifier = self._verify_publisher(publication, signature)
+        identifier = verify_publisher(self.network, publication, signature)
         if self.lane == publication.home:
             role = Role.HOME
         elif self.lane in publication.mirrors:
@@ -127,6 +128,8 @@ class Registry:
         else:
             raise WrongRegistry(publication.home.registry, self.lane.registry)
         if identifier in self.state.publications:
+            return identifier
+        if role is Role.HOME and is_locked_here(self.state, identifier, publication):
             return identifier
         check_running(self.state)
         if role is Role.HOME:
@@ -152,17 +155,44 @@ class Registry:
 
     def abort_unlocked(self, publication: Publication, signature: bytes, *, now: UnixSeconds) -> None:
         """After the deadline: record ABORTED for signed bytes home never locked; no name, version or nonce is used."""
-        identifier = self._verify_publisher(publication, signature)
+        identifier = verify_publisher(self.network, publication, signature)
         if self.lane != publication.home:
             raise NotHome
         if identifier in self.state.publications:
             self.abort(identifier, now=now)
             return
+        if is_locked_here(self.state, identifier, publication):
+            raise InBatch
         check_publication(publication)
         if now <= publication.deadline:
             raise DeadlineNotPassed(publication.deadline, now)
-        self.state.publications[identifier] = self._record(publication, Role.HOME, State.NONE, deposit=0)
+        self.state.publications[identifier] = new_record(publication, Role.HOME, State.NONE, deposit=0)
         abort_home(self.state, identifier, Input.NEVER_LOCKED, AbortReason.NEVER_LOCKED)
+
+    def lock_batch(
+        self, publications: tuple[Publication, ...], signatures: tuple[bytes, ...], *, now: UnixSeconds
+    ) -> Bytes32:
+        """Lock publications at home as one batch; returns its root."""
+        return lock_batch(self.state, self.network, publications, signatures, now=now)
+
+    def answer_batch(self, home: Lane, root: Bytes32, *, now: UnixSeconds) -> None:
+        """At a mirror, at any time `now`: promise to hold what home decides about a batch."""
+        del now
+        answer_batch(self.state, home, root)
+
+    def abort_batch(self, root: Bytes32, *, now: UnixSeconds) -> None:
+        """Abort a batch at home after its latest deadline; anyone may."""
+        abort_batch(self.state, root, now=now)
+
+    def take_out(
+        self, publication: Publication, signature: bytes, proof: BatchProof, *, now: UnixSeconds
+    ) -> PublicationId:
+        """Give a publication of a batch its own record."""
+        return take_out(self.state, self.network, publication, signature, proof, now=now)
+
+    def state_in(self, identifier: PublicationId, proof: BatchProof) -> tuple[Role, State]:
+        """What its own record and its batch say of a publication."""
+        return state_in(self.state, identifier, proof)
 
     def apply_run(
         self, certificate: Certificate, items: tuple[Item, ...], proof: tuple[Bytes32, ...], *, now: UnixSeconds
@@ -272,13 +302,6 @@ class Registry:
 
     # --- authority
 
-    def _verify_publisher(self, publication: Publication, signature: bytes) -> PublicationId:
-        identifier = publication_id(self.network, publication)
-        signer = recover(identifier, signature)
-        if signer != publication.publisher:
-            raise WrongSigner(publication.publisher, signer)
-        return identifier
-
     def _authorise(self, action: Record, account: Address, at: Lane, nonce: Bytes32, signature: bytes) -> bool:
         # True means: this very action was done before, so that the call is a no-op.
         digest = typed_digest(self.network, action)
@@ -308,24 +331,11 @@ class Registry:
     # --- locks
 
     def _lock_home(self, identifier: PublicationId, publication: Publication, now: UnixSeconds) -> None:
-        check_publication(publication)
-        config, state = self.state.config, self.state
-        if now > publication.deadline:
-            raise PastDeadline(publication.deadline, now)
-        earliest = now + 2 * config.clock_window
-        if publication.deadline < earliest:
-            raise NearDeadline(publication.deadline, earliest)
-        if publication.deposit < config.min_deposit:
-            raise SmallDeposit(config.min_deposit, publication.deposit)
-        if (publication.publisher, publication.nonce) in state.nonces:
-            raise NonceUsed(publication.nonce)
-        name = (publication.publisher, publication.name, publication.version)
-        if name in state.taken_names:
-            raise NameTaken
-        state.debit(publication.publisher, publication.deposit)
-        state.nonces[publication.publisher, publication.nonce] = identifier
-        state.taken_names.add(name)
-        state.publications[identifier] = self._record(publication, Role.HOME, State.LOCKED, deposit=publication.deposit)
+        state = self.state
+        reservation = Reservations(state)
+        reservation.add(identifier, publication, now)
+        reservation.take()
+        state.publications[identifier] = new_record(publication, Role.HOME, State.LOCKED, deposit=publication.deposit)
         body = encode_body(Kind.LOCKED, Role.HOME, publication.home)
         emit(
             state,
@@ -344,7 +354,7 @@ class Registry:
         else:
             state, kind = State.LOCKED, Kind.LOCKED
             body = encode_body(Kind.LOCKED, Role.MIRROR, publication.home)
-        self.state.publications[identifier] = self._record(publication, Role.MIRROR, state, deposit=0)
+        self.state.publications[identifier] = new_record(publication, Role.MIRROR, state, deposit=0)
         emit(
             self.state,
             Event(schema=1, kind=kind, destinations=(publication.home,), subject=identifier, body=body),
@@ -352,18 +362,3 @@ class Registry:
         if state is State.LOCKED:
             meet_revocations(self.state, identifier)
         meet_outcome(self.state, identifier)
-
-    @staticmethod
-    def _record(publication: Publication, role: Role, state: State, *, deposit: int) -> PublicationRecord:
-        return PublicationRecord(
-            role=role,
-            state=state,
-            publisher=publication.publisher,
-            name=publication.name,
-            version=publication.version,
-            home=publication.home,
-            mirrors=publication.mirrors,
-            deposit=deposit,
-            deadline=publication.deadline,
-            awaited=len(publication.mirrors) if role is Role.HOME else 0,
-        )

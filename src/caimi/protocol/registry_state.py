@@ -13,6 +13,7 @@ from caimi.types.records import Genesis, InferenceRequest, Item, Lane
 
 __all__ = [
     "Applied",
+    "BatchRecord",
     "Brakes",
     "GovernedLane",
     "Limits",
@@ -124,6 +125,28 @@ class PublicationRecord:
 
 
 @dataclass(slots=True, kw_only=True)
+class BatchRecord:
+    """One batch at this registry (spec 37)."""
+
+    role: Role
+    state: State
+    count: int = 0
+    """Publications, 1 to 256; 0 at a mirror until home has decided."""
+    mirrors: tuple[Lane, ...] = ()
+    """Empty at a mirror until home has decided."""
+    earliest: UnixSeconds = _NEVER
+    latest: UnixSeconds = _NEVER
+    """Deadlines, at home."""
+    deposits: int = 0
+    """Escrowed here now, for the publications that were not taken out."""
+    awaited: int = 0
+    """Mirrors that home still waits for."""
+    taken: int = 0
+    """Bit i: the publication at index i was taken out before home decided."""
+    reason: AbortReason = AbortReason.NONE
+
+
+@dataclass(slots=True, kw_only=True)
 class RequestRecord:
     """One inference request at this registry."""
 
@@ -164,6 +187,14 @@ class RegistryState:
     """COMMITTED, ABORTED or SUPERSEDED of a home, by id and home, before this mirror's lock."""
     pending_revocations: set[tuple[PublicationId, Lane]] = field(default_factory=set[tuple[PublicationId, Lane]])
     """REVOKED by id and registry that told it, before the lock here."""
+    batches: dict[tuple[Lane, Bytes32], BatchRecord] = field(default_factory=dict[tuple[Lane, Bytes32], BatchRecord])
+    """By home and root."""
+    batch_ids: dict[Bytes32, tuple[PublicationId, ...]] = field(
+        default_factory=dict[Bytes32, tuple[PublicationId, ...]]
+    )
+    """At home, by root, what is logged beside BATCH_LOCKED."""
+    pending_batch_answers: dict[tuple[Bytes32, Lane], int] = field(default_factory=dict[tuple[Bytes32, Lane], int])
+    """Version of the rules by root and mirror: before home's lock, and kept as the mirror's only answer."""
     taken_names: set[tuple[Address, str, int]] = field(default_factory=set[tuple[Address, str, int]])
     latest: dict[tuple[Address, str], PublicationId] = field(default_factory=dict[tuple[Address, str], PublicationId])
     nonces: dict[tuple[Address, Bytes32], Bytes32] = field(default_factory=dict[tuple[Address, Bytes32], Bytes32])
@@ -203,4 +234,5 @@ class RegistryState:
 
     def escrowed(self) -> int:
         """All deposits held."""
-        return sum(p.deposit for p in self.publications.values())
+        singles = sum(p.deposit for p in self.publications.values())
+        return singles + sum(b.deposits for b in self.batches.values())

@@ -9,11 +9,20 @@ from collections.abc import Sequence as Several
 from typing import Final, TypeVar
 
 from caimi.bundle.unixfs import Block
-from caimi.ports.chain import ChainReader, ChainUnavailable, FinalEvent, Head, PublicationView, ValidatorSetView
+from caimi.ports.chain import (
+    BatchView,
+    ChainReader,
+    ChainUnavailable,
+    FinalEvent,
+    Head,
+    PublicationView,
+    ValidatorSetView,
+)
 from caimi.ports.content import BlockStore, StoreUnavailable
+from caimi.protocol.publication import Role, State
 from caimi.types.failure import CaimiError
 from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence
-from caimi.types.records import Cid, Lane
+from caimi.types.records import BatchProof, Cid, Lane
 
 __all__ = ["LEDGER_PATIENCE_S", "Patience", "PatientReader", "PatientStore", "Waiting"]
 
@@ -106,6 +115,18 @@ class PatientReader:
     async def publication(self, identifier: PublicationId) -> PublicationView | None:
         """See `ChainReader.publication`."""
         return await self._ask(lambda: self._reader.publication(identifier))
+
+    async def batch(self, home: Lane, root: Bytes32) -> BatchView | None:
+        """See `ChainReader.batch`."""
+        return await self._ask(lambda: self._reader.batch(home, root))
+
+    async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
+        """See `ChainReader.batch_ids`."""
+        return await self._ask(lambda: self._reader.batch_ids(root))
+
+    async def state_in(self, identifier: PublicationId, proof: BatchProof) -> tuple[Role, State]:
+        """See `ChainReader.state_in`."""
+        return await self._ask(lambda: self._reader.state_in(identifier, proof))
 
     async def balance(self, account: Address) -> int:
         """See `ChainReader.balance`."""

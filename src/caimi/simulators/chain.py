@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from caimi.ports.call_errors import CallRejected
 from caimi.ports.chain import (
+    BatchView,
     CallStatus,
     ChainUnavailable,
     FinalEvent,
@@ -21,11 +22,13 @@ from caimi.ports.chain import (
     ValidatorSetView,
 )
 from caimi.protocol.calls import after_call
+from caimi.protocol.publication import Role, State
 from caimi.protocol.registry_state import RegistryState
+from caimi.protocol.taking_out import state_in
 from caimi.simulators.ledger import SimulatedBlock, SimulatedLedger, SimulatedTransaction, Slots
 from caimi.types.errors import OutOfRange, WrongChain
 from caimi.types.primitives import ZERO32, Address, Bytes32, Generation, PublicationId, Sequence
-from caimi.types.records import Lane
+from caimi.types.records import BatchProof, Lane
 from caimi.wire.keccak import keccak256
 
 __all__ = ["SimulatedChain", "SimulatedNode"]
@@ -126,6 +129,31 @@ class SimulatedChain:
             awaited=record.awaited,
             reason=record.reason,
         )
+
+    async def batch(self, home: Lane, root: Bytes32) -> BatchView | None:
+        """See `ChainReader.batch`."""
+        record = self._state().batches.get((home, root))
+        if record is None:
+            return None
+        return BatchView(
+            role=record.role,
+            state=record.state,
+            count=record.count,
+            taken=record.taken,
+            earliest=record.earliest,
+            latest=record.latest,
+            deposits=record.deposits,
+            awaited=record.awaited,
+            reason=record.reason,
+        )
+
+    async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
+        """See `ChainReader.batch_ids`."""
+        return self._asked().final.registry.state.batch_ids.get(root)
+
+    async def state_in(self, identifier: PublicationId, proof: BatchProof) -> tuple[Role, State]:
+        """See `ChainReader.state_in`."""
+        return state_in(self._state(), identifier, proof)
 
     async def balance(self, account: Address) -> int:
         """See `ChainReader.balance`."""

@@ -11,6 +11,7 @@ from caimi.types.primitives import ZERO32, Address, Bytes32, Epoch, Generation, 
 __all__ = [
     "Answer",
     "Attestation",
+    "BatchProof",
     "BoardPost",
     "Certificate",
     "Checkpoint",
@@ -60,6 +61,9 @@ class Kind(IntEnum):
     EVIDENCE = 13
     SETTLEMENT = 14
     GOVERNANCE = 15
+    BATCH_LOCKED = 16
+    BATCH_ANSWERED = 17
+    BATCH_OUTCOME = 18
 
 
 class PublicationKind(IntEnum):
@@ -412,6 +416,18 @@ class Certificate:
 
     checkpoint: Checkpoint
     signatures: tuple[Signature, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchProof:
+    """Shows that a publication is in a batch (spec 37 §1)."""
+
+    home: Lane
+    root: Bytes32
+    index: int
+    """0 to 255, u16."""
+    siblings: tuple[Bytes32, ...]
+    """At most 8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

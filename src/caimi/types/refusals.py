@@ -24,16 +24,21 @@ __all__ = [
     "BadSignature",
     "BadValidatorSet",
     "BadVersion",
+    "BatchItem",
+    "BatchTooLong",
     "CapReached",
     "ClockSkew",
     "DeadlineNotPassed",
     "DuplicateSigner",
+    "EmptyBatch",
     "EmptyRun",
     "Expired",
     "ForbiddenCaller",
     "HighS",
     "HostKeyExpired",
+    "InBatch",
     "ItemOutOfRun",
+    "KnownPublication",
     "LaneDropped",
     "LeaseEnded",
     "LowBalance",
@@ -41,6 +46,7 @@ __all__ = [
     "NearDeadline",
     "NonceUsed",
     "NotCommitted",
+    "NotDecided",
     "NotHome",
     "NotInitialised",
     "NotLocked",
@@ -54,8 +60,10 @@ __all__ = [
     "ProofTooShort",
     "RunTooLong",
     "SmallDeposit",
+    "TakenOut",
     "TooEarly",
     "TooFewSignatures",
+    "UnknownBatch",
     "UnknownFunction",
     "UnknownLease",
     "UnknownOperator",
@@ -864,6 +872,94 @@ class BadGovernance(Refusal):
     arguments = ()
 
 
+class EmptyBatch(Refusal):
+    """a batch has 1 to 256 publications"""
+
+    code = 800
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.NEVER
+    hint = "a batch has 1 to 256 publications"
+    arguments = ()
+
+
+class BatchTooLong(Refusal):
+    """make several batches of at most 256 publications"""
+
+    code = 801
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.NEVER
+    hint = "make several batches of at most 256 publications"
+    arguments = ("uint256 limit", "uint256 count")
+
+
+class BatchItem(Refusal):
+    """leave this publication out, or mend what its code names, and send the others"""
+
+    code = 802
+    blame = Blame.PUBLISHER
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "leave this publication out, or mend what its code names, and send the others"
+    arguments = ("uint16 index", "uint16 code")
+
+
+class KnownPublication(Refusal):
+    """this publication is locked or decided here already: leave it out"""
+
+    code = 803
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.NEVER
+    hint = "this publication is locked or decided here already: leave it out"
+    arguments = ()
+
+
+class UnknownBatch(Refusal):
+    """the registry knows no such batch: wait until it is locked or answered here"""
+
+    code = 804
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "the registry knows no such batch: wait until it is locked or answered here"
+    arguments = ("bytes32 root",)
+
+
+class NotDecided(Refusal):
+    """home has not decided this batch, or its outcome has not come here"""
+
+    code = 805
+    blame = Blame.NOBODY
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "home has not decided this batch, or its outcome has not come here"
+    arguments = ()
+
+
+class TakenOut(Refusal):
+    """home took this publication out of its batch: it is locked alone, by lockModel"""
+
+    code = 806
+    blame = Blame.NOBODY
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "home took this publication out of its batch: it is locked alone, by lockModel"
+    arguments = ()
+
+
+class InBatch(Refusal):
+    """this publication is in a batch: take it out after the earliest deadline of the batch"""
+
+    code = 807
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "this publication is in a batch: take it out after the earliest deadline of the batch"
+    arguments = ()
+
+
 _ALL: Final[tuple[type[Refusal], ...]] = (
     BadLength,
     OutOfRange,
@@ -936,6 +1032,14 @@ _ALL: Final[tuple[type[Refusal], ...]] = (
     CapReached,
     NotRoot,
     BadGovernance,
+    EmptyBatch,
+    BatchTooLong,
+    BatchItem,
+    KnownPublication,
+    UnknownBatch,
+    NotDecided,
+    TakenOut,
+    InBatch,
 )
 
 BY_CODE: Final[dict[int, type[Refusal]]] = {e.code: e for e in _ALL}

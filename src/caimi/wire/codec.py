@@ -178,6 +178,7 @@ SHAPES: Final[Mapping[type[Record], tuple[tuple[str, str], ...]]] = {
     ),
     r.Signature: (("signer", "uint8"), ("v", "uint8"), ("r", "bytes32"), ("s", "bytes32")),
     r.Certificate: (("checkpoint", "Checkpoint"), ("signatures", "Signature[]")),
+    r.BatchProof: (("home", "Lane"), ("root", "bytes32"), ("index", "uint16"), ("siblings", "bytes32[]")),
     r.Genesis: (
         ("rootGenesis", "bytes32"),
         ("validators", "address[]"),

@@ -14,6 +14,7 @@ from caimi.wire.keccak import Tag, keccak256, tagged_hash
 
 __all__ = [
     "POLICY_OPEN",
+    "batch_leaf",
     "capsule_label",
     "cid_bytes",
     "domain_separator",
@@ -81,6 +82,11 @@ def leaf_hash(source: Lane, item: Item) -> Bytes32:
         Tag.LEAF.bytes32 + source.chain + source.registry + item.sequence.to_bytes(32, "big") + event_hash(item.event)
     )
     return keccak256(b"\x00" + inner)
+
+
+def batch_leaf(index: int, identifier: PublicationId) -> Bytes32:
+    """keccak256(0x00 || keccak256(abi.encode(tag, index, id))): a publication at its place in a batch (spec 37 §1)."""
+    return keccak256(b"\x00" + keccak256(Tag.BATCH_ITEM.bytes32 + index.to_bytes(32, "big") + identifier))
 
 
 def group_key_hash(group_key: bytes) -> Bytes32:

@@ -11,13 +11,27 @@ from caimi.types.records import Kind
 from caimi.wire.codec import abi_type, decode_values, encode_values
 from caimi.wire.keccak import keccak256
 
-__all__ = ["BODIES", "FUNCTIONS", "decode_body", "decode_call", "encode_body", "encode_call", "event_topic", "selector"]
+__all__ = [
+    "BODIES",
+    "FUNCTIONS",
+    "batch_ids_topic",
+    "decode_body",
+    "decode_call",
+    "encode_body",
+    "encode_call",
+    "event_topic",
+    "selector",
+]
 
 FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "lockModel": ("Publication", "bytes"),
     "applyRun": ("Certificate", "Item[]", "bytes32[]"),
     "abort": ("bytes32",),
     "abortUnlocked": ("Publication", "bytes"),
+    "lockBatch": ("Publication[]", "bytes[]"),
+    "answerBatch": ("Lane", "bytes32"),
+    "abortBatch": ("bytes32",),
+    "takeOut": ("Publication", "bytes", "BatchProof"),
     "revoke": ("Revocation", "bytes"),
     "pause": ("Pause", "Signature[]"),
     "resume": ("Resume", "Signature[]"),
@@ -46,11 +60,15 @@ BODIES: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.ANSWERED: ("bytes32", "bytes32", "Cid"),
     Kind.REVOKED: ("uint16", "Lane"),
     Kind.GOVERNANCE: ("uint8", "Lane", "uint64", "uint64", "uint64", "bytes32"),
+    Kind.BATCH_LOCKED: ("uint16",),
+    Kind.BATCH_ANSWERED: ("uint16", "Lane"),
+    Kind.BATCH_OUTCOME: ("uint8", "uint16", "uint16", "uint256"),
 }
 """LOCKED (role, home) · REFUSED (code, home) · OUTCOME (state, reason) · SUPERSEDED (by version) ·
 REQUESTED (request, consumer, input, input commitment, client key, deadline) ·
 ANSWERED (request, receipt hash, output) · REVOKED (reason, registry that took the publisher's signature) ·
-GOVERNANCE (action, lane, version, generation, height and hash of the last block kept)."""
+GOVERNANCE (action, lane, version, generation, height and hash of the last block kept) · BATCH_LOCKED (count) ·
+BATCH_ANSWERED (version of the mirror's rules, home) · BATCH_OUTCOME (state, reason, count, ids taken out)."""
 
 
 def selector(name: str) -> bytes:
@@ -68,6 +86,11 @@ def selector(name: str) -> bytes:
 def event_topic() -> Bytes32:
     """Topic of the EVM log `Emitted` that carries a sequenced event (spec 30 §6)."""
     return keccak256(b"Emitted(uint64,uint16,uint16,(bytes32,bytes32)[],bytes32,bytes)")
+
+
+def batch_ids_topic() -> Bytes32:
+    """Topic of the EVM log `BatchIds` that lists the ids of a batch beside its event (spec 37 §6)."""
+    return keccak256(b"BatchIds(bytes32,bytes32[])")
 
 
 _BY_SELECTOR: Final = {selector(name): name for name in FUNCTIONS}

@@ -44,6 +44,7 @@ class Tag(Enum):
     DERIVE = "CAIMI/1/derive"
     DKG_SESSION = "CAIMI/1/dkg-session"
     DKG_COMPLAINT = "CAIMI/1/dkg-complaint"
+    BATCH_ITEM = "CAIMI/1/batch-item"
 
     @property
     def bytes32(self) -> Bytes32:

@@ -11,10 +11,11 @@ import httpx2
 from caimi.chains.ethereum.finality import DepthFinality, Finality
 from caimi.chains.ethereum.jsonrpc import RpcClient, RpcLimits
 from caimi.chains.ethereum.reader import RegistrySite
-from caimi.types.primitives import Address, Sequence
-from caimi.types.records import Event, Item, Lane
+from caimi.protocol.batches import batch_root
+from caimi.types.primitives import Address, PublicationId, Sequence
+from caimi.types.records import Event, Item, Kind, Lane
 from caimi.wire.codec import encode_values
-from caimi.wire.functions import event_topic
+from caimi.wire.functions import batch_ids_topic, event_topic
 from caimi.wire.keccak import keccak256
 
 __all__ = ["CHAIN_ID", "CONTRACT", "FakeNode", "Method", "RpcRefusal", "item", "site"]
@@ -63,6 +64,8 @@ class FakeNode:
             "eth_getBlockByNumber": self._block,
             "eth_getLogs": self._logs,
         }
+        self.batch_logs: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        """Logs of ids by root, first and last block."""
         self.asked: list[str] = []
         """Every method that was called, in order."""
         self.posts = 0
@@ -85,6 +88,19 @@ class FakeNode:
         for _ in range(events):
             self.count += 1
             self.blocks[height].append(self.log(item(self.count), height))
+
+    def lock_batch(self, identifiers: tuple[PublicationId, ...]) -> dict[str, Any]:
+        """One block more, with a batch; its log of ids is given, so that a test can alter it."""
+        height, root = len(self.blocks), batch_root(identifiers)
+        self.mine(1)
+        locked = Event(schema=1, kind=Kind.BATCH_LOCKED, destinations=(), subject=root, body=b"")
+        self.blocks[height] = [self.log(Item(sequence=Sequence(self.count), event=locked), height)]
+        ids = self.blocks[height][0] | {
+            "topics": ["0x" + batch_ids_topic().hex(), "0x" + root.hex()],
+            "data": "0x" + encode_values(("bytes32[]",), (identifiers,)).hex(),
+        }
+        self.batch_logs["0x" + root.hex(), hex(height), hex(height)] = [ids]
+        return ids
 
     def reorganise(self, depth: int) -> None:
         """Lose the newest blocks; the next are of another branch."""
@@ -130,6 +146,8 @@ class FakeNode:
     def _logs(self, parameters: list[Any]) -> list[dict[str, Any]]:
         (question,) = parameters
         assert question["address"] == "0x" + CONTRACT.hex()
+        if question["topics"][0] == "0x" + batch_ids_topic().hex():
+            return self.batch_logs.get((question["topics"][1], question["fromBlock"], question["toBlock"]), [])
         assert question["topics"] == ["0x" + event_topic().hex()]
         first, last = int(question["fromBlock"], 16), int(question["toBlock"], 16)
         return [log for block in self.blocks[first : last + 1] for log in block]

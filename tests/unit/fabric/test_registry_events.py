@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -19,43 +17,18 @@ from caimi.chains.fabric.errors import (
     FabricError,
     ValidationCode,
 )
-from caimi.chains.fabric.notes import read_notes
 from caimi.chains.fabric.port_errors import BrokenLedger
 from caimi.chains.fabric.transaction import ChainInfo
 from caimi.ports.chain import ChainUnavailable
+from caimi.protocol.batches import batch_root
 from caimi.types.errors import WrongChain
-from caimi.types.primitives import Bytes32, bytes32
-from caimi.types.records import Event, Lane
+from caimi.types.primitives import Bytes32
 from caimi.wire.chain_ids import chain_hash, fabric_chain_id
 from caimi.wire.keccak import keccak256
+from tests.unit.fabric.event_json import batch_of, event_of, hash_of, ids_of, payload_of
 
 _SECOND = 1_000_000_000
-_LANE = Lane(chain=keccak256(b"chain"), registry=keccak256(b"registry"))
-
-
-def _hash(number: int, branch: int = 0) -> Bytes32:
-    return keccak256(b"block %d of branch %d" % (number, branch))
-
-
-_CHAIN = chain_hash(fabric_chain_id(_hash(0)))
-
-
-def _event(number: int) -> Event:
-    return Event(schema=1, kind=1, destinations=(_LANE,) * (number % 3), subject=_hash(number), body=bytes(number))
-
-
-def _json(*events: Event, **more: Any) -> bytes:
-    notes = [
-        {
-            "schema": event.schema,
-            "kind": event.kind,
-            "destinations": [["0x" + d.chain.hex(), "0x" + d.registry.hex()] for d in event.destinations],
-            "subject": "0x" + event.subject.hex(),
-            "body": "0x" + event.body.hex(),
-        }
-        for event in events
-    ]
-    return json.dumps(({"events": notes} if notes else {}) | more).encode()
+_CHAIN = chain_hash(fabric_chain_id(hash_of(0)))
 
 
 def _transaction(
@@ -82,9 +55,9 @@ def _transaction(
 def _block(number: int, *transactions: FabricTransaction, branch: int = 0) -> FabricBlock:
     return FabricBlock(
         number=number,
-        previous_hash=_hash(number - 1, branch) if number else b"",
+        previous_hash=hash_of(number - 1, branch) if number else b"",
         data_hash=bytes(32),
-        hash=_hash(number, branch),
+        hash=hash_of(number, branch),
         transactions=transactions,
     )
 
@@ -154,25 +127,28 @@ def test_events_are_numbered_in_channel_order() -> None:
     peer = _Peer(
         _block(0),
         _block(
-            1, _transaction(0, _json(_event(1), _event(2))), _transaction(1, None), _transaction(2, _json(_event(3)))
+            1,
+            _transaction(0, payload_of(event_of(1), event_of(2))),
+            _transaction(1, None),
+            _transaction(2, payload_of(event_of(3))),
         ),
         _block(2),
-        _block(3, _transaction(0, _json(_event(4)), seconds=90)),
+        _block(3, _transaction(0, payload_of(event_of(4)), seconds=90)),
     )
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
         events = index.events(1, 100)
         assert [event.item.sequence for event in events] == [1, 2, 3, 4]
-        assert [event.item.event for event in events] == [_event(n) for n in (1, 2, 3, 4)]
+        assert [event.item.event for event in events] == [event_of(n) for n in (1, 2, 3, 4)]
         assert [event.height for event in events] == [1, 1, 1, 3]
-        assert [event.block_hash for event in events] == [_hash(1)] * 3 + [_hash(3)]
+        assert [event.block_hash for event in events] == [hash_of(1)] * 3 + [hash_of(3)]
         assert [event.transaction[-1:] for event in events] == ["i"] * 4
         assert [event.time for event in events] == [100, 100, 100, 90]
         assert (index.height, index.time) == (3, 100)
         assert index.events(3, 1) == events[2:3]
         assert index.events(5, 1) == ()
-        assert [index.hash_at(n) for n in (-1, 0, 3, 4)] == [None, _hash(0), _hash(3), None]
+        assert [index.hash_at(n) for n in (-1, 0, 3, 4)] == [None, hash_of(0), hash_of(3), None]
 
     _follow(peer, scene)
 
@@ -180,8 +156,8 @@ def test_events_are_numbered_in_channel_order() -> None:
 @pytest.mark.parametrize(
     "transaction",
     [
-        _transaction(0, _json(_event(9)), code=ValidationCode.MVCC_READ_CONFLICT),
-        _transaction(0, _json(_event(9)), code=ValidationCode.ENDORSEMENT_POLICY_FAILURE),
+        _transaction(0, payload_of(event_of(9)), code=ValidationCode.MVCC_READ_CONFLICT),
+        _transaction(0, payload_of(event_of(9)), code=ValidationCode.ENDORSEMENT_POLICY_FAILURE),
         _transaction(0, b"garbage", code=ValidationCode.BAD_PAYLOAD),
         _transaction(0, b"something else", chaincode="another"),
         _transaction(0, None),
@@ -189,11 +165,11 @@ def test_events_are_numbered_in_channel_order() -> None:
     ids=["conflict", "policy", "garbage", "another chaincode", "no event"],
 )
 def test_what_is_no_event_of_the_registry_has_no_number(transaction: FabricTransaction) -> None:
-    peer = _Peer(_block(0), _block(1, transaction, _transaction(1, _json(_event(1)))))
+    peer = _Peer(_block(0), _block(1, transaction, _transaction(1, payload_of(event_of(1)))))
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
-        assert [event.item.event for event in index.events(1, 9)] == [_event(1)]
+        assert [event.item.event for event in index.events(1, 9)] == [event_of(1)]
 
     _follow(peer, scene)
 
@@ -214,7 +190,7 @@ def test_stream_stays_open_between_readings() -> None:
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
-        peer.blocks_known.append(_block(2, _transaction(0, _json(_event(1)))))
+        peer.blocks_known.append(_block(2, _transaction(0, payload_of(event_of(1)))))
         await index.advance()
         await index.advance()
         assert (len(index.events(1, 9)), index.height) == (1, 2)
@@ -228,7 +204,7 @@ def test_open_stream_brings_blocks_without_a_question() -> None:
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
-        peer.blocks_known.append(_block(2, _transaction(0, _json(_event(1)))))
+        peer.blocks_known.append(_block(2, _transaction(0, payload_of(event_of(1)))))
         await index.reach(2)
         await index.advance()
         assert (len(index.events(1, 9)), index.height, peer.asked) == (1, 2, 1)
@@ -300,22 +276,22 @@ def test_what_ends_an_open_stream_is_told_by_the_next_reading() -> None:
 
 def _branch(number: int, branch: int, *transactions: FabricTransaction, parent: int) -> FabricBlock:
     # A block of one branch upon a block of another.
-    return replace(_block(number, *transactions, branch=branch), previous_hash=_hash(number - 1, parent))
+    return replace(_block(number, *transactions, branch=branch), previous_hash=hash_of(number - 1, parent))
 
 
 def test_what_is_forgotten_is_asked_for_again() -> None:
-    lease = "0x" + _hash(7).hex()
-    honest = _transaction(0, _json(_event(3)), seconds=130)
+    lease = "0x" + hash_of(7).hex()
+    honest = _transaction(0, payload_of(event_of(3)), seconds=130)
     peer = _Peer(
         _block(0),
-        _block(1, _transaction(0, _json(_event(1)), seconds=110)),
-        _block(2, _transaction(0, _json(_event(2)), seconds=120)),
-        _branch(3, 9, _transaction(0, _json(_event(4), _event(5), leases=[lease]), seconds=900), parent=0),
+        _block(1, _transaction(0, payload_of(event_of(1)), seconds=110)),
+        _block(2, _transaction(0, payload_of(event_of(2)), seconds=120)),
+        _branch(3, 9, _transaction(0, payload_of(event_of(4), event_of(5), leases=[lease]), seconds=900), parent=0),
     )
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
-        assert (len(index.events(1, 9)), index.time, index.leases_above(0)) == (4, 900, (_hash(7),))
+        assert (len(index.events(1, 9)), index.time, index.leases_above(0)) == (4, 900, (hash_of(7),))
         peer.blocks_known[3] = _branch(3, 0, honest, parent=0)
         await index.forget(5)  # nothing is known of it: the lie is still believed
         with pytest.raises(BrokenLedger):
@@ -323,15 +299,15 @@ def test_what_is_forgotten_is_asked_for_again() -> None:
         await index.forget(3)
         assert (index.height, index.time, index.leases_above(0)) == (2, 120, ())
         await index.advance()
-        assert [e.item.event for e in index.events(1, 9)] == [_event(1), _event(2), _event(3)]
-        assert (index.hash_at(3), index.time) == (_hash(3), 130)
+        assert [e.item.event for e in index.events(1, 9)] == [event_of(1), event_of(2), event_of(3)]
+        assert (index.hash_at(3), index.time) == (hash_of(3), 130)
 
     _follow(peer, scene)
     assert peer.seeks[-1] == 3
 
 
 def test_what_was_wrong_before_the_events_that_showed_it_is_forgotten_too() -> None:
-    event = _transaction(0, _json(_event(1)))
+    event = _transaction(0, payload_of(event_of(1)))
     peer = _Peer(_block(0), _branch(1, 9, parent=0), _branch(2, 9, event, parent=9))
 
     async def scene(index: BlockIndex) -> None:
@@ -342,20 +318,20 @@ def test_what_was_wrong_before_the_events_that_showed_it_is_forgotten_too() -> N
             await index.advance()
         assert index.height == -1
         await index.advance()
-        assert (index.hash_at(1), index.hash_at(2)) == (_hash(1), _hash(2))
+        assert (index.hash_at(1), index.hash_at(2)) == (hash_of(1), hash_of(2))
         # Without such a request a peer that changes its mind stays refused.
         peer.blocks_known[1:] = [_branch(1, 9, parent=0), _branch(2, 9, event, parent=9)]
         await index.close()
         for _ in range(2):
             with pytest.raises(BrokenLedger):
                 await index.advance()
-        assert index.hash_at(2) == _hash(2)
+        assert index.hash_at(2) == hash_of(2)
 
     _follow(peer, scene)
 
 
 def test_forgetting_while_others_read_keeps_the_order() -> None:
-    blocks = [_block(0), *(_block(n, _transaction(0, _json(_event(n)))) for n in range(1, 9))]
+    blocks = [_block(0), *(_block(n, _transaction(0, payload_of(event_of(n)))) for n in range(1, 9))]
     peer = _Peer(*blocks)
 
     async def scene(index: BlockIndex) -> None:
@@ -369,25 +345,57 @@ def test_forgetting_while_others_read_keeps_the_order() -> None:
 
 
 def test_leases_by_height() -> None:
-    words = ["0x" + _hash(n).hex() for n in range(3)]
+    words = ["0x" + hash_of(n).hex() for n in range(3)]
     peer = _Peer(
         _block(0),
-        _block(1, _transaction(0, _json(leases=words[:1]))),
+        _block(1, _transaction(0, payload_of(leases=words[:1]))),
         _block(2),
-        _block(3, _transaction(0, _json(_event(1), leases=words[1:]))),
+        _block(3, _transaction(0, payload_of(event_of(1), leases=words[1:]))),
     )
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
         expected = {0: [0, 1, 2], 1: [1, 2], 2: [1, 2], 3: [], 9: []}
         for height, numbers in expected.items():
-            assert index.leases_above(height) == tuple(_hash(n) for n in numbers)
+            assert index.leases_above(height) == tuple(hash_of(n) for n in numbers)
+
+    _follow(peer, scene)
+
+
+def test_ids_of_batches_are_found_by_root() -> None:
+    peer = _Peer(
+        _block(0),
+        _block(1, _transaction(0, payload_of(event_of(1), batches=[batch_of(5, 6), batch_of(7)]))),
+        _block(2, _transaction(0, payload_of(batches=[batch_of(8)]), code=ValidationCode.MVCC_READ_CONFLICT)),
+    )
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        assert index.batch_ids(batch_root(ids_of(5, 6))) == ids_of(5, 6)
+        assert index.batch_ids(batch_root(ids_of(7))) == ids_of(7)
+        assert index.batch_ids(batch_root(ids_of(8))) is None
+        await index.forget(1)
+        assert index.batch_ids(batch_root(ids_of(7))) is None
+        await index.advance()
+        assert index.batch_ids(batch_root(ids_of(7))) == ids_of(7)
+
+    _follow(peer, scene)
+
+
+def test_rejects_ids_that_do_not_make_their_root() -> None:
+    root = batch_root(ids_of(5, 6))
+    peer = _Peer(_block(0), _block(1, _transaction(0, payload_of(batches=[batch_of(6, 5, root=root)]))))
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        with pytest.raises(BrokenLedger):
+            index.batch_ids(root)
 
     _follow(peer, scene)
 
 
 def test_peer_that_stalls_is_unavailable_and_read_on_later() -> None:
-    peer = _Peer(_block(0), _block(1, _transaction(0, _json(_event(1)))), _block(2))
+    peer = _Peer(_block(0), _block(1, _transaction(0, payload_of(event_of(1)))), _block(2))
     peer.stalls_at = 2
 
     async def scene(index: BlockIndex) -> None:
@@ -417,7 +425,7 @@ def test_peer_that_is_down_is_unavailable() -> None:
 
 
 def test_peer_that_lags_behind_what_it_showed_is_waited_for() -> None:
-    peer = _Peer(_block(0), _block(1, _transaction(0, _json(_event(1)))), _block(2))
+    peer = _Peer(_block(0), _block(1, _transaction(0, payload_of(event_of(1)))), _block(2))
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
@@ -461,7 +469,7 @@ def test_rejects_another_channel_every_time() -> None:
             with pytest.raises(WrongChain) as caught:
                 await act()
             assert caught.value.values == (keccak256(b"another"), _CHAIN)
-            assert caught.value.__notes__ == [f"the peer is of {fabric_chain_id(_hash(0))}"]
+            assert caught.value.__notes__ == [f"the peer is of {fabric_chain_id(hash_of(0))}"]
             assert index.height == -1
 
     _follow(peer, scene, chain=keccak256(b"another"))
@@ -469,7 +477,7 @@ def test_rejects_another_channel_every_time() -> None:
 
 
 def test_rejects_a_malformed_event_every_time_and_takes_nothing_of_its_block() -> None:
-    good, bad = _transaction(0, _json(_event(1), leases=["0x" + _hash(1).hex()])), _transaction(1, b"{}")
+    good, bad = _transaction(0, payload_of(event_of(1), leases=["0x" + hash_of(1).hex()])), _transaction(1, b"{}")
     peer = _Peer(_block(0), _block(1, good, bad), _block(2))
 
     async def scene(index: BlockIndex) -> None:
@@ -482,74 +490,10 @@ def test_rejects_a_malformed_event_every_time_and_takes_nothing_of_its_block() -
 
 
 def test_rejects_an_event_of_another_name() -> None:
-    peer = _Peer(_block(0), _block(1, _transaction(0, _json(_event(1)), name="Caimi")))
+    peer = _Peer(_block(0), _block(1, _transaction(0, payload_of(event_of(1)), name="Caimi")))
 
     async def scene(index: BlockIndex) -> None:
         with pytest.raises(BrokenLedger):
             await index.advance()
 
     _follow(peer, scene)
-
-
-# --- the event's JSON
-
-
-def test_notes_of_the_other_lists_are_passed_over() -> None:
-    more: dict[str, Any] = {
-        "applied": [{"chain": "0x", "registry": "0x", "sequence": 1, "disposition": 1, "code": 0}],
-        "partials": [{"lease": "0x", "index": 1}],
-        "posts": [{"epoch": 1, "phase": 1, "index": 1}],
-    }
-    notes = read_notes(_json(_event(2), **more))
-    assert (notes.events, notes.leases) == ((_event(2),), ())
-
-
-def _altered(**changes: Any) -> bytes:
-    note = json.loads(_json(_event(2)))["events"][0]
-    return json.dumps({"events": [note | changes]}).encode()
-
-
-_WORD = "0x" + "ab" * 32
-
-_MALFORMED: dict[str, bytes] = {
-    "empty": b"",
-    "no text": b"\xff",
-    "no object": b"[]",
-    "nothing": b"{}",
-    "unknown list": b'{"evnets": []}',
-    "repeated list": b'{"events": [], "events": []}',
-    "deep": b"[" * 5_000,
-    "events as object": b'{"events": {}}',
-    "event as list": b'{"events": [[]]}',
-    "event with a field more": _altered(more=1),
-    "event with a field less": b'{"events": [{"schema": 1}]}',
-    "schema as text": _altered(schema="1"),
-    "schema as truth": _altered(schema=True),
-    "schema too large": _altered(schema=1 << 16),
-    "negative kind": _altered(kind=-1),
-    "kind with a fraction": _altered(kind=1.0),
-    "subject too short": _altered(subject=_WORD[:-2]),
-    "subject without prefix": _altered(subject=_WORD[2:]),
-    "subject in capitals": _altered(subject="0x" + "AB" * 32),
-    "odd body": _altered(body="0x1"),
-    "long body": _altered(body="0x" + "00" * 1_025),
-    "body as list": _altered(body=[]),
-    "destination of one": _altered(destinations=[[_WORD]]),
-    "destination of three": _altered(destinations=[[_WORD] * 3]),
-    "destination as text": _altered(destinations=[_WORD]),
-    "too many destinations": _altered(destinations=[[_WORD] * 2] * 65),
-    "lease as number": b'{"leases": [1]}',
-    "short lease": b'{"leases": ["0x12"]}',
-}
-
-
-@pytest.mark.parametrize("payload", _MALFORMED.values(), ids=_MALFORMED)
-def test_rejects_malformed_events(payload: bytes) -> None:
-    with pytest.raises(BrokenLedger):
-        read_notes(payload)
-
-
-def test_longest_body_and_most_destinations_are_read() -> None:
-    assert len(read_notes(_altered(body="0x" + "00" * 1_024)).events[0].body) == 1_024
-    assert len(read_notes(_altered(destinations=[[_WORD] * 2] * 64)).events[0].destinations) == 64
-    assert bytes32(bytes.fromhex(_WORD[2:]))

@@ -16,7 +16,7 @@ struct Decision {
 /// @notice abi.decode would revert on malformed bytes and stop the run; these answer `ok` false instead. All values are
 /// static, so the canonical encoding is the one with exactly as many words and with every number inside its range.
 library Bodies {
-    /// @notice LOCKED (role u8, home) or REFUSED (code u16, home).
+    /// @notice LOCKED (role u8, home), REFUSED (code u16, home) or BATCH_ANSWERED (version u16, home).
     /// @param limit largest value of the first field
     function readLock(bytes calldata body, uint256 limit)
         internal
@@ -68,11 +68,25 @@ library Bodies {
         return (true, d);
     }
 
+    /// @notice BATCH_OUTCOME (state u8, reason u16, count u16, taken u256).
+    function readBatchOutcome(bytes calldata body)
+        internal
+        pure
+        returns (bool ok, uint256 state, uint256 reason, uint256 count, uint256 taken)
+    {
+        if (body.length != 128) return (false, 0, 0, 0, 0);
+        (state, reason, count, taken) = (_number(body, 0), _number(body, 1), _number(body, 2), _number(body, 3));
+        ok = state <= type(uint8).max && reason <= type(uint16).max && count <= type(uint16).max;
+    }
+
     function _number(bytes calldata body, uint256 index) private pure returns (uint256) {
         return uint256(_word(body, index));
     }
 
-    function _word(bytes calldata body, uint256 index) private pure returns (bytes32) {
-        return bytes32(body[index * 32:index * 32 + 32]);
+    // The caller has checked that there are so many words.
+    function _word(bytes calldata body, uint256 index) private pure returns (bytes32 word) {
+        assembly ("memory-safe") {
+            word := calldataload(add(body.offset, shl(5, index)))
+        }
     }
 }

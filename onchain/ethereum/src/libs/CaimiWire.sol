@@ -16,6 +16,7 @@ import {
     Publication,
     Resume,
     Revocation,
+    Terms,
     Withdrawal
 } from "./Records.sol";
 
@@ -32,9 +33,11 @@ library CaimiWire {
     bytes32 private constant TAG_GENESIS = "CAIMI/1/genesis";
     bytes32 private constant TAG_EVENT = "CAIMI/1/event";
     bytes32 private constant TAG_LEAF = "CAIMI/1/leaf";
+    bytes32 private constant TAG_BATCH_ITEM = "CAIMI/1/batch-item";
 
-    /// @notice The policy that lets everybody in: the tagged hash of no parts.
-    bytes32 internal constant POLICY_OPEN = keccak256(bytes.concat(bytes32("CAIMI/1/policy-open")));
+    /// @notice The policy that lets everybody in: the tagged hash of no parts, which is that of the tag.
+    bytes32 internal constant POLICY_OPEN =
+        keccak256("CAIMI/1/policy-open\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00");
 
     bytes32 private constant DOMAIN_TYPE = keccak256("EIP712Domain(string name,string version,bytes32 salt)");
     bytes32 private constant LANE_TYPE = keccak256("Lane(bytes32 chain,bytes32 registry)");
@@ -79,34 +82,51 @@ library CaimiWire {
     }
 
     /// @notice What is signed: keccak256(0x1901 ‖ domain separator ‖ hashStruct).
-    function typedDigest(bytes32 domain, bytes32 structHash) internal pure returns (bytes32) {
-        return keccak256(abi.encodePacked(hex"1901", domain, structHash));
+    function typedDigest(bytes32 domain, bytes32 structHash) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, shl(240, 0x1901))
+            mstore(add(free, 0x02), domain)
+            mstore(add(free, 0x22), structHash)
+            result := keccak256(free, 0x42)
+        }
     }
 
     /// @notice hashStruct of a Publication.
-    function hash(Publication calldata p) internal pure returns (bytes32) {
-        bytes memory front = abi.encode(
-            PUBLICATION_TYPE,
-            p.format,
-            p.kind,
-            p.publisher,
-            keccak256(bytes(p.name)),
-            p.version,
-            _hash(p.ciphertext),
-            p.capsuleHash,
-            p.manifestCommitment
-        );
-        bytes memory back = abi.encode(
-            p.policyHash,
-            _hash(p.home),
-            _hash(p.mirrors),
-            keccak256(abi.encode(TERMS_TYPE, p.terms.currency, p.terms.unit, p.terms.price)),
-            p.deposit,
-            p.nonce,
-            p.deadline,
-            p.extensionHash
-        );
-        return keccak256(bytes.concat(front, back));
+    /// @dev Nothing is allocated: a batch makes 256 of these, and memory grows dear by its square. The offsets are those of
+    /// the members in calldata, and of their words in the hashed bytes.
+    function hash(Publication calldata p) internal pure returns (bytes32 result) {
+        _checkNumbers(p);
+        bytes32 nameHash = textHash(bytes(p.name));
+        bytes32 mirrorsHash = _hash(p.mirrors);
+        bytes32 kind = PUBLICATION_TYPE;
+        Cid calldata ciphertext = p.ciphertext;
+        Terms calldata terms = p.terms;
+        uint256 ciphertextAt;
+        uint256 termsAt;
+        assembly ("memory-safe") {
+            ciphertextAt := ciphertext
+            termsAt := terms
+        }
+        bytes32 ciphertextHash = _hashMembers(CID_TYPE, ciphertextAt, 0x40);
+        bytes32 homeHash = _hash(p.home);
+        bytes32 termsHash = _hashMembers(TERMS_TYPE, termsAt, 0x60);
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, kind)
+            // format, kind, publisher; then version; capsule hash, manifest commitment, policy hash
+            calldatacopy(add(free, 0x20), p, 0x60)
+            mstore(add(free, 0x80), nameHash)
+            mstore(add(free, 0xa0), calldataload(add(p, 0x80)))
+            mstore(add(free, 0xc0), ciphertextHash)
+            calldatacopy(add(free, 0xe0), add(p, 0xe0), 0x60)
+            mstore(add(free, 0x140), homeHash)
+            mstore(add(free, 0x160), mirrorsHash)
+            mstore(add(free, 0x180), termsHash)
+            // deposit, nonce, deadline, extension hash
+            calldatacopy(add(free, 0x1a0), add(p, 0x200), 0x80)
+            result := keccak256(free, 0x220)
+        }
     }
 
     /// @notice hashStruct of a Withdrawal.
@@ -209,8 +229,12 @@ library CaimiWire {
     }
 
     /// @notice keccak256(chain ‖ registry): the key of a lane in storage.
-    function laneKey(bytes32 chain, bytes32 registry) internal pure returns (bytes32) {
-        return keccak256(abi.encode(chain, registry));
+    function laneKey(bytes32 chain, bytes32 registry) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            mstore(0x00, chain)
+            mstore(0x20, registry)
+            result := keccak256(0x00, 0x40)
+        }
     }
 
     /// @notice Key of a lane that came in a call.
@@ -221,9 +245,7 @@ library CaimiWire {
     /// @notice keccak256(tag ‖ schema ‖ kind ‖ keccak256(destinations) ‖ subject ‖ keccak256(body)) (spec 10 §5).
     function eventHash(Event calldata e) internal pure returns (bytes32) {
         return
-            keccak256(
-                abi.encode(TAG_EVENT, e.schema, e.kind, _concatHash(e.destinations), e.subject, keccak256(e.body))
-            );
+            keccak256(abi.encode(TAG_EVENT, e.schema, e.kind, concatHash(e.destinations), e.subject, keccak256(e.body)));
     }
 
     /// @notice keccak256(0x00 ‖ keccak256(tag ‖ chain ‖ registry ‖ sequence ‖ eventHash)) (spec 10 §6).
@@ -233,8 +255,32 @@ library CaimiWire {
         return keccak256(abi.encodePacked(bytes1(0x00), inner));
     }
 
-    // keccak256(chain ‖ registry of each). A Lane is two full words, so the list lies in calldata as it is hashed.
-    function _concatHash(Lane[] calldata lanes) private pure returns (bytes32 result) {
+    /// @notice keccak256(0x00 ‖ keccak256(tag ‖ index ‖ id)): a publication at its place in a batch (spec 37 §1).
+    function batchLeaf(uint256 index, bytes32 id) internal pure returns (bytes32 result) {
+        bytes32 tag = TAG_BATCH_ITEM;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, tag)
+            mstore(add(free, 0x20), index)
+            mstore(add(free, 0x40), id)
+            let inner := keccak256(free, 0x60)
+            mstore8(0x00, 0x00)
+            mstore(0x01, inner)
+            result := keccak256(0x00, 0x21)
+        }
+    }
+
+    /// @notice keccak256 of bytes that came in a call, without allocating memory.
+    function textHash(bytes calldata text) internal pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, text.offset, text.length)
+            result := keccak256(free, text.length)
+        }
+    }
+
+    /// @notice keccak256(chain ‖ registry of each). A Lane is two full words, so the list lies in calldata as it is hashed.
+    function concatHash(Lane[] calldata lanes) internal pure returns (bytes32 result) {
         assembly ("memory-safe") {
             let free := mload(0x40)
             let size := mul(lanes.length, 0x40)
@@ -243,8 +289,37 @@ library CaimiWire {
         }
     }
 
+    // What solc's decoder demands of each member that it reads: numbers lie inside their types.
+    function _checkNumbers(Publication calldata p) private pure {
+        assembly ("memory-safe") {
+            let beyond := or(shr(16, calldataload(p)), shr(8, calldataload(add(p, 0x20))))
+            beyond := or(beyond, shr(160, calldataload(add(p, 0x40))))
+            beyond := or(beyond, shr(64, calldataload(add(p, 0x80))))
+            beyond := or(beyond, shr(8, calldataload(add(p, 0xa0))))
+            beyond := or(beyond, shr(8, calldataload(add(p, 0x1c0))))
+            beyond := or(beyond, shr(128, calldataload(add(p, 0x1e0))))
+            beyond := or(beyond, shr(128, calldataload(add(p, 0x200))))
+            beyond := or(beyond, shr(64, calldataload(add(p, 0x240))))
+            if beyond { revert(0, 0) }
+        }
+    }
+
+    // hashStruct of a record whose members are `size` bytes of calldata at `from`, all of them static.
+    function _hashMembers(bytes32 kind, uint256 from, uint256 size) private pure returns (bytes32 result) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, kind)
+            calldatacopy(add(free, 0x20), from, size)
+            result := keccak256(free, add(size, 0x20))
+        }
+    }
+
     function _hash(Lane calldata lane) private pure returns (bytes32) {
-        return keccak256(abi.encode(LANE_TYPE, lane.chain, lane.registry));
+        uint256 members;
+        assembly ("memory-safe") {
+            members := lane
+        }
+        return _hashMembers(LANE_TYPE, members, 0x40);
     }
 
     function _hash(Cid calldata cid) private pure returns (bytes32) {
@@ -252,11 +327,18 @@ library CaimiWire {
     }
 
     // EIP-712 array: the hash of the elements' struct hashes, one after the other.
-    function _hash(Lane[] calldata lanes) private pure returns (bytes32) {
-        bytes memory words;
-        for (uint256 i = 0; i < lanes.length; i++) {
-            words = bytes.concat(words, _hash(lanes[i]));
+    function _hash(Lane[] calldata lanes) private pure returns (bytes32 result) {
+        bytes32 kind = LANE_TYPE;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            // One lane is hashed in front of the list of hashes.
+            let list := add(free, 0x60)
+            mstore(free, kind)
+            for { let i := 0 } lt(i, lanes.length) { i := add(i, 1) } {
+                calldatacopy(add(free, 0x20), add(lanes.offset, mul(i, 0x40)), 0x40)
+                mstore(add(list, mul(i, 0x20)), keccak256(free, 0x60))
+            }
+            result := keccak256(list, mul(lanes.length, 0x20))
         }
-        return keccak256(words);
     }
 }

@@ -281,9 +281,65 @@ error NotRoot();
 /// @notice resume with the next generation and the last block kept, drop with the present one and zeros; not the root
 error BadGovernance();
 
+/// @notice a batch has 1 to 256 publications
+error EmptyBatch();
+
+/// @notice make several batches of at most 256 publications
+/// @param limit see the table
+/// @param count see the table
+error BatchTooLong(uint256 limit, uint256 count);
+
+/// @notice leave this publication out, or mend what its code names, and send the others
+/// @param index see the table
+/// @param code see the table
+error BatchItem(uint16 index, uint16 code);
+
+/// @notice this publication is locked or decided here already: leave it out
+error KnownPublication();
+
+/// @notice the registry knows no such batch: wait until it is locked or answered here
+/// @param root see the table
+error UnknownBatch(bytes32 root);
+
+/// @notice home has not decided this batch, or its outcome has not come here
+error NotDecided();
+
+/// @notice home took this publication out of its batch: it is locked alone, by lockModel
+error TakenOut();
+
+/// @notice this publication is in a batch: take it out after the earliest deadline of the batch
+error InBatch();
+
 /// @title Refusals
-/// @notice Stable codes of the reasons a registry may record (spec 30 §4).
+/// @notice Stable codes, as registries record (spec 30 §4) and name (spec 37 §2) them.
 library Refusals {
+    uint16 internal constant BAD_LENGTH = 100;
+    uint16 internal constant OUT_OF_RANGE = 101;
+    uint16 internal constant BAD_ENCODING = 102;
+    uint16 internal constant UNKNOWN_FUNCTION = 103;
+    uint16 internal constant BAD_SIGNATURE = 200;
+    uint16 internal constant HIGH_S = 201;
+    uint16 internal constant WRONG_SIGNER = 202;
+    uint16 internal constant WRONG_REGISTRY = 203;
+    uint16 internal constant NONCE_USED = 204;
+    uint16 internal constant EXPIRED = 205;
+    uint16 internal constant UNKNOWN_OPERATOR = 206;
+    uint16 internal constant FORBIDDEN_CALLER = 207;
+    uint16 internal constant TOO_FEW_SIGNATURES = 300;
+    uint16 internal constant DUPLICATE_SIGNER = 301;
+    uint16 internal constant UNSORTED_SIGNERS = 302;
+    uint16 internal constant UNKNOWN_SIGNER = 303;
+    uint16 internal constant WRONG_EPOCH = 304;
+    uint16 internal constant WRONG_GENERATION = 305;
+    uint16 internal constant ZERO_ROOT = 306;
+    uint16 internal constant EMPTY_RUN = 307;
+    uint16 internal constant RUN_TOO_LONG = 308;
+    uint16 internal constant ITEM_OUT_OF_RUN = 309;
+    uint16 internal constant WRONG_ROOT = 310;
+    uint16 internal constant OWN_EVENTS = 311;
+    uint16 internal constant PROOF_TOO_SHORT = 312;
+    uint16 internal constant PROOF_TOO_LONG = 313;
+    uint16 internal constant LANE_DROPPED = 314;
     uint16 internal constant UNSUPPORTED_FORMAT = 400;
     uint16 internal constant UNSUPPORTED_KIND = 401;
     uint16 internal constant BAD_NAME = 402;
@@ -306,4 +362,34 @@ library Refusals {
     uint16 internal constant WRONG_AUTHORITY = 430;
     uint16 internal constant BAD_BODY = 431;
     uint16 internal constant ALREADY_DECIDED = 432;
+    uint16 internal constant UNKNOWN_REQUEST = 500;
+    uint16 internal constant WRONG_COMMITMENT = 501;
+    uint16 internal constant HOST_KEY_EXPIRED = 502;
+    uint16 internal constant UNKNOWN_LEASE = 503;
+    uint16 internal constant LEASE_ENDED = 504;
+    uint16 internal constant BAD_LEASE = 505;
+    uint16 internal constant ALREADY_POSTED = 506;
+    uint16 internal constant WRONG_PHASE = 507;
+    uint16 internal constant BAD_QUORUM = 600;
+    uint16 internal constant BAD_VALIDATOR_SET = 601;
+    uint16 internal constant ALREADY_INITIALISED = 602;
+    uint16 internal constant NOT_INITIALISED = 603;
+    uint16 internal constant WRONG_CHAIN = 604;
+    uint16 internal constant CLOCK_SKEW = 605;
+    uint16 internal constant ZERO_AMOUNT = 606;
+    uint16 internal constant PAUSED = 700;
+    uint16 internal constant NOT_PAUSED = 701;
+    uint16 internal constant WRONG_COUNTER = 702;
+    uint16 internal constant TOO_EARLY = 703;
+    uint16 internal constant CAP_REACHED = 704;
+    uint16 internal constant NOT_ROOT = 710;
+    uint16 internal constant BAD_GOVERNANCE = 711;
+    uint16 internal constant EMPTY_BATCH = 800;
+    uint16 internal constant BATCH_TOO_LONG = 801;
+    uint16 internal constant BATCH_ITEM = 802;
+    uint16 internal constant KNOWN_PUBLICATION = 803;
+    uint16 internal constant UNKNOWN_BATCH = 804;
+    uint16 internal constant NOT_DECIDED = 805;
+    uint16 internal constant TAKEN_OUT = 806;
+    uint16 internal constant IN_BATCH = 807;
 }

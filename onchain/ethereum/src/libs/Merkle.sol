@@ -3,7 +3,7 @@ pragma solidity ^0.8.30;
 
 import {ProofTooLong, ProofTooShort} from "./Errors.sol";
 
-/// @title Merkle tree over a run (spec 20 §2)
+/// @title Merkle tree over a run (spec 20 §2) or a batch (spec 37 §1)
 /// @notice Ordered, the odd last node moves up unchanged, leaf and node domains apart.
 library Merkle {
     /// @notice Root of a tree of `width` leaves, of which `nodes` are those at `indices`.
@@ -42,6 +42,52 @@ library Merkle {
         }
         require(used == proof.length, ProofTooLong());
         return nodes[0];
+    }
+
+    /// @notice The same of a single leaf: what `multiproofRoot` gives, without arrays.
+    /// @param width number of leaves of the whole tree
+    /// @param index place of the leaf, below `width`
+    /// @param proof siblings from the leaf upwards; used up exactly
+    function pathRoot(uint256 width, uint256 index, bytes32 node, bytes32[] calldata proof)
+        internal
+        pure
+        returns (bytes32)
+    {
+        uint256 used = 0;
+        for (; width > 1; width = (width + 1) >> 1) {
+            if ((index ^ 1) < width) {
+                require(used < proof.length, ProofTooShort());
+                bytes32 sibling = proof[used++];
+                node = (index & 1) == 0 ? nodeHash(node, sibling) : nodeHash(sibling, node);
+            }
+            index >>= 1;
+        }
+        require(used == proof.length, ProofTooLong());
+        return node;
+    }
+
+    /// @notice Root of a tree of which all leaves are given, at least one.
+    /// @dev Overwrites the array.
+    function root(bytes32[] memory nodes) internal pure returns (bytes32 result) {
+        // By hand: a batch makes a node for each of its publications.
+        assembly ("memory-safe") {
+            let first := add(nodes, 0x20)
+            for { let width := mload(nodes) } gt(width, 1) {} {
+                let to := first
+                let from := first
+                for { let end := add(first, shl(5, and(width, not(1)))) } lt(from, end) { from := add(from, 0x40) } {
+                    mstore8(0x00, 0x01)
+                    mcopy(0x01, from, 0x40)
+                    mstore(to, keccak256(0x00, 0x41))
+                    to := add(to, 0x20)
+                }
+                if and(width, 1) { mstore(to, mload(from)) }
+                width := shr(1, add(width, 1))
+            }
+            // The last byte lies in the free memory pointer's first byte, which is zero.
+            mstore8(0x40, 0x00)
+            result := mload(first)
+        }
     }
 
     /// @notice keccak256(0x01 ‖ left ‖ right).

@@ -20,24 +20,38 @@ import {
 library Publications {
     uint256 private constant MAX_MIRRORS = 7;
 
+    // Bit c is set if the character c may stand at the edges of a name (a-z 0-9), or anywhere else in it (also . _ -).
+    uint256 private constant AT_EDGES = ((1 << 26) - 1) << 0x61 | ((1 << 10) - 1) << 0x30;
+    uint256 private constant WITHIN = AT_EDGES | 1 << 0x2e | 1 << 0x5f | 1 << 0x2d;
+
     /// @notice Code of the first permanent reason that holds, 0 if none does.
-    function permanentReason(Publication calldata p) internal pure returns (uint16) {
+    function permanentReason(Publication calldata p) internal pure returns (uint16 code) {
+        code = reasonBesidesMirrors(p);
+        if (code == 0 && !_areMirrors(p.mirrors, p.home)) return Refusals.BAD_MIRRORS;
+    }
+
+    /// @notice The same where mirrors are known to be lawful: code of the first permanent reason, 0 if none holds.
+    function reasonBesidesMirrors(Publication calldata p) internal pure returns (uint16) {
         if (p.format != 1) return Refusals.UNSUPPORTED_FORMAT;
-        if (p.kind != 1 && p.kind != 2) return Refusals.UNSUPPORTED_KIND;
+        uint8 kind = p.kind;
+        if (kind != 1 && kind != 2) return Refusals.UNSUPPORTED_KIND;
         if (!isName(bytes(p.name))) return Refusals.BAD_NAME;
         if (p.version < 1) return Refusals.BAD_VERSION;
         if (!isCid(p.ciphertext)) return Refusals.BAD_CID;
         if (p.policyHash != CaimiWire.POLICY_OPEN) return Refusals.UNSUPPORTED_POLICY;
         if (!_isFree(p.terms)) return Refusals.UNSUPPORTED_TERMS;
         if (p.extensionHash != 0) return Refusals.UNSUPPORTED_EXTENSION;
-        if (!_areMirrors(p.mirrors, p.home)) return Refusals.BAD_MIRRORS;
         return 0;
     }
 
     /// @notice Revert with the first permanent reason that holds.
     function check(Publication calldata p) internal pure {
         uint16 code = permanentReason(p);
-        if (code == 0) return;
+        if (code != 0) refuse(p, code);
+    }
+
+    /// @notice Revert with the permanent reason that has this code.
+    function refuse(Publication calldata p, uint16 code) internal pure {
         if (code == Refusals.UNSUPPORTED_FORMAT) revert UnsupportedFormat(p.format);
         if (code == Refusals.UNSUPPORTED_KIND) revert UnsupportedKind(p.kind);
         if (code == Refusals.BAD_NAME) revert BadName();
@@ -56,23 +70,22 @@ library Publications {
 
     /// @notice Whether a CID is raw or dag-pb and its digest is not zero.
     function isCid(Cid calldata cid) internal pure returns (bool) {
-        return (cid.codec == 0x55 || cid.codec == 0x70) && cid.digest != 0;
+        uint8 codec = cid.codec;
+        return (codec == 0x55 || codec == 0x70) && cid.digest != 0;
     }
 
     /// @notice Whether `name` is 1 to 64 of a-z 0-9 . _ - and begins and ends with a letter or digit.
     function isName(bytes calldata name) internal pure returns (bool) {
         uint256 length = name.length;
         if (length < 1 || length > 64) return false;
-        for (uint256 i = 0; i < length; i++) {
-            bytes1 c = name[i];
-            bool inner = c == "." || c == "_" || c == "-";
-            if (!_isLetterOrDigit(c) && (!inner || i == 0 || i == length - 1)) return false;
+        uint256 lawful = (AT_EDGES >> uint8(name[0])) & (AT_EDGES >> uint8(name[length - 1]));
+        uint256 within = WITHIN;
+        assembly ("memory-safe") {
+            for { let i := 0 } lt(i, length) { i := add(i, 1) } {
+                lawful := and(lawful, shr(byte(0, calldataload(add(name.offset, i))), within))
+            }
         }
-        return true;
-    }
-
-    function _isLetterOrDigit(bytes1 c) private pure returns (bool) {
-        return (c >= "a" && c <= "z") || (c >= "0" && c <= "9");
+        return lawful & 1 == 1;
     }
 
     function _isFree(Terms calldata terms) private pure returns (bool) {

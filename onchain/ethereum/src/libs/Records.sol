@@ -178,6 +178,16 @@ struct Certificate {
     Signature[] signatures;
 }
 
+/// @notice Shows that a publication is in a batch (spec 37 §1).
+/// @param index place in the batch, from 0
+/// @param siblings multiproof of that one leaf, at most 8
+struct BatchProof {
+    Lane home;
+    bytes32 root;
+    uint16 index;
+    bytes32[] siblings;
+}
+
 /// @notice The genesis descriptor; its hash is the network id.
 /// @param f Byzantine validators tolerated
 /// @param t decryption threshold
@@ -244,4 +254,7 @@ library Kind {
     uint16 internal constant ANSWERED = 6;
     uint16 internal constant REVOKED = 7;
     uint16 internal constant GOVERNANCE = 15;
+    uint16 internal constant BATCH_LOCKED = 16;
+    uint16 internal constant BATCH_ANSWERED = 17;
+    uint16 internal constant BATCH_OUTCOME = 18;
 }

@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {
     Answer,
+    BatchProof,
     Certificate,
     Event,
     Genesis,
@@ -31,6 +32,7 @@ interface IRegistry {
         bytes32 indexed subject,
         bytes body
     );
+    event BatchIds(bytes32 indexed root, bytes32[] ids);
     event Applied(
         bytes32 indexed chain, bytes32 indexed registry, uint64 indexed sequence, uint8 disposition, uint16 code
     );
@@ -42,6 +44,12 @@ interface IRegistry {
     function applyRun(Certificate calldata certificate, Item[] calldata items, bytes32[] calldata proof) external;
     function abort(bytes32 id) external;
     function abortUnlocked(Publication calldata publication, bytes calldata signature) external;
+    function lockBatch(Publication[] calldata publications, bytes[] calldata signatures) external returns (bytes32);
+    function answerBatch(Lane calldata home, bytes32 root) external;
+    function abortBatch(bytes32 root) external;
+    function takeOut(Publication calldata publication, bytes calldata signature, BatchProof calldata proof)
+        external
+        returns (bytes32);
     function withdraw(Withdrawal calldata withdrawal, bytes calldata signature) external;
     function fundWithPermit(address account, uint128 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
     function requestInference(InferenceRequest calldata request, bytes calldata signature) external returns (bytes32);
@@ -77,6 +85,21 @@ interface IRegistry {
             uint8 awaited,
             uint8 reason
         );
+    function batch(Lane calldata home, bytes32 root)
+        external
+        view
+        returns (
+            uint8 role,
+            uint8 state,
+            uint16 count,
+            uint256 taken,
+            uint64 earliest,
+            uint64 latest,
+            uint128 deposits,
+            uint8 awaited,
+            uint8 reason
+        );
+    function stateIn(bytes32 id, BatchProof calldata proof) external view returns (uint8 role, uint8 state);
     function root() external view returns (Lane memory);
     function governed(Lane calldata lane) external view returns (uint64, uint64, uint64, bytes32, bool);
     function brakes() external view returns (bool, uint64, uint64, uint64, uint128, uint128);

@@ -10,6 +10,15 @@ struct Log {
     address emitter;
 }
 
+/// @notice What the last call to another contract used, by itself.
+struct Gas {
+    uint64 gasLimit;
+    uint64 gasTotalUsed;
+    uint64 gasMemoryUsed;
+    int64 gasRefunded;
+    uint64 gasRemaining;
+}
+
 /// @notice The cheatcodes that our tests use.
 interface Vm {
     function addr(uint256 key) external pure returns (address);
@@ -30,6 +39,7 @@ interface Vm {
     function snapshotState() external returns (uint256);
     function revertToState(uint256 snapshot) external returns (bool);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
+    function lastCallGas() external view returns (Gas memory);
     function assume(bool condition) external pure;
     function toString(uint256 value) external pure returns (string memory);
     function envOr(string calldata name, string calldata otherwise) external view returns (string memory);

@@ -6,6 +6,7 @@ import "../../src/libs/Records.sol";
 import {Bodies, Decision} from "../../src/libs/Bodies.sol";
 import {Certificates} from "../../src/libs/Certificates.sol";
 import {BadEncoding, WrongSigner} from "../../src/libs/Errors.sol";
+import {Merkle} from "../../src/libs/Merkle.sol";
 import {Publications} from "../../src/libs/Publications.sol";
 import {Signatures} from "../../src/libs/Signatures.sol";
 
@@ -123,6 +124,33 @@ contract WireHarness {
     function verifySigner(bytes32 hashed, bytes calldata signature, address expected) external pure {
         address actual = Signatures.recover(hashed, signature);
         require(actual == expected, WrongSigner(expected, actual));
+    }
+
+    function batchLeaf(uint256 index, bytes32 id) external pure returns (bytes32) {
+        return CaimiWire.batchLeaf(index, id);
+    }
+
+    function merkleRoot(bytes32[] memory leaves) external pure returns (bytes32) {
+        return Merkle.root(leaves);
+    }
+
+    function pathRoot(uint256 width, uint256 index, bytes32 leaf, bytes32[] calldata proof)
+        external
+        pure
+        returns (bytes32)
+    {
+        return Merkle.pathRoot(width, index, leaf, proof);
+    }
+
+    function multiproofRoot(uint256 width, uint256 index, bytes32 leaf, bytes32[] calldata proof)
+        external
+        pure
+        returns (bytes32)
+    {
+        uint256[] memory indices = new uint256[](1);
+        bytes32[] memory leaves = new bytes32[](1);
+        (indices[0], leaves[0]) = (index, leaf);
+        return Merkle.multiproofRoot(width, indices, leaves, proof);
     }
 
     function isName(bytes calldata name) external pure returns (bool) {

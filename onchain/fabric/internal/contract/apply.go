@@ -38,7 +38,7 @@ func (r *registry) applyRun(c wire.Certificate, items []wire.Item, proof []wire.
 		return err
 	}
 	mine := r.destinedHere(items)
-	r.ledger.PrefetchRun(source, generation, mine)
+	r.ledger.PrefetchRun(r.lane, source, generation, mine)
 	mark := wire.LaneHash(source)
 	for _, item := range mine {
 		if r.ledger.IsMarked(mark, generation, item.Sequence) {
@@ -128,6 +128,18 @@ func (r *registry) applyItem(source wire.Lane, event wire.Event) (uint8, error) 
 			return refused, err
 		}
 		return r.applyGovernance(source, body)
+	case wire.KindBatchAnswered:
+		var body wire.BatchAnsweredBody
+		if err := wire.DecodeBody(event.Body, &body); err != nil {
+			return refused, err
+		}
+		return r.applyBatchAnswer(source, event.Subject, body)
+	case wire.KindBatchOutcome:
+		var body wire.BatchOutcomeBody
+		if err := wire.DecodeBody(event.Body, &body); err != nil {
+			return refused, err
+		}
+		return r.applyBatchOutcome(source, event, body)
 	}
 	return ignored, nil
 }

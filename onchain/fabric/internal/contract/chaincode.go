@@ -70,8 +70,7 @@ func (c *Chaincode) run(
 		answer, err := view(ledger, config, argument)
 		return answer, nil, err
 	case "call":
-		out, err := c.call(stub, ledger, config, argument)
-		return nil, out, err
+		return c.call(stub, ledger, config, argument)
 	}
 	return nil, nil, wire.UnknownFunction.With()
 }
@@ -115,29 +114,29 @@ func checkCreation(config state.Config) error {
 
 func (c *Chaincode) call(
 	stub shim.ChaincodeStubInterface, ledger *state.Overlay, config state.Config, argument []byte,
-) (*outbox, error) {
+) ([]byte, *outbox, error) {
 	invoked, err := invokedChaincode(stub)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if invoked != config.Chaincode {
-		return nil, wire.ForbiddenCaller.With() // the event of a chaincode called by another one is lost
+		return nil, nil, wire.ForbiddenCaller.With() // the event of a chaincode called by another one is lost
 	}
 	now, err := c.checkClock(stub, config.ClockWindow)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	run, data, err := find(calls, argument)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r := newRegistry(ledger, config)
 	r.now = now
 	if r.transient, err = stub.GetTransient(); err != nil {
-		return nil, fmt.Errorf("ledger: transient data: %w", err)
+		return nil, nil, fmt.Errorf("ledger: transient data: %w", err)
 	}
-	_, err = run(r, data)
-	return r.out, err
+	answer, err := run(r, data)
+	return answer, r.out, err
 }
 
 // checkClock gives the transaction's timestamp, which is the registry's clock: ClockSkew.

@@ -140,12 +140,14 @@ func TestEveryFunctionRejectsOtherEncodings(t *testing.T) {
 		"answerInference":  {wire.Answer{}, signature, key, signature},
 		"openLease":        {wire.LeaseRequest{}, signature, key, signature},
 		"postPartial":      {wire.PartialPost{}, signature}, "postBoard": {wire.BoardPost{}, signature, signature},
+		"lockBatch": {[]wire.Publication{}, [][]byte{signature}}, "answerBatch": {own, word("root")},
+		"abortBatch": {word("root")}, "takeOut": {wire.Publication{}, signature, wire.BatchProof{}},
 		"multicall": {[][]byte{{1}}},
 	}
 	reads := map[string][]any{
 		"version": nil, "network": nil, "lane": nil, "validatorSet": nil, "minDeposit": nil, "clockWindow": nil,
 		"publication": {word("id")}, "isRevoked": {word("id")}, "brakes": nil, "root": nil, "governed": {own}, "leaseCap": nil, "balance": {wire.Address{}}, "tokens": {wire.Address{}}, "receiptOf": {word("id")},
-		"isMarked": {own, uint64(1), uint64(1)}, "lease": {word("id")}, "partials": {word("id")}, "board": {uint64(1), uint8(1)},
+		"isMarked": {own, uint64(1), uint64(1)}, "lease": {word("id")}, "partials": {word("id")}, "batch": {own, word("root")}, "stateIn": {word("id"), wire.BatchProof{}}, "board": {uint64(1), uint8(1)},
 	}
 	if len(functions) != len(calls) || len(reads) != len(views) {
 		t.Fatalf("%d functions of %d, %d views of %d", len(functions), len(calls), len(reads), len(views))

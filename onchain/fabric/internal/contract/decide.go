@@ -41,6 +41,9 @@ func (r *registry) abortUnlocked(p wire.Publication, signature []byte) error {
 	if _, known := r.ledger.Publication(id); known {
 		return r.abort(id)
 	}
+	if r.isLockedHere(id, p) {
+		return wire.InBatch.With()
+	}
 	if err := checkPublication(p); err != nil {
 		return err
 	}
@@ -52,13 +55,18 @@ func (r *registry) abortUnlocked(p wire.Publication, signature []byte) error {
 
 // abortHome gives the deposit back and tells the mirrors.
 func (r *registry) abortHome(id wire.Bytes32, record state.Publication, happened input, reason uint8) error {
+	r.out.emit(wire.KindOutcome, record.Mirrors, id, wire.OutcomeBody{State: stateAborted, Reason: uint16(reason)})
+	return r.settleAbort(id, record, happened, reason)
+}
+
+// settleAbort gives the deposit back. Its batch, or the caller, tells it.
+func (r *registry) settleAbort(id wire.Bytes32, record state.Publication, happened input, reason uint8) error {
 	if err := advance(&record, happened); err != nil {
 		return err
 	}
 	record.Reason = reason
 	r.giveBack(&record)
 	r.ledger.PutPublication(id, record)
-	r.out.emit(wire.KindOutcome, record.Mirrors, id, wire.OutcomeBody{State: stateAborted, Reason: uint16(reason)})
 	return nil
 }
 
@@ -85,10 +93,15 @@ func (r *registry) meetAnswers(id wire.Bytes32, record state.Publication) error 
 }
 
 func (r *registry) commitHome(id wire.Bytes32, record state.Publication) error {
+	r.out.emit(wire.KindOutcome, record.Mirrors, id, wire.OutcomeBody{State: stateCommitted, Reason: uint16(reasonNone)})
+	return r.settleCommit(id, record)
+}
+
+// settleCommit: versions meet, a revocation that waited takes effect. Its batch, or the caller, tells it.
+func (r *registry) settleCommit(id wire.Bytes32, record state.Publication) error {
 	if err := advance(&record, inputAllLocked); err != nil {
 		return err
 	}
-	r.out.emit(wire.KindOutcome, record.Mirrors, id, wire.OutcomeBody{State: stateCommitted, Reason: uint16(reasonNone)})
 	if err := r.meetRival(id, &record); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ var calls, views = table{}, table{}
 var multicallSelector = wire.Selector("multicall", [][]byte(nil))
 
 const (
-	maxBatch     = 1000 // calls of one multicall
+	maxCalls     = 1000 // calls of one multicall
 	selectorSize = 4
 )
 
@@ -21,6 +21,10 @@ func init() {
 	add3(calls, "applyRun", call3((*registry).applyRun))
 	add1(calls, "abort", call1((*registry).abort))
 	add2(calls, "abortUnlocked", call2((*registry).abortUnlocked))
+	add2(calls, "lockBatch", (*registry).lockBatch)
+	add2(calls, "answerBatch", call2((*registry).answerBatch))
+	add1(calls, "abortBatch", call1((*registry).abortBatch))
+	add3(calls, "takeOut", call3((*registry).takeOut))
 	add2(calls, "revoke", call2((*registry).revoke))
 	add2(calls, "pause", call2((*registry).pause))
 	add2(calls, "resume", call2((*registry).resume))
@@ -41,6 +45,8 @@ func init() {
 	add0(views, "validatorSet", (*registry).viewValidatorSet)
 	add1(views, "publication", (*registry).viewPublication)
 	add1(views, "isRevoked", (*registry).viewIsRevoked)
+	add2(views, "stateIn", (*registry).viewStateIn)
+	add2(views, "batch", (*registry).viewBatch)
 	add1(views, "balance", (*registry).viewBalance)
 	add1(views, "tokens", (*registry).viewTokens)
 	add1(views, "receiptOf", (*registry).viewReceiptOf)
@@ -56,12 +62,12 @@ func init() {
 	add2(views, "board", (*registry).viewBoard)
 }
 
-// multicall runs the calls in order, all or nothing. A batch in a batch, or too long a one, is no encoding of a call.
-func (r *registry) multicall(batch [][]byte) error {
-	if len(batch) > maxBatch {
+// multicall runs the calls in order, all or nothing. A multicall in a multicall, or too long a one, is no encoding of a call.
+func (r *registry) multicall(list [][]byte) error {
+	if len(list) > maxCalls {
 		return wire.BadEncoding.With()
 	}
-	for _, call := range batch {
+	for _, call := range list {
 		if len(call) >= selectorSize && [selectorSize]byte(call) == multicallSelector {
 			return wire.BadEncoding.With()
 		}

@@ -34,6 +34,9 @@ func (r *registry) lockModel(p wire.Publication, signature []byte) error {
 	if _, known := r.ledger.Publication(id); known {
 		return nil
 	}
+	if isHome && r.isLockedHere(id, p) {
+		return nil
+	}
 	if err := r.checkRunning(); err != nil {
 		return err
 	}
@@ -43,7 +46,32 @@ func (r *registry) lockModel(p wire.Publication, signature []byte) error {
 	return r.lockMirror(id, p)
 }
 
+// isLockedHere tells whether this home knows the publication, alone or in a batch: a lock leaves its id under the nonce.
+func (r *registry) isLockedHere(id wire.Bytes32, p wire.Publication) bool {
+	if _, known := r.ledger.Publication(id); known {
+		return true
+	}
+	digest, used := r.ledger.NonceUse(p.Publisher, p.Nonce)
+	return used && digest == id
+}
+
 func (r *registry) lockHome(id wire.Bytes32, p wire.Publication) error {
+	if err := r.reserve(id, p); err != nil {
+		return err
+	}
+	record := newRecord(p, roleHome)
+	record.Deposit = p.Deposit
+	if err := advance(&record, inputLock); err != nil {
+		return err
+	}
+	r.ledger.PrefetchLock(id, p.Home, p.Mirrors)
+	r.meetRevocations(id, &record)
+	r.out.emit(wire.KindLocked, p.Mirrors, id, wire.LockedBody{Role: roleHome, Home: p.Home})
+	return r.meetAnswers(id, record)
+}
+
+// reserve takes what a lock at home takes from its publisher, alone or in a batch: deposit, nonce and name.
+func (r *registry) reserve(id wire.Bytes32, p wire.Publication) error {
 	if err := checkPublication(p); err != nil {
 		return err
 	}
@@ -65,17 +93,9 @@ func (r *registry) lockHome(id wire.Bytes32, p wire.Publication) error {
 	if err := r.debit(p.Publisher, p.Deposit); err != nil {
 		return err
 	}
-	record := newRecord(p, roleHome)
-	record.Deposit = p.Deposit
-	if err := advance(&record, inputLock); err != nil {
-		return err
-	}
 	r.ledger.UseNonce(p.Publisher, p.Nonce, id)
 	r.ledger.Take(p.Publisher, p.Name, p.Version)
-	r.ledger.PrefetchLock(id, p.Home, p.Mirrors)
-	r.meetRevocations(id, &record)
-	r.out.emit(wire.KindLocked, p.Mirrors, id, wire.LockedBody{Role: roleHome, Home: p.Home})
-	return r.meetAnswers(id, record)
+	return nil
 }
 
 func (r *registry) lockMirror(id wire.Bytes32, p wire.Publication) error {

@@ -10,13 +10,14 @@ import (
 // EventName is the name of a transaction's single chaincode event.
 const EventName = "caimi"
 
-// The JSON of spec 30 §6; keys stand in the order of the fields.
+// The JSON of spec 30 §6 and 37 §6; keys stand in the order of the fields.
 type outbox struct {
 	Events   []eventNote   `json:"events,omitempty"`
 	Applied  []appliedNote `json:"applied,omitempty"`
 	Leases   []string      `json:"leases,omitempty"`
 	Partials []partialNote `json:"partials,omitempty"`
 	Posts    []postNote    `json:"posts,omitempty"`
+	Batches  []batchNote   `json:"batches,omitempty"`
 }
 
 type eventNote struct {
@@ -46,6 +47,11 @@ type postNote struct {
 	Index uint8  `json:"index"`
 }
 
+type batchNote struct {
+	Root string   `json:"root"`
+	IDs  []string `json:"ids"`
+}
+
 // emit adds a sequenced event; its body is a static record.
 func (b *outbox) emit(kind uint16, destinations []wire.Lane, subject wire.Bytes32, body any) {
 	note := eventNote{
@@ -62,9 +68,18 @@ func (b *outbox) apply(source wire.Lane, sequence uint64, disposition uint8, cod
 	b.Applied = append(b.Applied, appliedNote{source.Chain.Hex(), source.Registry.Hex(), sequence, disposition, code})
 }
 
+// list logs the ids of a batch beside its event, so that a ledger alone is enough to make every proof.
+func (b *outbox) list(root wire.Bytes32, ids []wire.Bytes32) {
+	note := batchNote{Root: root.Hex(), IDs: make([]string, len(ids))}
+	for i, id := range ids {
+		note.IDs[i] = id.Hex()
+	}
+	b.Batches = append(b.Batches, note)
+}
+
 // payload gives the event's bytes, nil when the call has nothing to tell.
 func (b *outbox) payload() ([]byte, error) {
-	if len(b.Events)+len(b.Applied)+len(b.Leases)+len(b.Partials)+len(b.Posts) == 0 {
+	if len(b.Events)+len(b.Applied)+len(b.Leases)+len(b.Partials)+len(b.Posts)+len(b.Batches) == 0 {
 		return nil, nil
 	}
 	return json.Marshal(b)

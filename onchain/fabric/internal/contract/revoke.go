@@ -89,11 +89,17 @@ func (r *registry) revokeRecord(record *state.Publication) error {
 
 // meetRevocations lets what registries told before the lock here wait with it for the outcome.
 func (r *registry) meetRevocations(id wire.Bytes32, record *state.Publication) {
-	for _, lane := range registriesOf(*record) {
-		if r.ledger.IsRevokedEarly(id, lane) {
-			record.Revoked = revocationKnown
-		}
+	if r.isRevokedEarly(id, record.Home, record.Mirrors) {
+		record.Revoked = revocationKnown
 	}
+}
+
+func (r *registry) isRevokedEarly(id wire.Bytes32, home wire.Lane, mirrors []wire.Lane) bool {
+	told := r.ledger.IsRevokedEarly(id, home)
+	for _, mirror := range mirrors {
+		told = r.ledger.IsRevokedEarly(id, mirror) || told
+	}
+	return told
 }
 
 func registriesOf(record state.Publication) []wire.Lane {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -46,12 +47,28 @@ type scenario struct {
 		Version, Generation, Height uint64
 		Dropped                     bool
 	}
+	Batches []struct {
+		Home, Root                   vectortest.Hex
+		Role, State, Awaited, Reason uint8
+		Count                        uint16
+		Taken, Deposits              string
+		Earliest, Latest             uint64
+	}
+	BatchIDs []struct {
+		Root vectortest.Hex
+		IDs  []vectortest.Hex
+	}
+	States []struct {
+		ID, Proof, Arguments vectortest.Hex
+		Role, State          uint8
+		Error                string
+	}
 	Leaves  []vectortest.Hex
 	Applied [][3]uint64
 }
 
 func TestRegistryVectors(t *testing.T) {
-	for _, name := range []string{"registry/fabric.json", "registry/fabric-brakes.json"} {
+	for _, name := range []string{"registry/fabric.json", "registry/fabric-brakes.json", "registry/fabric-batches.json"} {
 		var suite struct {
 			Network vectortest.Hex
 			Cases   []scenario
@@ -126,6 +143,7 @@ func (s scenario) play(t *testing.T, network wire.Bytes32) {
 		w.ledger.Commit(done)
 		news := told(t, done)
 		all.Events, all.Applied = append(all.Events, news.Events...), append(all.Applied, news.Applied...)
+		all.Batches = append(all.Batches, news.Batches...)
 		if len(all.Events) != step.Events {
 			t.Fatalf("step %d, %s: %d events, want %d", i, step.Function, len(all.Events), step.Events)
 		}
@@ -186,6 +204,7 @@ func (s scenario) compare(t *testing.T, w *world, all outbox) {
 		}
 	}
 	s.compareBrakes(t, w)
+	s.compareBatches(t, w, all.Batches)
 	for _, account := range s.Balances {
 		var n wire.Uint128
 		if w.view("balance", &n, wire.Address(account.Address)); n.Big().String() != account.Balance {
@@ -214,6 +233,48 @@ func (s scenario) compareBrakes(t *testing.T, w *world) {
 		}
 		if last != want {
 			t.Errorf("governed %+v, want %+v", last, want)
+		}
+	}
+}
+
+func (s scenario) compareBatches(t *testing.T, w *world, logged []batchNote) {
+	t.Helper()
+	for _, b := range s.Batches {
+		var home wire.Lane
+		if err := wire.Decode(b.Home, wire.CallLimit, &home); err != nil {
+			t.Fatal(err)
+		}
+		seen := w.batch(home, b.Root.Word(t))
+		actual := fmt.Sprintln(seen.Role, seen.State, seen.Count, new(big.Int).SetBytes(seen.Taken[:]),
+			seen.Earliest, seen.Latest, seen.held.Big(), seen.Awaited, seen.Reason)
+		want := fmt.Sprintln(b.Role, b.State, b.Count, b.Taken, b.Earliest, b.Latest, b.Deposits, b.Awaited, b.Reason)
+		if actual != want {
+			t.Errorf("batch %x: %s, want %s", b.Root, actual, want)
+		}
+	}
+	if len(logged) != len(s.BatchIDs) {
+		t.Fatalf("%d batches are logged, want %d", len(logged), len(s.BatchIDs))
+	}
+	for i, note := range logged {
+		want := batchNote{Root: s.BatchIDs[i].Root.Word(t).Hex()}
+		for _, id := range s.BatchIDs[i].IDs {
+			want.IDs = append(want.IDs, id.Word(t).Hex())
+		}
+		if !reflect.DeepEqual(note, want) {
+			t.Errorf("logged %+v, want %+v", note, want)
+		}
+	}
+	for i, look := range s.States {
+		var proof wire.BatchProof
+		if err := wire.Decode(look.Proof, wire.CallLimit, &proof); err != nil {
+			t.Fatal(err)
+		}
+		if look.Error != "" {
+			w.refuse(refusalMessage(t, look.Error, look.Arguments), "view", encoded("stateIn", look.ID.Word(t), proof))
+			continue
+		}
+		if actual, want := w.stateIn(look.ID.Word(t), proof), [2]uint8{look.Role, look.State}; actual != want {
+			t.Errorf("look %d: %v, want %v", i, actual, want)
 		}
 	}
 }
@@ -260,7 +321,7 @@ func refusalMessage(t *testing.T, name string, arguments []byte) string {
 var argumentKinds = map[string][3]string{
 	"WrongSigner": {"address", "address"}, "UnknownOperator": {"address"},
 	"WrongRegistry": {"bytes32", "bytes32"}, "WrongRoot": {"bytes32", "bytes32"}, "NonceUsed": {"bytes32"},
-	"UnknownPublication": {"bytes32"}, "UnknownRequest": {"bytes32"}, "UnsupportedPolicy": {"bytes32"},
+	"UnknownPublication": {"bytes32"}, "UnknownRequest": {"bytes32"}, "UnknownBatch": {"bytes32"}, "UnsupportedPolicy": {"bytes32"},
 	"UnsupportedExtension": {"bytes32"},
 }
 

@@ -88,7 +88,7 @@ func addresses(keys ...key) []wire.Address {
 
 // A world is one registry on a ledger in memory and its clock.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	ledger    *ledgertest.Ledger
 	now       int64
 	clock     int64 // the endorser's; 0 for `now`
@@ -155,7 +155,7 @@ func (w *world) refuse(want, function string, argument []byte) {
 	requireNoWrites(w.t, done)
 }
 
-func requireNoWrites(t *testing.T, done *ledgertest.Transaction) {
+func requireNoWrites(t testing.TB, done *ledgertest.Transaction) {
 	t.Helper()
 	if done.Wrote() {
 		t.Errorf("written: %q, private %q, event %s", done.Writes, done.Private, done.Told())
@@ -321,7 +321,7 @@ func (w *world) carry(source wire.Lane, first uint64, events ...wire.Event) []ap
 	return told(w.t, w.call("applyRun", run.certificate, run.items, run.proof)).Applied
 }
 
-func told(t *testing.T, done *ledgertest.Transaction) outbox {
+func told(t testing.TB, done *ledgertest.Transaction) outbox {
 	t.Helper()
 	var out outbox
 	if done.Told() == nil {

@@ -64,9 +64,11 @@ func (o *Overlay) get(key string) []byte {
 // Prefetch reads keys in one exchange with the peer instead of one each.
 func (o *Overlay) Prefetch(keys []string) {
 	var missing []string
+	listed := make(map[string]bool, len(keys))
 	for _, key := range keys {
-		if _, ok := o.known[key]; !ok {
+		if _, ok := o.known[key]; !ok && !listed[key] {
 			missing = append(missing, key)
+			listed[key] = true
 		}
 	}
 	if len(missing) == 0 {

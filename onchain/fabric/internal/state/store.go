@@ -4,70 +4,92 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"strconv"
 
 	"caimi.local/onchain/fabric/internal/wire"
 )
 
 // Every key belongs to one account, publication, request, lease or carried event, so that unrelated calls never write a
 // key that another reads: Fabric refuses a transaction whose reads have changed. Only init writes configKey, and only
-// pause and resume brakesKey; what governance decides about a lane is read by every run of it. withdrawnKey is the exception: all withdrawals of an epoch read and write it where there is a
-// cap, so that one of them is VALID in a block and the others are sent again.
+// pause and resume brakesKey; what governance decides about a lane is read by every run of it. withdrawnKey is the exception:
+// all withdrawals of an epoch read and write it where there is a cap, so that one of them is VALID in a block and the others
+// are sent again. What shares a batch's key: see batches.go.
 const (
 	configKey = "config"
 	brakesKey = "brakes"
 )
 
-func laneKey(lane wire.Lane) string { return fmt.Sprintf("lane/%x", wire.LaneHash(lane)) }
+// key joins a kind of keys and what tells one from another, which are 32 bytes or 20 in hexadecimal, or end the key.
+func key(kind string, parts ...[]byte) string {
+	text := make([]byte, 0, 192)
+	text = append(text, kind...)
+	for _, part := range parts {
+		text = hex.AppendEncode(append(text, '/'), part)
+	}
+	return string(text)
+}
 
-func withdrawnKey(epoch uint64) string { return fmt.Sprintf("withdrawn/%d", epoch) }
+func numbered(prefix string, numbers ...uint64) string {
+	for _, n := range numbers {
+		prefix += "/" + strconv.FormatUint(n, 10)
+	}
+	return prefix
+}
+
+func laneHash(lane wire.Lane) []byte {
+	hash := wire.LaneHash(lane)
+	return hash[:]
+}
+
+func laneKey(lane wire.Lane) string { return key("lane", laneHash(lane)) }
+
+func withdrawnKey(epoch uint64) string { return numbered("withdrawn", epoch) }
 
 func leasesKey(epoch uint64, publication wire.Bytes32, operator wire.Address) string {
-	return fmt.Sprintf("leases/%d/%x/%x", epoch, publication, operator)
+	return key(numbered("leases", epoch), publication[:], operator[:])
 }
 
-func publicationKey(id wire.Bytes32) string { return "publication/" + hex.EncodeToString(id[:]) }
+func publicationKey(id wire.Bytes32) string { return key("publication", id[:]) }
 
 func answerKey(id wire.Bytes32, mirror wire.Lane) string {
-	return fmt.Sprintf("answer/%x/%x", id, wire.LaneHash(mirror))
+	return key("answer", id[:], laneHash(mirror))
 }
 
-func outcomeKey(id wire.Bytes32, home wire.Lane) string {
-	return fmt.Sprintf("outcome/%x/%x", id, wire.LaneHash(home))
-}
+func outcomeKey(id wire.Bytes32, home wire.Lane) string { return key("outcome", id[:], laneHash(home)) }
 
 func revocationKey(id wire.Bytes32, source wire.Lane) string {
-	return fmt.Sprintf("revocation/%x/%x", id, wire.LaneHash(source))
+	return key("revocation", id[:], laneHash(source))
 }
 
 func markKey(source wire.Bytes32, generation, sequence uint64) string {
-	return fmt.Sprintf("mark/%x/%d/%d", source, generation, sequence)
+	return numbered(key("mark", source[:]), generation, sequence)
 }
 
 func nonceKey(account wire.Address, nonce wire.Bytes32) string {
-	return fmt.Sprintf("nonce/%x/%x", account, nonce)
+	return key("nonce", account[:], nonce[:])
 }
 
 // A name on a ledger is one of spec 30 §4, so that it needs no escape.
 func takenKey(publisher wire.Address, name string, version uint64) string {
-	return fmt.Sprintf("name/%x/%s/%d", publisher, name, version)
+	return numbered(key("name", publisher[:])+"/"+name, version)
 }
 
 func latestKey(publisher wire.Address, name string) string {
-	return fmt.Sprintf("latest/%x/%s", publisher, name)
+	return key("latest", publisher[:]) + "/" + name
 }
 
-func balanceKey(account wire.Address) string { return fmt.Sprintf("balance/%x", account) }
-func tokensKey(account wire.Address) string  { return fmt.Sprintf("tokens/%x", account) }
-func requestKey(id wire.Bytes32) string      { return fmt.Sprintf("request/%x", id) }
-func receiptKey(id wire.Bytes32) string      { return fmt.Sprintf("receipt/%x", id) }
-func leaseKey(id wire.Bytes32) string        { return fmt.Sprintf("lease/%x", id) }
+func balanceKey(account wire.Address) string { return key("balance", account[:]) }
+func tokensKey(account wire.Address) string  { return key("tokens", account[:]) }
+func requestKey(id wire.Bytes32) string      { return key("request", id[:]) }
+func receiptKey(id wire.Bytes32) string      { return key("receipt", id[:]) }
+func leaseKey(id wire.Bytes32) string        { return key("lease", id[:]) }
 
 func partialKey(lease wire.Bytes32, index uint8) string {
-	return fmt.Sprintf("partial/%x/%d", lease, index)
+	return numbered(key("partial", lease[:]), uint64(index))
 }
 
 func postKey(epoch uint64, phase, index uint8) string {
-	return fmt.Sprintf("post/%d/%d/%d", epoch, phase, index)
+	return numbered("post", epoch, uint64(phase), uint64(index))
 }
 
 // Config gives the configuration, if init was called.
@@ -277,7 +299,7 @@ func (o *Overlay) PutPost(epoch uint64, phase, index uint8, body []byte) {
 }
 
 // PrefetchRun reads what applying these items needs: marks, then records and answers of the unmarked ones.
-func (o *Overlay) PrefetchRun(source wire.Lane, generation uint64, items []wire.Item) {
+func (o *Overlay) PrefetchRun(own, source wire.Lane, generation uint64, items []wire.Item) {
 	lane := wire.LaneHash(source)
 	marks := make([]string, len(items))
 	for i, item := range items {
@@ -294,6 +316,10 @@ func (o *Overlay) PrefetchRun(source wire.Lane, generation uint64, items []wire.
 			records = append(records, answerKey(item.Event.Subject, source), publicationKey(item.Event.Subject))
 		case wire.KindOutcome, wire.KindSuperseded, wire.KindAnswered, wire.KindRevoked:
 			records = append(records, publicationKey(item.Event.Subject))
+		case wire.KindBatchAnswered:
+			records = append(records, batchAnswerKey(item.Event.Subject, source), batchKey(own, item.Event.Subject))
+		case wire.KindBatchOutcome:
+			records = append(records, batchKey(source, item.Event.Subject))
 		}
 	}
 	o.Prefetch(records)

@@ -136,7 +136,11 @@ func wordOf(l *layout, v reflect.Value) Bytes32 {
 		return word
 	}
 	size := v.Len()
-	reflect.Copy(reflect.ValueOf(&word).Elem().Slice(wordSize-size, wordSize), v)
+	if v.CanAddr() {
+		copy(word[wordSize-size:], v.Bytes())
+	} else {
+		reflect.Copy(reflect.ValueOf(word[wordSize-size:]), v)
+	}
 	return word
 }
 
@@ -249,7 +253,7 @@ func (r reader) static(at int, l *layout, v reflect.Value) bool {
 		return allZero(word[:wordSize-l.bits/8])
 	}
 	size := v.Len()
-	reflect.Copy(v, reflect.ValueOf(word[wordSize-size:]))
+	copy(v.Bytes(), word[wordSize-size:])
 	return allZero(word[:wordSize-size])
 }
 

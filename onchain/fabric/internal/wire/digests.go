@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"reflect"
 
 	"golang.org/x/crypto/sha3"
 )
@@ -13,16 +12,11 @@ var (
 	tagEvent      = tag("CAIMI/1/event")
 	tagLeaf       = tag("CAIMI/1/leaf")
 	tagPolicyOpen = tag("CAIMI/1/policy-open")
+	tagBatchItem  = tag("CAIMI/1/batch-item")
 )
 
 // PolicyOpen is the policy that lets everybody in; it has to be named.
 var PolicyOpen = Keccak256(tagPolicyOpen[:])
-
-var (
-	domainType    = Keccak256([]byte("EIP712Domain(string name,string version,bytes32 salt)"))
-	domainName    = Keccak256([]byte("CAIMI"))
-	domainVersion = Keccak256([]byte("1"))
-)
 
 func tag(text string) Bytes32 {
 	var padded Bytes32
@@ -39,44 +33,6 @@ func Keccak256(parts ...[]byte) Bytes32 {
 	var sum Bytes32
 	h.Sum(sum[:0])
 	return sum
-}
-
-// HashStruct is EIP-712's hashStruct of a record.
-func HashStruct(record any) Bytes32 {
-	v := reflect.ValueOf(record)
-	return hashValue(layoutOf(v.Type()), v)
-}
-
-func hashValue(l *layout, v reflect.Value) Bytes32 {
-	switch l.shape {
-	case shapeBytes:
-		if v.Kind() == reflect.String {
-			return Keccak256([]byte(v.String()))
-		}
-		return Keccak256(v.Bytes())
-	case shapeList:
-		return Keccak256(hashParts(nil, l, v))
-	case shapeStruct:
-		typeHash := Keccak256([]byte(l.encodeType()))
-		return Keccak256(hashParts(typeHash[:], l, v))
-	}
-	return wordOf(l, v)
-}
-
-func hashParts(out []byte, l *layout, v reflect.Value) []byte {
-	layouts, values := parts(l, v)
-	for i := range layouts {
-		word := hashValue(layouts[i], values[i])
-		out = append(out, word[:]...)
-	}
-	return out
-}
-
-// TypedDigest is what is signed: keccak256(0x1901 || domain separator || hashStruct(record)). A publication's is its id.
-func TypedDigest(network Bytes32, record any) Bytes32 {
-	separator := Keccak256(domainType[:], domainName[:], domainVersion[:], network[:])
-	hash := HashStruct(record)
-	return Keccak256([]byte{0x19, 0x01}, separator[:], hash[:])
 }
 
 // NetworkID is keccak256(abi.encode(tag, Genesis)) (spec 10 §7).
@@ -105,6 +61,13 @@ func EventHash(event Event) Bytes32 {
 func LeafHash(source Lane, item Item) Bytes32 {
 	sequence, event := number(item.Sequence), EventHash(item.Event)
 	inner := Keccak256(tagLeaf[:], source.Chain[:], source.Registry[:], sequence[:], event[:])
+	return Keccak256([]byte{0}, inner[:])
+}
+
+// BatchLeaf is spec 37 §1's: a publication at its place in a batch.
+func BatchLeaf(index uint64, id Bytes32) Bytes32 {
+	place := number(index)
+	inner := Keccak256(tagBatchItem[:], place[:], id[:])
 	return Keccak256([]byte{0}, inner[:])
 }
 

@@ -2,14 +2,17 @@ package wire
 
 // Kinds of events that registries make or read (spec 10 §5); the others are carried and ignored.
 const (
-	KindLocked     uint16 = 1
-	KindRefused    uint16 = 2
-	KindOutcome    uint16 = 3
-	KindSuperseded uint16 = 4
-	KindRequested  uint16 = 5
-	KindAnswered   uint16 = 6
-	KindRevoked    uint16 = 7
-	KindGovernance uint16 = 15
+	KindLocked        uint16 = 1
+	KindRefused       uint16 = 2
+	KindOutcome       uint16 = 3
+	KindSuperseded    uint16 = 4
+	KindRequested     uint16 = 5
+	KindAnswered      uint16 = 6
+	KindRevoked       uint16 = 7
+	KindGovernance    uint16 = 15
+	KindBatchLocked   uint16 = 16
+	KindBatchAnswered uint16 = 17
+	KindBatchOutcome  uint16 = 18
 )
 
 // Schema is the version of event bodies.
@@ -67,6 +70,23 @@ type GovernanceBody struct {
 	Generation uint64
 	Height     uint64
 	BlockHash  Bytes32
+}
+
+// BatchLockedBody is BATCH_LOCKED's.
+type BatchLockedBody struct{ Count uint16 }
+
+// BatchAnsweredBody is BATCH_ANSWERED's: the version of the mirror's rules, and the home it will follow.
+type BatchAnsweredBody struct {
+	Version uint16
+	Home    Lane
+}
+
+// BatchOutcomeBody is BATCH_OUTCOME's; Taken is a number of 256 bits, one for each publication.
+type BatchOutcomeBody struct {
+	State  uint8
+	Reason uint16
+	Count  uint16
+	Taken  Bytes32
 }
 
 // DecodeBody reads an event's body; bodies are static, so that the struct and its fields have one encoding (BadBody).

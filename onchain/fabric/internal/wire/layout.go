@@ -32,6 +32,7 @@ type layout struct {
 	head    int // bytes in the head of the enclosing tuple; 32 for a dynamic type
 	element *layout
 	fields  []field
+	hash    Bytes32 // EIP-712's typeHash, of shapeStruct
 }
 
 type field struct {
@@ -97,6 +98,7 @@ func makeStruct(t reflect.Type) *layout {
 	if made.dynamic {
 		made.head = wordSize
 	}
+	made.hash = Keccak256([]byte(made.encodeType()))
 	return made
 }
 

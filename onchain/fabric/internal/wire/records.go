@@ -221,6 +221,14 @@ type Certificate struct {
 	Signatures []Signature
 }
 
+// BatchProof shows that a publication is in a batch (spec 37 §1).
+type BatchProof struct {
+	Home     Lane
+	Root     Bytes32
+	Index    uint16
+	Siblings []Bytes32
+}
+
 // Genesis is the descriptor whose hash is the network id.
 type Genesis struct {
 	RootGenesis Bytes32

@@ -75,4 +75,12 @@ var (
 	CapReached           = Code{"CapReached", 704}
 	NotRoot              = Code{"NotRoot", 710}
 	BadGovernance        = Code{"BadGovernance", 711}
+	EmptyBatch           = Code{"EmptyBatch", 800}
+	BatchTooLong         = Code{"BatchTooLong", 801}
+	BatchItem            = Code{"BatchItem", 802}
+	KnownPublication     = Code{"KnownPublication", 803}
+	UnknownBatch         = Code{"UnknownBatch", 804}
+	NotDecided           = Code{"NotDecided", 805}
+	TakenOut             = Code{"TakenOut", 806}
+	InBatch              = Code{"InBatch", 807}
 )

@@ -19,11 +19,12 @@ from caimi.chains.ethereum.errors import AnswerTooLarge, ChainMoved, EventGap, R
 from caimi.chains.ethereum.fields import hex_data, hex_quantity
 from caimi.chains.ethereum.finality import Finality
 from caimi.chains.ethereum.jsonrpc import RpcClient
-from caimi.chains.ethereum.logs import RegistryLog, check_contiguous, read_logs
+from caimi.chains.ethereum.logs import RegistryLog, check_contiguous, read_batch_ids, read_logs
 from caimi.ports.chain import FinalEvent
 from caimi.types.errors import OutOfRange
-from caimi.types.primitives import Address, Bytes32, Sequence
-from caimi.wire.functions import event_topic
+from caimi.types.primitives import Address, Bytes32, PublicationId, Sequence
+from caimi.types.records import Kind
+from caimi.wire.functions import batch_ids_topic, event_topic
 
 __all__ = ["EventIndex", "ScanLimits"]
 
@@ -79,6 +80,8 @@ class EventIndex:
         # For each block with events, in order: the number of its first event, and its height.
         self._firsts, self._heights = array("Q"), array("Q")
         self._recent: dict[int, FinalEvent] = {}
+        # Of each batch locked here: the number of its event, and its height.
+        self._batches: dict[Bytes32, tuple[int, int]] = {}
 
     async def events(self, first: Sequence, limit: int) -> tuple[FinalEvent, ...]:
         """Final events numbered from `first` on, at most `limit`; see `ChainReader.events`.
@@ -102,6 +105,22 @@ class EventIndex:
             found = tuple(self._recent[number] for number in wanted)
             self._trim()
             return found
+
+    async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
+        """The ids of a batch that was locked in a final block; see `ChainReader.batch_ids`.
+
+        Raises:
+            EventGap: The node has the batch's event, and no list of its ids.
+            MalformedAnswer: The ids are not those of this root.
+            ChainMoved, ChainUnavailable, RpcFailure, WrongChain: Of the node.
+        """
+        async with self._lock:
+            await self._advance((await read_tip(self._rpc, self._finality)).final)
+            if root not in self._batches:
+                return None
+            _, height = self._batches[root]
+            question = self._question([batch_ids_topic(), root], height, height)
+            return read_batch_ids(await self._rpc.call("eth_getLogs", question), self._contract, root)
 
     async def forget(self, first: Sequence) -> None:
         """Scan again for the events numbered `first` and on."""
@@ -144,6 +163,7 @@ class EventIndex:
         keep = bisect_right(self._firsts, known)
         del self._firsts[keep:], self._heights[keep:]
         self._recent = {number: event for number, event in self._recent.items() if number <= known}
+        self._batches = {root: place for root, place in self._batches.items() if place[0] <= known}
 
     def _append(self, events: list[FinalEvent], end: Block) -> None:
         known = self._known
@@ -154,6 +174,8 @@ class EventIndex:
                 self._firsts.append(event.item.sequence)
                 self._heights.append(event.height)
             self._recent[event.item.sequence] = event
+            if event.item.event.kind == Kind.BATCH_LOCKED:
+                self._batches.setdefault(event.item.event.subject, (event.item.sequence, event.height))
         self._checkpoints.append(_Checkpoint(height=end.number, hash=end.hash, events=known + len(events)))
         del self._checkpoints[:-_CHECKPOINTS]
         self._trim()
@@ -209,12 +231,7 @@ class EventIndex:
         return events, blocks
 
     async def _logs(self, start: int, end: int) -> list[RegistryLog]:
-        question = {
-            "address": hex_data(self._contract),
-            "topics": [hex_data(event_topic())],
-            "fromBlock": hex_quantity(start),
-            "toBlock": hex_quantity(end),
-        }
+        question = self._question([event_topic()], start, end)
         try:
             answer = await self._rpc.call("eth_getLogs", question)
             return read_logs(answer, self._contract, first_block=start, last_block=end)
@@ -226,6 +243,14 @@ class EventIndex:
         if logs:
             check_contiguous(logs, logs[0].item.sequence)
         return logs
+
+    def _question(self, topics: list[Bytes32], start: int, end: int) -> dict[str, object]:
+        return {
+            "address": hex_data(self._contract),
+            "topics": [hex_data(topic) for topic in topics],
+            "fromBlock": hex_quantity(start),
+            "toBlock": hex_quantity(end),
+        }
 
 
 def _is_too_wide(error: RpcFailure | AnswerTooLarge) -> bool:

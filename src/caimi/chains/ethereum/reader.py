@@ -12,18 +12,22 @@ from caimi.chains.ethereum.event_index import EventIndex, ScanLimits
 from caimi.chains.ethereum.fields import as_data, hex_data
 from caimi.chains.ethereum.finality import Finality
 from caimi.chains.ethereum.jsonrpc import RpcClient
+from caimi.chains.ethereum.reverts import read_revert
 from caimi.ports.call_errors import CallRejected
-from caimi.ports.chain import FinalEvent, Head, PublicationView, ValidatorSetView
+from caimi.ports.chain import BatchView, FinalEvent, Head, PublicationView, ValidatorSetView
 from caimi.ports.registry_views import (
     decode_view,
     encode_view,
+    read_batch,
     read_bytes32,
     read_publication,
+    read_state_in,
     read_validator_set,
 )
-from caimi.types.errors import BadEncoding, WrongRegistry
+from caimi.protocol.publication import Role, State
+from caimi.types.errors import BadEncoding, Refusal, WrongRegistry
 from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence
-from caimi.types.records import Lane
+from caimi.types.records import BatchProof, Lane
 from caimi.wire.chain_ids import chain_hash, ethereum_registry
 
 __all__ = ["EthereumReader", "RegistrySite"]
@@ -112,6 +116,18 @@ class EthereumReader:
         """See `ChainReader.publication`."""
         return await self._view("publication", read_publication, identifier)
 
+    async def batch(self, home: Lane, root: Bytes32) -> BatchView | None:
+        """See `ChainReader.batch`."""
+        return await self._view("batch", read_batch, home, root)
+
+    async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
+        """See `ChainReader.batch_ids`. Raises also `EventGap` and `ChainMoved`."""
+        return await self._index.batch_ids(root)
+
+    async def state_in(self, identifier: PublicationId, proof: BatchProof) -> tuple[Role, State]:
+        """See `ChainReader.state_in`."""
+        return await self._view("stateIn", read_state_in, identifier, proof)
+
     async def balance(self, account: Address) -> int:
         """See `ChainReader.balance`."""
         return await self._view("balance", _only("balance"), account)
@@ -138,6 +154,9 @@ class EthereumReader:
             answer = await self.rpc.call("eth_call", question, "latest")
         except RpcFailure as error:
             if error.data is not None:
+                refusal = read_revert(error.data)
+                if isinstance(refusal, Refusal):
+                    raise refusal from error
                 raise CallRejected(f"view {name}: {error.message}") from error
             raise
         data = as_data(answer, f"the view {name}", limit=_VIEW_LIMIT)

@@ -1,4 +1,4 @@
-"""Follows the channel's blocks and derives from them what the registry did: events by number, leases by height.
+"""Follows the channel's blocks and derives what the registry did: events by number, leases by height, ids by batch.
 
 One stream brings the blocks as they come. It cannot tell a quiet channel from a peer that stands still, so the peer is
 asked for its tip too: at first, after every break of the stream, and now and then. Asking is a transaction proposal,
@@ -19,12 +19,13 @@ from typing import Final, Protocol
 
 from caimi.chains.fabric.blocks import FabricBlock
 from caimi.chains.fabric.errors import BrokenBlockChain, FabricError
-from caimi.chains.fabric.notes import EVENT_NAME, Notes, read_notes
+from caimi.chains.fabric.notes import EVENT_NAME, LoggedBatch, Notes, read_notes
 from caimi.chains.fabric.port_errors import BrokenLedger, port_error
 from caimi.chains.fabric.transaction import ChainInfo
 from caimi.ports.chain import ChainUnavailable, FinalEvent
+from caimi.protocol.batches import batch_root
 from caimi.types.errors import WrongChain
-from caimi.types.primitives import Bytes32, Sequence, UnixSeconds, bytes32
+from caimi.types.primitives import Bytes32, PublicationId, Sequence, UnixSeconds, bytes32
 from caimi.types.records import Item
 from caimi.wire.chain_ids import chain_hash, fabric_chain_id
 
@@ -54,6 +55,12 @@ class Blocks(Protocol):
 class _Leases:
     height: int
     identifiers: tuple[Bytes32, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    height: int
+    joined: bytes  # its ids one behind the other: there may be millions
 
 
 class BlockIndex:
@@ -92,6 +99,7 @@ class BlockIndex:
         self._hashes: list[Bytes32] = []
         self._events: list[FinalEvent] = []
         self._leases: list[_Leases] = []
+        self._batches: dict[Bytes32, _Batch] = {}
         # Of each block: the latest timestamp up to it.
         self._times = array("Q")
         # Something was forgotten and nothing read since.
@@ -119,6 +127,20 @@ class BlockIndex:
         """Leases opened in blocks above `height`."""
         start = bisect_right(self._leases, height, key=lambda leases: leases.height)
         return tuple(identifier for leases in self._leases[start:] for identifier in leases.identifiers)
+
+    def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
+        """The ids of a batch that was locked in a block that was read, by index.
+
+        Raises:
+            BrokenLedger: The ledger lists other ids than those of this root.
+        """
+        batch = self._batches.get(root)
+        if batch is None:
+            return None
+        found = tuple(PublicationId(bytes32(batch.joined[i : i + 32])) for i in range(0, len(batch.joined), 32))
+        if batch_root(found) != root:
+            raise BrokenLedger(f"block {batch.height} lists other ids than those of the batch 0x{root.hex()}")
+        return found
 
     async def verify_chain(self) -> None:
         """Check once that the peer is of this channel.
@@ -232,6 +254,7 @@ class BlockIndex:
             self._check_channel(block)
         events: list[FinalEvent] = []
         leases: list[Bytes32] = []
+        batches: list[LoggedBatch] = []
         time = int(self.time)
         for transaction in block.transactions:
             if not transaction.is_valid:
@@ -246,6 +269,7 @@ class BlockIndex:
             notes = read_notes(event.payload)
             events += self._numbered(notes, len(self._events) + len(events), block, transaction.tx_id, at)
             leases += notes.leases
+            batches += notes.batches
         # All or nothing: a block that cannot be read leaves no half of it behind.
         self._hashes.append(bytes32(block.hash))
         self._events += events
@@ -253,12 +277,17 @@ class BlockIndex:
         self._is_doubted = False
         if leases:
             self._leases.append(_Leases(height=block.number, identifiers=tuple(leases)))
+        for batch in batches:
+            # A second list for one root can only be the same: both have to make it.
+            kept = _Batch(height=block.number, joined=b"".join(batch.identifiers))
+            self._batches.setdefault(batch.root, kept)
 
     def _cut(self, height: int) -> None:
         # As if blocks from `height` on were never read.
         del self._hashes[height:], self._times[height:]
         del self._events[bisect_left(self._events, height, key=lambda event: event.height) :]
         del self._leases[bisect_left(self._leases, height, key=lambda leases: leases.height) :]
+        self._batches = {root: batch for root, batch in self._batches.items() if batch.height < height}
 
     def _numbered(self, notes: Notes, known: int, block: FabricBlock, tx_id: str, at: int) -> list[FinalEvent]:
         return [

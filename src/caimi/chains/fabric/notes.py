@@ -1,4 +1,4 @@
-"""What the registry's chaincode tells in a transaction's single event, as JSON (spec 30 §6)."""
+"""What the registry's chaincode tells in a transaction's single event, as JSON (spec 30 §6, 37 §6)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,34 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 from caimi.chains.fabric.port_errors import BrokenLedger
+from caimi.protocol.batches import MAX_BATCH
+from caimi.protocol.calls import MAX_CALLS
 from caimi.types.json_text import load_json
-from caimi.types.primitives import Bytes32
+from caimi.types.primitives import Bytes32, PublicationId
 from caimi.types.records import Event, Lane
 
-__all__ = ["EVENT_NAME", "Notes", "read_notes"]
+__all__ = ["EVENT_NAME", "LoggedBatch", "Notes", "read_notes"]
 
 T = TypeVar("T")
 
 EVENT_NAME: Final = "caimi"
 """Name of the chaincode event."""
-_KEYS: Final = frozenset({"events", "applied", "leases", "partials", "posts"})
+_KEYS: Final = frozenset({"events", "applied", "leases", "partials", "posts", "batches"})
 _EVENT_KEYS: Final = frozenset({"schema", "kind", "destinations", "subject", "body"})
+_BATCH_KEYS: Final = frozenset({"root", "ids"})
 _MAX_EVENTS: Final = 100_000
 _MAX_DESTINATIONS: Final = 64
 _MAX_BODY: Final = 1_024
 _HEX: Final = re.compile(r"0x((?:[0-9a-f]{2})*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedBatch:
+    """The ids of a batch that a transaction locked. Whether they make the root is for whoever uses them to check."""
+
+    root: Bytes32
+    identifiers: tuple[PublicationId, ...]
+    """1 to 256, by index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +46,8 @@ class Notes:
     """Sequenced by their place among all events of the registry."""
     leases: tuple[Bytes32, ...]
     """Leases that it opened."""
+    batches: tuple[LoggedBatch, ...]
+    """Batches that it locked, at most 1,000: no multicall holds more calls."""
 
 
 def read_notes(payload: bytes) -> Notes:
@@ -52,6 +66,7 @@ def read_notes(payload: bytes) -> Notes:
     return Notes(
         events=_each(fields.get("events", []), _event),
         leases=_each(fields.get("leases", []), _bytes32),
+        batches=_each(fields.get("batches", []), _batch, limit=MAX_CALLS),
     )
 
 
@@ -88,6 +103,16 @@ def _event(value: object) -> Event:
         subject=_bytes32(fields["subject"]),
         body=body,
     )
+
+
+def _batch(value: object) -> LoggedBatch:
+    fields = _object(value)
+    if fields.keys() != _BATCH_KEYS:
+        raise BrokenLedger(f"a batch with the fields {sorted(fields)}")
+    identifiers = _each(fields["ids"], _bytes32, limit=MAX_BATCH)
+    if not identifiers:
+        raise BrokenLedger("a batch without ids")
+    return LoggedBatch(root=_bytes32(fields["root"]), identifiers=tuple(PublicationId(i) for i in identifiers))
 
 
 def _lane(value: object) -> Lane:

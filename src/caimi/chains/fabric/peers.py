@@ -7,6 +7,7 @@ from collections.abc import Sequence as Several
 from typing import Protocol, TypeVar
 
 from caimi.ports.chain import (
+    BatchView,
     CallStatus,
     ChainPort,
     ChainUnavailable,
@@ -17,8 +18,9 @@ from caimi.ports.chain import (
     StatusUnknown,
     ValidatorSetView,
 )
+from caimi.protocol.publication import Role, State
 from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence
-from caimi.types.records import Lane
+from caimi.types.records import BatchProof, Lane
 
 __all__ = ["FabricPeers", "PeerPort"]
 
@@ -79,6 +81,18 @@ class FabricPeers:
     async def publication(self, identifier: PublicationId) -> PublicationView | None:
         """See `ChainReader.publication`."""
         return await self._ask(lambda peer: peer.publication(identifier))
+
+    async def batch(self, home: Lane, root: Bytes32) -> BatchView | None:
+        """See `ChainReader.batch`."""
+        return await self._ask(lambda peer: peer.batch(home, root))
+
+    async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
+        """See `ChainReader.batch_ids`."""
+        return await self._ask(lambda peer: peer.batch_ids(root))
+
+    async def state_in(self, identifier: PublicationId, proof: BatchProof) -> tuple[Role, State]:
+        """See `ChainReader.state_in`."""
+        return await self._ask(lambda peer: peer.state_in(identifier, proof))
 
     async def balance(self, account: Address) -> int:
         """See `ChainReader.balance`."""

@@ -15,6 +15,7 @@ from caimi.chains.fabric.port_errors import BrokenLedger, port_error
 from caimi.chains.fabric.transaction import Committed, EndorsedTransaction
 from caimi.ports.call_errors import CallRejected
 from caimi.ports.chain import (
+    BatchView,
     CallStatus,
     ChainUnavailable,
     FinalEvent,
@@ -30,13 +31,16 @@ from caimi.ports.chain import (
 from caimi.ports.registry_views import (
     decode_view,
     encode_view,
+    read_batch,
     read_bytes32,
     read_publication,
+    read_state_in,
     read_validator_set,
 )
+from caimi.protocol.publication import Role, State
 from caimi.types.errors import BadEncoding, OutOfRange, WrongRegistry
 from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence, UnixSeconds
-from caimi.types.records import Lane
+from caimi.types.records import BatchProof, Lane
 from caimi.wire.chain_ids import fabric_registry
 
 __all__ = ["FabricRegistry"]
@@ -148,6 +152,19 @@ class FabricRegistry:
     async def publication(self, identifier: PublicationId) -> PublicationView | None:
         """See `ChainReader.publication`."""
         return await self.view("publication", read_publication, identifier)
+
+    async def batch(self, home: Lane, root: Bytes32) -> BatchView | None:
+        """See `ChainReader.batch`."""
+        return await self.view("batch", read_batch, home, root)
+
+    async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
+        """See `ChainReader.batch_ids`. Raises also `BrokenLedger`."""
+        await self.index.advance()
+        return self.index.batch_ids(root)
+
+    async def state_in(self, identifier: PublicationId, proof: BatchProof) -> tuple[Role, State]:
+        """See `ChainReader.state_in`."""
+        return await self.view("stateIn", read_state_in, identifier, proof)
 
     async def balance(self, account: Address) -> int:
         """See `ChainReader.balance`."""
