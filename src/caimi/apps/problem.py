@@ -31,7 +31,7 @@ from caimi.ports.host_relay import PublicationUnknown, RelayUnavailable
 from caimi.ports.key_release import ForeignCapsule, ForeignPublication, NoShareYet, UnreadHome
 from caimi.ports.model_runtime import RuntimeFailed, RuntimeRefused
 from caimi.ports.validators import Abstains, NotYet, ValidatorUnavailable
-from caimi.relay.intake import UnknownLane
+from caimi.relay.lanes import UnknownLane
 from caimi.types.errors import (
     BadEncoding,
     BadSignature,

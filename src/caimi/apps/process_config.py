@@ -45,6 +45,7 @@ from caimi.ports.attestation_store import ValidatorStep
 from caimi.ports.host_store import HostStep
 from caimi.ports.key_vault import KeyStep
 from caimi.ports.relay_store import RelayStep
+from caimi.protocol.batches import MAX_BATCH
 from caimi.types.primitives import Address, Bytes32
 from caimi.types.records import Attestation, Genesis, Lane
 from caimi.wire.chain_ids import chain_hash
@@ -162,6 +163,11 @@ class FinalizedRule:
     kind: Literal["finalized"]
 
 
+def _check_batch_items(count: int) -> None:
+    if not 1 <= count <= MAX_BATCH:
+        raise ValueError(f"batch_items is not 1 to {MAX_BATCH}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EthereumLane:
     """A registry contract."""
@@ -181,6 +187,8 @@ class EthereumLane:
     """The account that pays for transactions. A relay needs it, a validator has none."""
     max_fee_per_gas: int = DEFAULT_MAX_FEE_PER_GAS
     """Wei: transactions wait while the chain wants more."""
+    batch_items: int = 120
+    """Publications of one batch whose home it is: what a transaction of 128 KiB holds, with room for long names."""
     note: str = ""
     """Shown by /v1/status, e.g. that all endpoints are one node."""
 
@@ -189,6 +197,7 @@ class EthereumLane:
             raise ValueError("a lane needs an endpoint")
         if self.max_fee_per_gas < 1:
             raise ValueError("max_fee_per_gas is below 1")
+        _check_batch_items(self.batch_items)
 
     @property
     def lane(self) -> Lane:
@@ -230,11 +239,14 @@ class FabricLane:
     """A validator compares all of them; a relay uses the first, and the next when one does not answer."""
     member: FabricMember
     generation: int = 1
+    batch_items: int = 256
+    """Publications of one batch whose home it is."""
     note: str = ""
 
     def __post_init__(self) -> None:
         if not self.peers:
             raise ValueError("a lane needs a peer")
+        _check_batch_items(self.batch_items)
 
     @property
     def lane(self) -> Lane:

@@ -15,6 +15,9 @@ from caimi.apps.readiness import stale_lanes
 from caimi.apps.relay_bodies import (
     Accepted,
     AnswerIn,
+    BatchAccepted,
+    BatchIn,
+    BatchProofBody,
     CallBody,
     CallIn,
     CallProblemBody,
@@ -28,10 +31,11 @@ from caimi.apps.relay_bodies import (
     RequestBody,
     RequestIn,
     StepBody,
+    TakeOutAccepted,
     WorkflowBody,
     WorkflowsBody,
 )
-from caimi.ports.relay_store import CallRow, PublicationRow, RelayStore
+from caimi.ports.relay_store import CallRow, PublicationRow, RelayStore, Watched
 from caimi.relay.engine import LaneReport, Relay
 from caimi.relay.refused import CallProblem, problem_of_call
 from caimi.relay.timeline import PublicationTimeline, RequestTimeline, TimelineStep
@@ -48,15 +52,36 @@ def relay_app(
     may_change: Callable[[Request], Coroutine[Any, Any, None]],
 ) -> FastAPI:
     """The application; `may_change` refuses changing calls without the token."""
-    app = new_app("CAIMI relay", observer, ready=lambda: _missing(relay))
+    app = new_app("CAIMI relay", observer, ready=lambda: _missing(relay), longer_bodies={"/v1/batches": 1 << 22})
     _add_changes(app, relay, may_change)
+    _add_batches(app, relay, may_change)
     _add_views(app, relay, store)
     return app
 
 
+def _options(may_change: Callable[[Request], Coroutine[Any, Any, None]]) -> dict[str, Any]:
+    problems = {code: {"model": Problem} for code in (400, 401, 404, 422)}
+    return {"status_code": 202, "responses": problems, "dependencies": [Depends(may_change)]}
+
+
+def _add_batches(app: FastAPI, relay: Relay, may_change: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
+    options = _options(may_change)
+
+    @app.post("/v1/batches", summary="Lock signed publications on their home and mirrors as one batch", **options)
+    async def publish_batch(body: BatchIn) -> BatchAccepted:  # pyright: ignore[reportUnusedFunction]
+        capsules = None if body.capsules is None else read_hex(body.capsules)
+        accepted = await relay.batches.publish(read_hex(body.batch), capsules)
+        unknown = [relay.lanes.name(lane) for lane in accepted.unknown_mirrors]
+        ids = [hex_of(identifier) for identifier in accepted.ids]
+        return BatchAccepted(root=hex_of(accepted.root), ids=ids, unknown_mirrors=unknown)
+
+    @app.post("/v1/publications/{id}/take-out", summary="Give a publication of a batch its own record", **options)
+    async def take_out(id: str) -> TakeOutAccepted:  # pyright: ignore[reportUnusedFunction]
+        return TakeOutAccepted(keys=list(await relay.batches.take_out(PublicationId(read_bytes32(id)))))
+
+
 def _add_changes(app: FastAPI, relay: Relay, may_change: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
-    problems: dict[int | str, dict[str, object]] = {code: {"model": Problem} for code in (400, 401, 404, 422)}
-    options: dict[str, Any] = {"status_code": 202, "responses": problems, "dependencies": [Depends(may_change)]}
+    options = _options(may_change)
 
     @app.post("/v1/publications", summary="Lock a signed publication on its home and mirrors", **options)
     async def publish(body: PublicationIn) -> PublicationAccepted:  # pyright: ignore[reportUnusedFunction]
@@ -93,14 +118,15 @@ def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
     async def publications(  # pyright: ignore[reportUnusedFunction]
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[PublicationSummary]:
-        return [_summary(relay, row) for row in store.publications(limit)]
+        rows = [one for row in store.publications(limit) for one in _summaries(relay, store, row)]
+        return rows[:limit]
 
     @app.get("/v1/publications/{id}", responses=problems, summary="Every step of a publication on every lane")
     async def publication(id: str) -> PublicationBody:  # pyright: ignore[reportUnusedFunction]
         timeline = await relay.timelines.publication(PublicationId(read_bytes32(id)))
         if timeline is None:
             raise NoSuchThing(id)
-        return _publication_body(timeline, store.publication(timeline.id))
+        return _publication_body(timeline, store)
 
     @app.get("/v1/requests/{id}", responses=problems, summary="Every step of an inference request")
     async def request(id: str) -> RequestBody:  # pyright: ignore[reportUnusedFunction]
@@ -128,9 +154,21 @@ def _add_views(app: FastAPI, relay: Relay, store: RelayStore) -> None:
         return RelayStatusBody(network=hex_of(relay.network), lanes=[_lane_body(report) for report in relay.report()])
 
 
-def _summary(relay: Relay, row: PublicationRow) -> PublicationSummary:
+def _summaries(relay: Relay, store: RelayStore, row: PublicationRow) -> list[PublicationSummary]:
+    # A batch that was brought here is shown as its publications, one that was only seen as itself.
+    items = store.batch_items(row.id) if row.watched is Watched.BATCH else ()
+    if not items:
+        return [_summary(relay, row, row.id, row.watched, None)]
+    return [_summary(relay, row, item.id, Watched.PUBLICATION, row.id) for item in items]
+
+
+def _summary(
+    relay: Relay, row: PublicationRow, identifier: PublicationId, watched: Watched, batch: PublicationId | None
+) -> PublicationSummary:
     return PublicationSummary(
-        id=hex_of(row.id),
+        id=hex_of(identifier),
+        watched=watched.value,
+        batch=None if batch is None else hex_of(batch),
         home=relay.lanes.name(row.home),
         mirrors=[relay.lanes.name(mirror) for mirror in row.mirrors],
         deadline=row.deadline,
@@ -178,6 +216,7 @@ def _lane_body(report: LaneReport) -> RelayLaneBody:
         lag=report.lag,
         calls={state.value: count for state, count in report.calls.items()},
         in_flight=report.in_flight,
+        batch_items=report.batch_items,
         hint=report.hint,
     )
 
@@ -229,8 +268,16 @@ def _problem_body(problem: CallProblem | None) -> CallProblemBody | None:
     )
 
 
-def _publication_body(timeline: PublicationTimeline, row: PublicationRow | None) -> PublicationBody:
-    publication, capsule = (None, None) if row is None else (row.publication, row.capsule)
+def _publication_body(timeline: PublicationTimeline, store: RelayStore) -> PublicationBody:
+    row, item, proof = store.publication(timeline.id), store.batch_item(timeline.id), timeline.proof
+    known = item if row is None or row.publication is None else row
+    publication, capsule = (None, None) if known is None else (known.publication, known.capsule)
+    batch = (
+        None
+        if proof is None
+        else BatchProofBody(root=hex_of(proof.root), index=proof.index, siblings=[hex_of(s) for s in proof.siblings])
+    )
+    ids = store.batch_items(timeline.id) if timeline.watched is Watched.BATCH else ()
     return PublicationBody(
         id=hex_of(timeline.id),
         home=timeline.home,
@@ -246,6 +293,9 @@ def _publication_body(timeline: PublicationTimeline, row: PublicationRow | None)
         steps=[_step_body(step) for step in timeline.steps],
         publication=None if publication is None else hex_of(publication),
         capsule=None if capsule is None else hex_of(capsule),
+        watched=timeline.watched.value,
+        batch=batch,
+        ids=[hex_of(one.id) for one in ids],
     )
 
 

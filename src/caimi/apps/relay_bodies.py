@@ -9,6 +9,9 @@ from pydantic import BaseModel, Field
 __all__ = [
     "Accepted",
     "AnswerIn",
+    "BatchAccepted",
+    "BatchIn",
+    "BatchProofBody",
     "CallBody",
     "CallIn",
     "CallProblemBody",
@@ -23,11 +26,13 @@ __all__ = [
     "RequestBody",
     "RequestIn",
     "StepBody",
+    "TakeOutAccepted",
     "WorkflowBody",
     "WorkflowsBody",
 ]
 
 _LONGEST_HEX = 2 + 2 * (1 << 18)
+_LONGEST_BATCH = 2 + 2 * (1 << 20)
 Hex = Annotated[str, Field(pattern="^0x([0-9a-fA-F]{2})*$", max_length=_LONGEST_HEX)]
 
 
@@ -56,6 +61,39 @@ class PublicationAccepted(BaseModel):
     id: str
     unknown_mirrors: list[str]
     """Mirrors that this relay does not serve: unless another one locks there, home aborts after the deadline."""
+
+
+class BatchIn(BaseModel):
+    """Publications that home locks, and decides, together (spec 37)."""
+
+    batch: Annotated[str, Field(pattern="^0x([0-9a-fA-F]{2})*$", max_length=_LONGEST_BATCH)]
+    """ABI-encoded `(Publication[], bytes[])`, as `lockBatch` takes it; at most 1 MiB."""
+    capsules: Hex | None = None
+    """195 bytes for each, in order, kept for hosts; can be brought later by repeating the call."""
+
+
+class BatchAccepted(BaseModel):
+    """Stored, and its lock is queued."""
+
+    root: str
+    ids: list[str]
+    """By index."""
+    unknown_mirrors: list[str]
+
+
+class TakeOutAccepted(BaseModel):
+    """The publication gets its own record on its registries."""
+
+    keys: list[str]
+    """For GET /v1/calls/{key}."""
+
+
+class BatchProofBody(BaseModel):
+    """Where a publication is in its batch (spec 37 §1)."""
+
+    root: str
+    index: int
+    siblings: list[str]
 
 
 class RequestIn(BaseModel):
@@ -170,12 +208,22 @@ class PublicationBody(BaseModel):
     """The ABI-encoded `Publication`; null if this relay only saw its events."""
     capsule: str | None
     """Null if nobody brought it."""
+    watched: str
+    """publication, or batch: then the id is its root."""
+    batch: BatchProofBody | None
+    """Null if it is in no batch that was brought here."""
+    ids: list[str]
+    """Of a batch that was brought here, by index."""
 
 
 class PublicationSummary(BaseModel):
     """One line of the list."""
 
     id: str
+    watched: str
+    """publication or batch."""
+    batch: str | None
+    """Root of the batch that it is in."""
     home: str
     mirrors: list[str]
     deadline: int | None
@@ -247,6 +295,8 @@ class RelayLaneBody(BaseModel):
     lag: dict[str, int]
     calls: dict[str, int]
     in_flight: int
+    batch_items: int
+    """Most publications of a batch whose home it is."""
     hint: str
     """What the ledger or its node said last against sending, e.g. that the sender lacks funds."""
 

@@ -47,6 +47,7 @@ async def _run(config: RelayConfig) -> None:
                     generation=Generation(lane.generation),
                     in_flight=tuning.in_flight,
                     batch_calls=tuning.batch_calls,
+                    batch_items=lane.batch_items,
                 )
                 for lane, port in ports
             ],

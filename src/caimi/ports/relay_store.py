@@ -18,9 +18,11 @@ from caimi.types.records import Lane
 
 __all__ = [
     "LIVE",
+    "AddBatchItems",
     "AddCall",
     "AddEvents",
     "AddPublication",
+    "BatchItem",
     "CallRow",
     "CallState",
     "Change",
@@ -36,6 +38,7 @@ __all__ = [
     "RelayStore",
     "TransactionRow",
     "TransactionState",
+    "Watched",
 ]
 
 
@@ -58,6 +61,10 @@ class RelayStep(StrEnum):
     """A run too large for one transaction became two."""
     WATCHED = "relay.watched"
     """The deadline of a publication found on its home is known."""
+    ABANDONED = "relay.abandoned"
+    """A batch that home never locked can be locked no more."""
+    TAKE_OUTS_QUEUED = "relay.take-outs-queued"
+    """What is left of a batch that home did not decide in time goes on one by one."""
     ABORT_QUEUED = "relay.abort-queued"
     """The abort of a publication whose deadline passed is queued."""
     PREPARED = "relay.prepared"
@@ -88,6 +95,7 @@ class Purpose(StrEnum):
     LOCK = "lock"
     CARRY = "carry"
     ABORT = "abort"
+    TAKE_OUT = "take-out"
     REQUEST = "request"
     ANSWER = "answer"
     OTHER = "other"
@@ -95,7 +103,7 @@ class Purpose(StrEnum):
     @property
     def never_given_up(self) -> bool:
         """Whether it is tried for ever: liveness of all publications rests on these."""
-        return self in (Purpose.CARRY, Purpose.ABORT)
+        return self in (Purpose.CARRY, Purpose.ABORT, Purpose.TAKE_OUT)
 
 
 class CallState(StrEnum):
@@ -190,23 +198,46 @@ class FollowedEvent:
     event: FinalEvent
 
 
+class Watched(StrEnum):
+    """What a row of publications is."""
+
+    PUBLICATION = "publication"
+    BATCH = "batch"
+    """Publications that home locked, and decides, together (spec 37)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicationRow:
-    """One publication that the relay watches."""
+    """One publication, or one batch of them, that the relay watches."""
 
     id: PublicationId
+    """Of a batch: its root."""
     publication: bytes | None
-    """The ABI-encoded record, None if it was found on its home."""
+    """The ABI-encoded record, None of a batch and if it was found on its home."""
     signature: bytes | None
     home: Lane
     mirrors: tuple[Lane, ...]
     deadline: UnixSeconds | None
-    """None until it was read from its home."""
+    """None until it was read from its home. Of a batch: the earliest."""
     outcome: State | None
     """By home's final OUTCOME event."""
     accepted: UnixSeconds
     capsule: bytes | None = None
     """The publication's capsule, for hosts; None if nobody brought it."""
+    watched: Watched = Watched.PUBLICATION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchItem:
+    """One publication of a batch that was brought here."""
+
+    id: PublicationId
+    root: Bytes32
+    index: int
+    publication: bytes
+    """The ABI-encoded record."""
+    signature: bytes
+    capsule: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +307,14 @@ class AddPublication:
     row: PublicationRow
 
 
-Change = AddCall | PutCall | PutTransaction | AddEvents | DropEvents | MoveCursor | AddPublication
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddBatchItems:
+    """Keep the publications of a batch; of known ones, fill in missing capsules."""
+
+    items: tuple[BatchItem, ...]
+
+
+Change = AddCall | PutCall | PutTransaction | AddEvents | DropEvents | MoveCursor | AddPublication | AddBatchItems
 
 
 class RelayStore(Protocol):
@@ -339,7 +377,15 @@ class RelayStore(Protocol):
         ...
 
     def undecided(self, home: Lane) -> tuple[PublicationRow, ...]:
-        """Watched publications of a home that has not decided finally, oldest first."""
+        """Watched publications and batches of a home that has not decided finally, oldest first."""
+        ...
+
+    def batch_item(self, identifier: PublicationId) -> BatchItem | None:
+        """A publication that was brought here as part of a batch."""
+        ...
+
+    def batch_items(self, root: Bytes32) -> tuple[BatchItem, ...]:
+        """All publications of a batch by index; empty if it was not brought here."""
         ...
 
     def open_subjects(self, lane: Lane, limit: int) -> tuple[Bytes32, ...]:

@@ -42,6 +42,7 @@ __all__ = [
     "same_slot",
     "subjects_in",
     "subjects_of",
+    "take_out_key",
 ]
 
 _CALL_LIMIT: Final = 1 << 23
@@ -69,6 +70,11 @@ def lock_key(identifier: PublicationId, lane: str) -> str:
 def abort_key(identifier: PublicationId) -> str:
     """Key of a publication's abort at its home."""
     return f"abort/{identifier.hex()}"
+
+
+def take_out_key(identifier: PublicationId, lane: str) -> str:
+    """Key of taking a publication out of its batch on a lane."""
+    return f"take-out/{identifier.hex()}/{lane}"
 
 
 def carry_key(source: str, destination: str, first: EventSequence, last: EventSequence) -> str:
@@ -213,7 +219,7 @@ def concerns(event: Event, destination: Lane) -> bool:
     if event.kind == Kind.LOCKED:
         with suppress(BadBody):
             return decode_body(Kind.LOCKED, event.body)[0] != Role.HOME
-    return event.kind != Kind.REQUESTED
+    return event.kind not in (Kind.REQUESTED, Kind.BATCH_LOCKED)
 
 
 def subjects_of(event: Event) -> tuple[Bytes32, ...]:

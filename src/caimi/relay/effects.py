@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from caimi.ports.chain import ChainReader
-from caimi.protocol.publication import State
+from caimi.protocol.publication import Role, State
 from caimi.types.primitives import Bytes32
 from caimi.wire.digests import publication_id
 from caimi.wire.functions import decode_call
@@ -28,6 +28,14 @@ async def effect_present(reader: ChainReader, call: bytes, network: Bytes32) -> 
             return True
         case "lockModel":
             return await reader.publication(publication_id(network, arguments[0])) is not None
+        case "answerBatch":
+            return await reader.batch(arguments[0], arguments[1]) is not None
+        case "abortBatch":
+            batch = await reader.batch(reader.lane, arguments[0])
+            return batch is not None and batch.state is not State.LOCKED
+        case "takeOut":
+            view = await reader.publication(publication_id(network, arguments[0]))
+            return view is not None and (view.role is Role.HOME or view.state is not State.LOCKED)
         case "abort":
             view = await reader.publication(arguments[0])
             return view is not None and view.state is not State.LOCKED

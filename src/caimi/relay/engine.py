@@ -13,6 +13,8 @@ from caimi.ports.observer import Observer
 from caimi.ports.relay_store import LIVE, CallState, RelayStore
 from caimi.ports.validators import NotYet
 from caimi.relay.backoff import Backoff, Pauses
+from caimi.relay.batch_intake import BatchIntake
+from caimi.relay.batch_watcher import BatchWatcher
 from caimi.relay.carrier import Carrier
 from caimi.relay.certifier import Certifier, ValidatorPeer
 from caimi.relay.follower import Follower
@@ -68,6 +70,8 @@ class LaneReport:
     """By destination: stored events that its cursor has not passed."""
     calls: dict[CallState, int]
     in_flight: int
+    batch_items: int
+    """Most publications of a batch whose home it is."""
     hint: str
     unread_seconds: float
     """Since the lane was last read without an error."""
@@ -101,10 +105,7 @@ class Relay:
             lane.lane: Follower(lane, store=store, clock=clock, observer=observer) for lane in self.lanes
         }
         self._senders = {lane.lane: self._sender(lane, network) for lane in self.lanes}
-        self._watchers = [
-            Watcher(lane, follower=self._followers[lane.lane], store=store, clock=clock, observer=observer)
-            for lane in self.lanes
-        ]
+        self._watchers = [watcher for lane in self.lanes for watcher in self._make_watchers(lane)]
         certifier = Certifier(network, peers, clock=clock, observer=observer, answer_seconds=self._tuning.answer)
         self._carriers = {(pair[0].lane, pair[1].lane): self._carrier(pair, certifier) for pair in self.lanes.pairs()}
         situation = RelaySituation(followers=self._followers, senders=self._senders, carriers=self._carriers)
@@ -121,9 +122,7 @@ class Relay:
             stalled_seconds=self._tuning.stalled,
         )
         observer.count(NOT_YET, 0, part="carrier")
-        self.intake = Intake(
-            network, self.lanes, followers=self._followers, store=store, clock=clock, observer=observer
-        )
+        self.batches, self.intake = self._make_intakes()
 
     async def run(self) -> None:
         """Work for ever. Only what is no error of ours or of a ledger's ends it."""
@@ -171,6 +170,22 @@ class Relay:
             self._observer.count(TURNS_FAILED, part=name, error=type(error).__name__)
             self._observer.step("relay.waits", part=name, error=type(error).__name__, text=str(error))
 
+    def _make_watchers(self, lane: RelayLane) -> tuple[Watcher, BatchWatcher]:
+        store, clock, observer = self._store, self._clock, self._observer
+        follower = self._followers[lane.lane]
+        return (
+            Watcher(lane, follower=follower, store=store, clock=clock, observer=observer),
+            BatchWatcher(lane, self.lanes, follower=follower, store=store, clock=clock, observer=observer),
+        )
+
+    def _make_intakes(self) -> tuple[BatchIntake, Intake]:
+        store, clock, observer = self._store, self._clock, self._observer
+        network, lanes, followers = self.network, self.lanes, self._followers
+        batches = BatchIntake(network, lanes, followers=followers, store=store, clock=clock, observer=observer)
+        return batches, Intake(
+            network, lanes, followers=followers, store=store, clock=clock, observer=observer, batches=batches
+        )
+
     def _sender(self, lane: RelayLane, network: Bytes32) -> Sender:
         return Sender(
             lane,
@@ -214,6 +229,7 @@ class Relay:
             lag={other.name: followed - self._store.cursor(lane.lane, other.lane) for other in others},
             calls=dict(self._store.call_counts(lane.lane)),
             in_flight=len(self._store.transactions(lane.lane, LIVE)),
+            batch_items=lane.batch_items,
             hint=self._senders[lane.lane].hint,
             unread_seconds=follower.unread_seconds,
             trouble=follower.trouble,

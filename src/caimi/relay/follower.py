@@ -8,8 +8,9 @@ from typing import Final
 from caimi.ports.chain import FinalEvent, Head
 from caimi.ports.clock import Clock
 from caimi.ports.observer import Observer
-from caimi.ports.relay_store import AddEvents, AddPublication, Change, PublicationRow, RelayStep, RelayStore
+from caimi.ports.relay_store import AddEvents, AddPublication, Change, PublicationRow, RelayStep, RelayStore, Watched
 from caimi.protocol.publication import Role, State
+from caimi.relay.batch_calls import take_out
 from caimi.relay.calls import subjects_of
 from caimi.relay.lanes import RelayLane
 from caimi.types.errors import BadBody, CaimiError
@@ -20,6 +21,12 @@ from caimi.wire.functions import decode_body
 __all__ = ["Follower"]
 
 _PAGE: Final = 1024
+_WATCHED: Final = {
+    Kind.LOCKED: Watched.PUBLICATION,
+    Kind.OUTCOME: Watched.PUBLICATION,
+    Kind.BATCH_LOCKED: Watched.BATCH,
+    Kind.BATCH_OUTCOME: Watched.BATCH,
+}
 _TIPS: Final = 4096
 
 
@@ -113,11 +120,19 @@ class Follower:
             change = self._publication_change(event)
             if change is not None:
                 changes.append(change)
+                changes += self._refunds(change.row)
         return changes
 
-    def _publication_change(self, final: FinalEvent) -> Change | None:
+    def _refunds(self, row: PublicationRow) -> list[Change]:
+        # Deposits of an aborted batch go back one by one (spec 37 §4).
+        if row.watched is not Watched.BATCH or row.outcome is not State.ABORTED:
+            return []
+        items = self._store.batch_items(row.id)
+        return [take_out(item, items, self._lane, self._clock.now()) for item in items]
+
+    def _publication_change(self, final: FinalEvent) -> AddPublication | None:
         event = final.item.event
-        if event.schema != 1 or event.kind not in (Kind.LOCKED, Kind.OUTCOME):
+        if event.schema != 1 or event.kind not in _WATCHED:
             return None
         try:
             word = decode_body(Kind(event.kind), event.body)[0]
@@ -125,7 +140,8 @@ class Follower:
             return None
         if event.kind == Kind.LOCKED and word != Role.HOME:
             return None
-        if event.kind == Kind.OUTCOME and word not in (State.COMMITTED, State.ABORTED):
+        is_outcome = event.kind in (Kind.OUTCOME, Kind.BATCH_OUTCOME)
+        if is_outcome and word not in (State.COMMITTED, State.ABORTED):
             return None
         row = PublicationRow(
             id=PublicationId(event.subject),
@@ -134,7 +150,8 @@ class Follower:
             home=self._lane.lane,
             mirrors=event.destinations,
             deadline=None,
-            outcome=State(word) if event.kind == Kind.OUTCOME else None,
+            outcome=State(word) if is_outcome else None,
             accepted=self._clock.now(),
+            watched=_WATCHED[Kind(event.kind)],
         )
         return AddPublication(row=row)

@@ -14,18 +14,15 @@ from caimi.ports.key_release import ForeignCapsule
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import AddPublication, CallRow, Change, PublicationRow, Purpose, RelayStep, RelayStore
 from caimi.protocol.validity import check_cid, check_publication
+from caimi.relay.batch_intake import BatchIntake
 from caimi.relay.calls import answer_key, brought_again, lock_key, new_call, other_key, request_key
 from caimi.relay.follower import Follower
 from caimi.relay.group_commit import GroupCommit
-from caimi.relay.lanes import RelayLane, RelayLanes
+from caimi.relay.lanes import RelayLane, RelayLanes, UnknownLane
 from caimi.types.errors import (
     BadEncoding,
-    Blame,
-    CaimiError,
-    Certainty,
     Expired,
     PastDeadline,
-    Retry,
     WrongCommitment,
     WrongSigner,
 )
@@ -36,18 +33,9 @@ from caimi.wire.digests import publication_id, typed_digest
 from caimi.wire.functions import decode_call, encode_call
 from caimi.wire.keccak import keccak256
 
-__all__ = ["Accepted", "AcceptedPublication", "Intake", "UnknownLane"]
+__all__ = ["Accepted", "AcceptedPublication", "Intake"]
 
 _CALL_LIMIT: Final = 1 << 18
-
-
-class UnknownLane(CaimiError):
-    """This relay does not serve that registry."""
-
-    blame = Blame.CALLER
-    certainty = Certainty.PROVEN
-    retry = Retry.AFTER
-    hint = "use a relay that serves this chain and registry; see its /v1/status"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +68,7 @@ class Intake:
         store: RelayStore,
         clock: Clock,
         observer: Observer,
+        batches: BatchIntake,
     ) -> None:
         self._observer = observer
         self._network = network
@@ -87,6 +76,7 @@ class Intake:
         self._followers = followers
         self._store = store
         self._clock = clock
+        self._batches = batches
         self._commit = GroupCommit(RelayStep.ACCEPTED, store=store, clock=clock)
 
     async def publish(self, publication: bytes, signature: bytes, capsule: bytes | None = None) -> AcceptedPublication:
@@ -152,7 +142,9 @@ class Intake:
         if head is not None and head.time > record.deadline:
             raise Expired(record.deadline, head.time)
         call = encode_call("requestInference", record, signature)
-        return await self._queue(lane, request_key(identifier), identifier, call, Purpose.REQUEST)
+        # A publication of a batch is used by its own record; the host's key needs the one at home.
+        before = self._batches.take_outs(PublicationId(record.publication))
+        return await self._queue(lane, request_key(identifier), identifier, call, Purpose.REQUEST, *before)
 
     async def answer(self, answer: bytes, signature: bytes, host_key: bytes, operator_signature: bytes) -> Accepted:
         """Queue a host's signed `Answer` on the lane of its request.
@@ -188,10 +180,12 @@ class Intake:
         digest = keccak256(call)
         return await self._queue(served, other_key(served.name, digest), digest, call, Purpose.OTHER)
 
-    async def _queue(self, lane: RelayLane, key: str, identifier: Bytes32, call: bytes, purpose: Purpose) -> Accepted:
+    async def _queue(
+        self, lane: RelayLane, key: str, identifier: Bytes32, call: bytes, purpose: Purpose, *before: Change
+    ) -> Accepted:
         now = self._clock.now()
         row: CallRow = new_call(key, lane.lane, call, purpose=purpose, subjects=(identifier,), now=now)
-        await self._commit.write(brought_again(self._store.call(key), row))
+        await self._commit.write(*before, brought_again(self._store.call(key), row))
         self._observer.step("relay.accepted", about=(identifier,), purpose=purpose.value, lane=lane.name)
         return Accepted(id=identifier, key=key)
 

@@ -6,10 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from caimi.ports.chain import ChainPort
+from caimi.types.errors import Blame, CaimiError, Certainty, Retry
 from caimi.types.primitives import Generation
 from caimi.types.records import Lane
 
-__all__ = ["RelayLane", "RelayLanes"]
+__all__ = ["RelayLane", "RelayLanes", "UnknownLane"]
+
+
+class UnknownLane(CaimiError):
+    """This relay does not serve that registry."""
+
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "use a relay that serves this chain and registry; see its /v1/status"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +35,8 @@ class RelayLane:
     """Calls packed into one transaction."""
     batch_bytes: int = 48_000
     """Bytes of calls packed into one transaction; one larger call goes alone."""
+    batch_items: int = 256
+    """Publications of one batch whose home this is: as many as one transaction holds."""
     run_items: int = 64
     """Events applied by one call."""
 

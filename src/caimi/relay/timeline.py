@@ -15,16 +15,19 @@ from caimi.ports.relay_store import (
     Purpose,
     RelayStore,
     TransactionRow,
+    Watched,
 )
 from caimi.protocol.publication import State
+from caimi.relay.batch_calls import batch_proof
 from caimi.relay.calls import carried_run
 from caimi.relay.lanes import RelayLanes
 from caimi.relay.refused import CallProblem, problem_of_call
 from caimi.relay.waiting import Situation, Wait, Waiting
 from caimi.relay.workflows import Workflow, WorkflowKind
-from caimi.types.errors import CaimiError
+from caimi.types.errors import CaimiError, UnknownBatch
 from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
-from caimi.types.records import Cid, Kind, Lane
+from caimi.types.records import BatchProof, Cid, Kind, Lane, Publication
+from caimi.wire.codec import decode
 from caimi.wire.functions import decode_body, decode_call
 
 __all__ = ["PublicationTimeline", "RequestTimeline", "TimelineStep", "Timelines"]
@@ -77,6 +80,9 @@ class PublicationTimeline:
     refusal: CallProblem | None
     """Why home will never have it; None unless home refused its lock and nobody else locked it there."""
     steps: tuple[TimelineStep, ...]
+    watched: Watched = Watched.PUBLICATION
+    proof: BatchProof | None = None
+    """Where it is in its batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +117,19 @@ class Timelines:
 
     async def publication(self, identifier: PublicationId) -> PublicationTimeline | None:
         """The timeline of a publication, None if this relay does not know it."""
-        row = self._store.publication(identifier)
+        row, proof = self._store.publication(identifier), self.proof(identifier)
+        calls = self._store.calls_about(identifier)
+        events = self._store.followed_about(identifier)
+        if row is None and proof is not None:
+            # It goes with its batch until it is taken out.
+            row = self._store.publication(PublicationId(proof.root))
+            calls = (*self._store.calls_about(proof.root), *calls)
+            events = (*self._store.followed_about(proof.root), *events)
         if row is None:
             return None
         everywhere = (row.home, *row.mirrors)
-        shown = await asyncio.gather(*(self._state(lane, identifier) for lane in everywhere))
+        shown = await asyncio.gather(*(self._state(lane, identifier, row, proof) for lane in everywhere))
         states = {self._lanes.name(lane): state for lane, state in zip(everywhere, shown, strict=True)}
-        calls = self._store.calls_about(identifier)
-        events = self._store.followed_about(identifier)
         wait, head = self._waiting.publication(row, states, calls, events), self._situation.head(row.home)
         left = (
             None
@@ -138,7 +149,17 @@ class Timelines:
             waits_on=wait.on,
             refusal=_refusal_at_home(row, states[self._lanes.name(row.home)], calls),
             steps=self._steps(calls, events),
+            watched=row.watched if identifier == row.id else Watched.PUBLICATION,
+            proof=proof,
         )
+
+    def proof(self, identifier: PublicationId) -> BatchProof | None:
+        """Where a publication is in its batch, None if it is in none that was brought here."""
+        item = self._store.batch_item(identifier)
+        if item is None:
+            return None
+        ids = [one.id for one in self._store.batch_items(item.root)]
+        return batch_proof(decode(Publication, item.publication).home, item.root, ids, item.index)
 
     async def wait(self, workflow: Workflow) -> Wait:
         """What an open workflow waits for."""
@@ -198,12 +219,19 @@ class Timelines:
         wait = self._waiting.request(lane, call, is_on_ledger=is_on_ledger)
         return "REQUESTED" if is_on_ledger else "QUEUED", wait
 
-    async def _state(self, lane: Lane, identifier: PublicationId) -> str:
+    async def _state(self, lane: Lane, identifier: PublicationId, row: PublicationRow, proof: BatchProof | None) -> str:
         served = self._lanes.get(lane)
         if served is None:
             return _UNKNOWN
         try:
-            view = await served.port.publication(identifier)
+            if proof is not None:
+                return (await served.port.state_in(identifier, proof))[1].name
+            if row.watched is Watched.BATCH:
+                view = await served.port.batch(row.home, Bytes32(identifier))
+            else:
+                view = await served.port.publication(identifier)
+        except UnknownBatch:
+            view = None
         except CaimiError:
             return _UNKNOWN
         return State.NONE.name if view is None else view.state.name

@@ -256,8 +256,8 @@ def call_progress(call: CallRow) -> str:
     return f"{call.state.value} after {call.attempts} failed attempts, the last: {call.refusal} {call.values}"
 
 
-_ANSWERS: Final = frozenset({int(Kind.LOCKED), int(Kind.REFUSED)})
-_OUTCOMES: Final = frozenset({int(Kind.OUTCOME)})
+_ANSWERS: Final = frozenset(int(k) for k in (Kind.LOCKED, Kind.REFUSED, Kind.BATCH_LOCKED, Kind.BATCH_ANSWERED))
+_OUTCOMES: Final = frozenset({int(Kind.OUTCOME), int(Kind.BATCH_OUTCOME)})
 _SETTLED: Final = frozenset(state.name for state in State if state.name not in _BEHIND)
 
 

@@ -8,7 +8,16 @@ from caimi.ports.chain import PublicationView
 from caimi.ports.clock import Clock
 from caimi.ports.metrics import UNDECIDED
 from caimi.ports.observer import Observer
-from caimi.ports.relay_store import AddCall, AddPublication, CallRow, PublicationRow, Purpose, RelayStep, RelayStore
+from caimi.ports.relay_store import (
+    AddCall,
+    AddPublication,
+    CallRow,
+    PublicationRow,
+    Purpose,
+    RelayStep,
+    RelayStore,
+    Watched,
+)
 from caimi.protocol.publication import State
 from caimi.relay.calls import abort_key, new_call
 from caimi.relay.follower import Follower
@@ -48,6 +57,8 @@ class Watcher:
         undecided = self._store.undecided(self._lane.lane)
         self._observer.gauge(UNDECIDED, len(undecided), lane=self._lane.name)
         for row in undecided:
+            if row.watched is not Watched.PUBLICATION:
+                continue
             known = row if row.deadline is not None else await self._read_deadline(row)
             if known.deadline is not None and now > known.deadline and not self._is_queued(known):
                 await self._abort(known)

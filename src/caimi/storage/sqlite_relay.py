@@ -10,9 +10,11 @@ from typing import Any, Final, assert_never
 from caimi.ports.chain import FinalEvent
 from caimi.ports.crash import CrashPoints
 from caimi.ports.relay_store import (
+    AddBatchItems,
     AddCall,
     AddEvents,
     AddPublication,
+    BatchItem,
     CallRow,
     CallState,
     Change,
@@ -27,6 +29,7 @@ from caimi.ports.relay_store import (
     RelayStep,
     TransactionRow,
     TransactionState,
+    Watched,
 )
 from caimi.protocol.publication import State
 from caimi.storage.sqlite_database import Durability, SqliteDatabase
@@ -37,7 +40,7 @@ from caimi.wire.codec import decode, encode
 
 __all__ = ["SqliteRelayStore"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LATEST: Final = (1 << 63) - 1
 _SCHEMA: Final = """
 CREATE TABLE calls (
@@ -63,14 +66,19 @@ CREATE TABLE cursors (
   source BLOB, destination BLOB, sequence INTEGER NOT NULL, PRIMARY KEY (source, destination)) STRICT, WITHOUT ROWID;
 CREATE TABLE publications (
   number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, publication BLOB, signature BLOB, home BLOB NOT NULL,
-  mirrors TEXT NOT NULL, deadline INTEGER, outcome INTEGER, accepted INTEGER NOT NULL, capsule BLOB)
-  STRICT;
-CREATE INDEX publications_undecided ON publications (home, number) WHERE outcome IS NULL
+  mirrors TEXT NOT NULL, deadline INTEGER, outcome INTEGER, accepted INTEGER NOT NULL, capsule BLOB,
+  watched TEXT NOT NULL) STRICT;
+CREATE INDEX publications_undecided ON publications (home, number) WHERE outcome IS NULL;
+CREATE TABLE batch_items (
+  id BLOB PRIMARY KEY, root BLOB NOT NULL, place INTEGER NOT NULL, publication BLOB NOT NULL,
+  signature BLOB NOT NULL, capsule BLOB) STRICT;
+CREATE INDEX batch_items_by_root ON batch_items (root, place)
 """
 _CALL: Final = "id, key, lane, call, purpose, state, attempts, tx, height, refusal, arguments, created, updated"
 _TRANSACTION: Final = "lane, tx, slot, raw, state, height, cause, prepared, sent, included, final"
 _EVENT: Final = "e.item, e.height, e.block_hash, e.tx, e.time"
-_PUBLICATION: Final = "id, publication, signature, home, mirrors, deadline, outcome, accepted, capsule"
+_PUBLICATION: Final = "id, publication, signature, home, mirrors, deadline, outcome, accepted, capsule, watched"
+_BATCH_ITEM: Final = "id, root, place, publication, signature, capsule"
 
 
 class SqliteRelayStore:
@@ -207,6 +215,22 @@ class SqliteRelayStore:
         """See `RelayStore`."""
         return self._publications("WHERE home = ? AND outcome IS NULL ORDER BY number", _lane_bytes(home))
 
+    def batch_item(self, identifier: PublicationId) -> BatchItem | None:
+        """See `RelayStore`."""
+        items = self._batch_items("WHERE id = ?", identifier)
+        return items[0] if items else None
+
+    def batch_items(self, root: Bytes32) -> tuple[BatchItem, ...]:
+        """See `RelayStore`."""
+        return self._batch_items("WHERE root = ? ORDER BY place", root)
+
+    def _batch_items(self, where: str, *values: object) -> tuple[BatchItem, ...]:
+        rows: list[Any] = self._database.rows(f"SELECT {_BATCH_ITEM} FROM batch_items {where}", *values)
+        return tuple(
+            BatchItem(id=i, root=root, index=place, publication=publication, signature=signature, capsule=capsule)
+            for i, root, place, publication, signature, capsule in rows
+        )
+
     # --- workflows
 
     def open_subjects(self, lane: Lane, limit: int) -> tuple[Bytes32, ...]:
@@ -262,7 +286,7 @@ def _apply(cursor: sqlite3.Cursor, change: Change) -> None:
             )
         case AddPublication(row=row):
             cursor.execute(
-                f"INSERT INTO publications ({_PUBLICATION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                f"INSERT INTO publications ({_PUBLICATION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE"
                 " SET publication = coalesce(publication, excluded.publication),"
                 " signature = coalesce(signature, excluded.signature),"
@@ -270,6 +294,12 @@ def _apply(cursor: sqlite3.Cursor, change: Change) -> None:
                 " outcome = coalesce(outcome, excluded.outcome),"
                 " capsule = coalesce(capsule, excluded.capsule)",
                 _publication_values(row),
+            )
+        case AddBatchItems(items=items):
+            cursor.executemany(
+                f"INSERT INTO batch_items ({_BATCH_ITEM}) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET capsule = coalesce(capsule, excluded.capsule)",
+                [(i.id, i.root, i.index, i.publication, i.signature, i.capsule) for i in items],
             )
         case _:
             assert_never(change)
@@ -362,7 +392,7 @@ def _event(row: Any) -> FinalEvent:
 
 
 def _publication_row(row: Any) -> PublicationRow:
-    identifier, publication, signature, home, mirrors, deadline, outcome, accepted, capsule = row
+    identifier, publication, signature, home, mirrors, deadline, outcome, accepted, capsule, watched = row
     return PublicationRow(
         id=identifier,
         publication=publication,
@@ -373,6 +403,7 @@ def _publication_row(row: Any) -> PublicationRow:
         outcome=None if outcome is None else State(outcome),
         accepted=accepted,
         capsule=capsule,
+        watched=Watched(watched),
     )
 
 
@@ -382,4 +413,5 @@ def _publication_values(row: PublicationRow) -> tuple[object, ...]:
     # A deadline is 64 bits wide and SQLite's integers are 63: beyond those no clock gets, so that they are one.
     deadline = None if row.deadline is None else min(row.deadline, _LATEST)
     home = _lane_bytes(row.home)
-    return row.id, row.publication, row.signature, home, mirrors, deadline, outcome, row.accepted, row.capsule
+    record = (row.id, row.publication, row.signature, home, mirrors, deadline, outcome, row.accepted, row.capsule)
+    return (*record, row.watched.value)

@@ -41,11 +41,11 @@ class FinalOutcomes:
 
     async def _read(self) -> None:
         while events := await self._reader.events(self._next, _BATCH):
-            for event in events:
-                self._take(event.item.event)
-            self._next = Sequence(events[-1].item.sequence + 1)
+            for final in events:
+                await self._take(final.item.event)
+                self._next = Sequence(final.item.sequence + 1)
 
-    def _take(self, event: Event) -> None:
+    async def _take(self, event: Event) -> None:
         # The reader's registry made these events itself, so their bodies decode.
         if event.schema == 1 and event.kind == Kind.OUTCOME:
             self._states[PublicationId(event.subject)] = State(decode_body(Kind.OUTCOME, event.body)[0])
@@ -53,3 +53,15 @@ class FinalOutcomes:
             self._states[PublicationId(event.subject)] = State.SUPERSEDED
         elif event.schema == 1 and event.kind == Kind.REVOKED:
             self._revoked.add(PublicationId(event.subject))
+        elif event.schema == 1 and event.kind == Kind.BATCH_OUTCOME:
+            await self._take_batch(event)
+
+    async def _take_batch(self, event: Event) -> None:
+        # Ids that were taken out before have outcomes of their own (spec 37 §2).
+        outcome, _, _, taken = decode_body(Kind.BATCH_OUTCOME, event.body)
+        ids = await self._reader.batch_ids(event.subject)
+        if ids is None:
+            raise ChainUnavailable(f"the ids of batch 0x{event.subject.hex()} are not in a final block yet")
+        for index, identifier in enumerate(ids):
+            if not taken >> index & 1:
+                self._states[identifier] = State(outcome)

@@ -21,7 +21,7 @@ from caimi.ports.chain import ChainUnavailable
 from caimi.ports.metrics import LANE_HEIGHT, TRANSACTIONS
 from caimi.ports.validators import Abstains, NotYet, ValidatorUnavailable
 from caimi.protocol.publication import State
-from caimi.relay.intake import UnknownLane
+from caimi.relay.lanes import UnknownLane
 from caimi.types.errors import BadQuorum, CaimiError, RunTooLong, WrongEpoch, WrongGeneration, WrongSigner
 from caimi.types.primitives import Address, Generation, Sequence
 from caimi.validator.attestor import Attestor

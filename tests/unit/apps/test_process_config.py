@@ -121,6 +121,8 @@ Path_ = tuple[str | int, ...]
         (("lanes", 0, "kind"), "substrate", r"\$\.lanes\[0\]\.kind: expected one of 'ethereum', 'fabric'"),
         (("lanes", 0, "registry"), "0x12", r"\$\.lanes\[0\]\.registry: expected 0x and 64 hex digits"),
         (("lanes", 0, "registry"), "0x" + "zz" * 32, r"\$\.lanes\[0\]\.registry: expected 0x and 64 hex digits"),
+        (("lanes", 0, "batch_items"), 257, r"\$\.lanes\[0\]: ValueError batch_items is not 1 to 256"),
+        (("lanes", 0, "batch_items"), 0, r"\$\.lanes\[0\]: ValueError batch_items is not 1 to 256"),
         (("lanes", 0, "max_fee_per_gas"), 0, r"\$\.lanes\[0\]: ValueError max_fee_per_gas is below 1"),
         (("lanes", 0, "endpoints"), [], r"\$\.lanes\[0\]: ValueError a lane needs an endpoint"),
         (("lanes", 0, "endpoints"), "http://x", r"\$\.lanes\[0\]\.endpoints: expected a list"),

@@ -13,7 +13,7 @@ from caimi.ports.relay_store import AddCall, CallRow, CallState, Purpose, PutCal
 from caimi.protocol.publication import State
 from caimi.relay.calls import Failure, brought_again, failed, new_call
 from caimi.relay.effects import effect_present
-from caimi.relay.intake import UnknownLane
+from caimi.relay.lanes import UnknownLane
 from caimi.types.errors import (
     BadCid,
     BadEncoding,

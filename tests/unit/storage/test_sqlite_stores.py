@@ -78,7 +78,7 @@ def test_file_of_another_version_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "store.sqlite")
     schema = "CREATE TABLE a (b INTEGER)"
     SqliteDatabase(path, schema=schema, version=7, durability=Durability.PROCESS_CRASH, crash=NoCrash()).close()
-    with pytest.raises(StoreVersionUnknown, match="found 7, know 1"):
+    with pytest.raises(StoreVersionUnknown, match="found 7, know 2"):
         SqliteRelayStore(path, crash=NoCrash())
 
 
