@@ -17,7 +17,10 @@ The rules, by the name that a finding carries:
 * revoked-untold: what is REVOKED was revoked by its publisher's signature at one of its registries, which told it
 * unfinished: after the last fault everything reaches an end everywhere (asked for, not always due)
 * deposit: a deposit is held at home while LOCKED or COMMITTED, and nowhere else
-* money: what an account put in is what it has, by balance, deposits and withdrawals
+* money: what an account put in is what it has, by balance, deposits and withdrawals (all accounts together,
+  where batches hold deposits whose owners are not known)
+
+Publications of batches are judged by the same rules; `caimi.protocol.audit_batches` has those of batches as such.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from caimi.protocol.audit_batches import BatchHistory, audit_batches, batched_ids, joined_state
 from caimi.protocol.publication import Role, State
 from caimi.types.primitives import Address, Bytes32, PublicationId
 from caimi.types.records import Item, Kind, Lane
@@ -68,6 +72,10 @@ class LaneHistory:
     items: tuple[Item, ...]
     records: Mapping[PublicationId, RecordHistory]
     accounts: Mapping[Address, AccountHistory]
+    batches: Mapping[tuple[Lane, Bytes32], BatchHistory] = field(
+        default_factory=dict[tuple[Lane, Bytes32], BatchHistory]
+    )
+    """By home and root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +108,17 @@ def audit(histories: Sequence[LaneHistory], *, finished: Completeness | None = N
         findings += _twice(history)
         findings += _inference(history)
         findings += _money(history)
+        findings += _batches(history, finished)
+    findings += _batched(histories)
+    if finished is not None:
+        findings += _uncarried(histories, finished)
+    places = batched_ids([h.batches for h in histories])
     for identifier in sorted({i for h in histories for i in h.records}):
         records = {h.lane: (h, h.records[identifier]) for h in histories if identifier in h.records}
         findings += _outcome(identifier, records, {h.lane: h for h in histories})
         findings += _revocation(identifier, records, finished)
         if finished is not None:
-            findings += _unfinished(identifier, records, finished)
+            findings += _unfinished(identifier, records, finished, places.get(identifier))
     return tuple(findings)
 
 
@@ -173,6 +186,10 @@ def _more_than_once(rule: str, history: LaneHistory, counted: Counter[Bytes32]) 
 
 def _money(history: LaneHistory) -> Iterable[Finding]:
     held: Counter[Address] = Counter()
+    unowned = 0
+    for batch in history.batches.values():
+        held.update(batch.held)
+        unowned += batch.deposits - sum(batch.held.values())
     for identifier, record in history.records.items():
         held[record.publisher] += record.deposit
         due = record.role is Role.HOME and record.state in (State.LOCKED, State.COMMITTED)
@@ -180,10 +197,15 @@ def _money(history: LaneHistory) -> Iterable[Finding]:
             yield Finding(
                 "deposit", history.name, _shown(identifier), f"{record.deposit} held while {record.state.name}"
             )
+    have = {a: money.balance + held[a] + money.withdrawn for a, money in history.accounts.items()}
+    if unowned:
+        put_in, has = sum(money.funded for money in history.accounts.values()), sum(have.values()) + unowned
+        if has != put_in:
+            yield Finding("money", history.name, "all", f"put in {put_in}, has {has}")
+        return
     for account, money in history.accounts.items():
-        has = money.balance + held[account] + money.withdrawn
-        if has != money.funded:
-            yield Finding("money", history.name, _shown(account), f"put in {money.funded}, has {has}")
+        if have[account] != money.funded:
+            yield Finding("money", history.name, _shown(account), f"put in {money.funded}, has {have[account]}")
 
 
 def _outcome(
@@ -191,21 +213,18 @@ def _outcome(
     records: Mapping[Lane, tuple[LaneHistory, RecordHistory]],
     histories: Mapping[Lane, LaneHistory],
 ) -> Iterable[Finding]:
-    states = {h.name: r.state for h, r in records.values()}
-    if any(s in _GOOD for s in states.values()) and any(s in _BAD for s in states.values()):
-        shown = ", ".join(f"{name} {state.name}" for name, state in sorted(states.items()))
-        yield Finding("split", "all", _shown(identifier), shown)
+    yield from _one_outcome(identifier, {h.name: r.state for h, r in records.values()})
     for history, record in records.values():
         if record.state not in _GOOD:
             continue
         if record.role is Role.HOME:
             for mirror in record.mirrors:
                 there = histories.get(mirror)
-                if there is not None and not _has(there, identifier, Kind.LOCKED):
+                if there is not None and not _has_locked(history, there, identifier):
                     yield Finding("uncaused-commit", history.name, _shown(identifier), f"{there.name} never locked it")
         else:
             home = histories.get(record.home)
-            if home is not None and not _has(home, identifier, Kind.OUTCOME):
+            if home is not None and not _has_decided(home, identifier):
                 yield Finding("uncaused-commit", history.name, _shown(identifier), f"{home.name} never decided it")
 
 
@@ -224,14 +243,79 @@ def _revocation(
             yield Finding("unfinished", history.name, _shown(identifier), f"revoked, and still {record.state.name}")
 
 
+def _has_locked(home: LaneHistory, mirror: LaneHistory, identifier: PublicationId) -> bool:
+    batch = batched_ids([home.batches]).get(identifier)
+    answered = batch is not None and (batch[0], batch[1]) in mirror.batches
+    return answered or _has(mirror, identifier, Kind.LOCKED)
+
+
+def _has_decided(home: LaneHistory, identifier: PublicationId) -> bool:
+    batch = batched_ids([home.batches]).get(identifier)
+    decided = batch is not None and home.batches[batch[0], batch[1]].state is not State.LOCKED
+    return decided or _has(home, identifier, Kind.OUTCOME)
+
+
+def _batches(history: LaneHistory, finished: Completeness | None) -> Iterable[Finding]:
+    is_finished = finished is not None and history.lane in finished.lanes
+    recorded = frozenset(history.records)
+    for rule, subject, detail in audit_batches(
+        history.lane, history.items, history.batches, recorded, is_finished=is_finished
+    ):
+        yield Finding(rule, history.name, _shown(subject), detail)
+
+
+def _batched(histories: Sequence[LaneHistory]) -> Iterable[Finding]:
+    # What each registry says of an id of a batch, by its own record and by its batch.
+    for identifier, (home, root, index) in sorted(batched_ids([h.batches for h in histories]).items()):
+        deciding = next((h for h in histories if h.lane == home), None)
+        mirrors = deciding.batches[home, root].mirrors if deciding else ()
+        states: dict[str, State] = {}
+        for history in histories:
+            if history.lane != home and history.lane not in mirrors:
+                continue
+            record = history.records.get(identifier)
+            own = None if record is None else (record.role, record.state)
+            states[history.name] = joined_state(own, history.batches.get((home, root)), index)
+        yield from _one_outcome(identifier, states)
+
+
+def _uncarried(histories: Sequence[LaneHistory], finished: Completeness) -> Iterable[Finding]:
+    for home in histories:
+        for key, batch in home.batches.items():
+            if key[0] != home.lane or batch.state is State.LOCKED:
+                continue
+            for mirror in (h for h in histories if h.lane in batch.mirrors and h.lane in finished.lanes):
+                there = mirror.batches.get(key)
+                if there is None or there.state is not batch.state:
+                    state = "unknown" if there is None else there.state.name
+                    yield Finding(
+                        "unfinished", mirror.name, _shown(key[1]), f"{batch.state.name} at home, {state} here"
+                    )
+
+
+def _one_outcome(identifier: PublicationId, states: Mapping[str, State]) -> Iterable[Finding]:
+    if any(s in _GOOD for s in states.values()) and any(s in _BAD for s in states.values()):
+        shown = ", ".join(f"{name} {state.name}" for name, state in sorted(states.items()))
+        yield Finding("split", "all", _shown(identifier), shown)
+
+
 def _has(history: LaneHistory, identifier: PublicationId, kind: Kind) -> bool:
     return any(i.event.subject == identifier and i.event.kind == kind for i in history.items)
 
 
 def _unfinished(
-    identifier: PublicationId, records: Mapping[Lane, tuple[LaneHistory, RecordHistory]], finished: Completeness
+    identifier: PublicationId,
+    records: Mapping[Lane, tuple[LaneHistory, RecordHistory]],
+    finished: Completeness,
+    place: tuple[Lane, Bytes32, int] | None,
 ) -> Iterable[Finding]:
     for history, record in records.values():
+        if place is not None:
+            # A mirror that locked it alone shows its batch's outcome, and moves the record when it is taken out.
+            home, root, index = place
+            batch = history.batches.get((home, root))
+            if joined_state((record.role, record.state), batch, index) is not State.LOCKED:
+                continue
         # Home always ends. A mirror whose home never saw the signed bytes waits for ever: no money is there.
         due = record.role is Role.HOME or record.home in records
         if due and history.lane in finished.lanes and record.state is State.LOCKED:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from caimi.apps.simulation.world import TOKENS, World
 from caimi.protocol.audit import AccountHistory, Completeness, Finding, LaneHistory, RecordHistory, audit
+from caimi.protocol.audit_batches import BatchHistory
+from caimi.protocol.publication import Role
 
 __all__ = ["audit_ledgers"]
 
@@ -28,4 +30,17 @@ def _history(world: World, name: str) -> LaneHistory:
             for i, p in state.publications.items()
         },
         accounts={account: AccountHistory(funded=TOKENS, withdrawn=0, balance=state.balances.get(account, 0))},
+        batches={
+            key: BatchHistory(
+                role=b.role,
+                state=b.state,
+                taken=b.taken,
+                mirrors=b.mirrors,
+                ids=state.batch_ids.get(key[1], ()) if b.role is Role.HOME else (),
+                deposits=b.deposits,
+                # There is one publisher.
+                held={account: b.deposits},
+            )
+            for key, b in state.batches.items()
+        },
     )

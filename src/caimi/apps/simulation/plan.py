@@ -17,6 +17,8 @@ class Plan:
     n: int = 4
     f: int = 1
     publications: int = 5
+    batches: int = 1
+    """In seeds without inference, beside the publications."""
     relays: int = 2
     inference_every: int = 4
     """Every so many seeds there are key holders, hosts and consumers too; 1 for all seeds, 0 for none."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from caimi.apps.simulation.batches import BatchPublisher
 from caimi.apps.simulation.relays import RelayLine, RelaySite
 from caimi.apps.simulation.validators import ValidatorSite
 from caimi.apps.simulation.world import NOWHERE, World
@@ -68,6 +69,8 @@ class Publisher:
         rng, names = self._rng, list(self._world.ledgers)
         key = await self._group_key() if self._world.has_inference else None
         async with asyncio.TaskGroup() as tasks:
+            if not self._world.has_inference:
+                tasks.create_task(BatchPublisher(self._world, self._lines).run())
             for number in range(self._world.plan.publications):
                 await asyncio.sleep(rng.uniform(0, 12))
                 sealed = None if key is None else await self._seal()

@@ -47,6 +47,14 @@ class RelaySite:
         """POST /v1/publications."""
         await self._running().intake.publish(publication, signature, capsule)
 
+    async def publish_batch(self, batch: bytes) -> None:
+        """POST /v1/batches."""
+        await self._running().batches.publish(batch)
+
+    async def take_out(self, identifier: Bytes32) -> None:
+        """POST /v1/publications/{id}/take-out."""
+        await self._running().batches.take_out(PublicationId(identifier))
+
     async def publication(self, identifier: Bytes32) -> PublishedBytes:
         """GET /v1/publications/{id}."""
         row = self._store.publication(PublicationId(identifier))
@@ -96,6 +104,17 @@ class RelayLine:
         self._heard(publication + signature + (capsule or b""))
         site = self.site
         await self._line.ask(lambda: site.process.answer(lambda: site.publish(publication, signature, capsule)))
+
+    async def publish_batch(self, batch: bytes) -> None:
+        """See `RelaySite`."""
+        self._heard(batch)
+        site = self.site
+        await self._line.ask(lambda: site.process.answer(lambda: site.publish_batch(batch)))
+
+    async def take_out(self, identifier: Bytes32) -> None:
+        """See `RelaySite`."""
+        site = self.site
+        await self._line.ask(lambda: site.process.answer(lambda: site.take_out(identifier)))
 
     async def publication(self, identifier: Bytes32) -> PublishedBytes:
         """See `HostRelay`."""

@@ -95,7 +95,9 @@ class Simulation:
     def _has_ended(self) -> bool:
         world = self._world
         records = [p for state in world.registries().values() for p in state.publications.values()]
-        if world.clock.now() <= max((p.deadline for p in records), default=START):
+        batches = [b for state in world.registries().values() for b in state.batches.values()]
+        deadlines = [*(p.deadline for p in records), *(b.latest for b in batches)]
+        if world.clock.now() <= max(deadlines, default=START):
             return False
         if len(self._publisher.published) < world.plan.publications:
             return False
