@@ -171,4 +171,4 @@ def test_completion_offers_commands_and_lanes_stay_words() -> None:
     }
     program = "import sys; sys.argv = ['caimi']; from caimi.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
-    assert done.stdout.split() == ["publish"]
+    assert done.stdout.split() == ["publish", "publish-batch"]

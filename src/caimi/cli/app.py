@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from caimi.cli.account_commands import account_app
+from caimi.cli.batch_command import publish_batch
 from caimi.cli.demo_command import demo
 from caimi.cli.devnet_commands import down, fund, status, up
 from caimi.cli.doctor_command import doctor
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (up, down, status, doctor, demo, publish, models, infer, trace, verify, fund):
+for command in (up, down, status, doctor, demo, publish, publish_batch, models, infer, trace, verify, fund):
     app.command()(command)
 app.add_typer(account_app, name="account")
 

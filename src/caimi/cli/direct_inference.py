@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from caimi.crypto.ecdsa import SigningKey
     from caimi.sdk.client import Client
     from caimi.sdk.direct import DirectInference
-    from caimi.sdk.tracing import Model
+    from caimi.sdk.models import Model
     from caimi.types.failure import CaimiError
 
 __all__ = ["DirectQuestion", "ask_directly"]

@@ -12,9 +12,19 @@ from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.tracing import working_on
 from caimi.protocol.publication import State
 from caimi.sdk import inference
+from caimi.sdk.batches import proof_of, state_of, take_out
 from caimi.sdk.connections import Connections
 from caimi.sdk.drafts import DraftFolder, request_draft_name
-from caimi.sdk.errors import NotAnswered, NotServed, NotServedYet, RefusedByRegistry, UnprovenAnswer, UnreadableInput
+from caimi.sdk.errors import (
+    NotAnswered,
+    NotServed,
+    NotServedYet,
+    RefusedByRegistry,
+    UnknownName,
+    UnprovenAnswer,
+    UnreadableInput,
+)
+from caimi.sdk.json_fields import hex_text
 from caimi.types.primitives import PublicationId, UnixSeconds
 
 if TYPE_CHECKING:
@@ -47,7 +57,7 @@ async def ask(
     progress: Callable[[str], None],
 ) -> inference.Inference:
     """Ask and wait. See `Client.infer`."""
-    await _check_committed(connections, question)
+    await _make_usable(connections, question, progress)
     payload = encode_tensors(inference.tensors_of(question.inputs))
     at = connections.network.lane(question.lane).lane
     name = request_draft_name(
@@ -105,11 +115,21 @@ async def _ask_once(
     return dataclasses.replace(answered, draft=name if drafts else None)
 
 
-async def _check_committed(connections: Connections, question: Question) -> None:
-    # The registry would say so too, after the input was sealed and stored for nothing.
+async def _make_usable(connections: Connections, question: Question, progress: Callable[[str], None]) -> None:
+    # The registry would refuse it too, after the input was sealed and stored for nothing.
     view = await connections.reader(question.lane).publication(question.publication)
-    state = State.NONE if view is None else view.state
+    if view is not None and view.state is State.COMMITTED:
+        return
+    try:
+        row = await connections.relay.get(f"/v1/publications/{hex_text(question.publication)}")
+    except UnknownName:
+        proof, lanes = None, (question.lane,)
+    else:
+        # Validators release a key by the record at home (spec 37 §4).
+        proof, lanes = proof_of(connections, row), tuple(dict.fromkeys((row.text("home"), question.lane)))
+    state = await state_of(connections, question.publication, proof, question.lane)
     if state is State.COMMITTED:
+        await take_out(connections, question.publication, lanes, progress)
         return
     kind = NotServedYet if state in (State.NONE, State.LOCKED) else NotServed
     raise kind(f"it is {state.name} on {question.lane}")

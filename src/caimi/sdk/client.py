@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from caimi.bundle.manifest import encode_manifest
 from caimi.crypto.ecdsa import SigningKey
-from caimi.host.call_errors import DeadlineTooFar
 from caimi.ports.chain import Head, PublicationView
+from caimi.protocol.batches import batch_root
+from caimi.sdk.batches import BatchEntry, PublishedBatch, check_batch, check_deposits, ensure_record, post_batch
 from caimi.sdk.connections import Connections
-from caimi.sdk.drafts import Draft, DraftFolder, draft_name
-from caimi.sdk.errors import MalformedFile, TakesTooLong, UnknownName
+from caimi.sdk.drafts import DraftFolder
+from caimi.sdk.errors import DirectDeadlineTooFar, MalformedFile, TakesTooLong, UnknownName
+from caimi.sdk.models import Model, find_model, list_models, model_of, states_of
 from caimi.sdk.network import Network, default_home, read_network
 from caimi.sdk.patience import Patience, Waiting
-from caimi.sdk.preflight import check_at_home, counts_still
-from caimi.sdk.publishing import PublishStep, SignedPublication, check_terms, make_offer, post, seal
-from caimi.sdk.tracing import (
-    Model,
-    Trace,
-    find_model,
-    list_models,
-    model_of,
-    parse_id,
-    read_states,
-    read_trace,
-)
+from caimi.sdk.preparing import Terms, check, prepare
+from caimi.sdk.publishing import PublishStep, SignedPublication, post
+from caimi.sdk.tracing import Trace, parse_id, read_trace
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import Address, Bytes32, PublicationId
 from caimi.types.records import Lane
@@ -43,7 +36,7 @@ if TYPE_CHECKING:
     from caimi.sdk.receipts import AnyReceipt
     from caimi.sdk.verification import RegistryAnswer
 
-__all__ = ["Client", "Published", "PublishStep"]
+__all__ = ["BatchEntry", "Client", "Published", "PublishedBatch", "PublishStep"]
 
 _POLL_S: Final = 0.3
 _TOKEN_NAME: Final = "token"
@@ -100,6 +93,7 @@ class Client:
         patience = Patience(patience_s, waiting)
         self._connections = Connections(network, token=token or _token(network.home), patience=patience)
         self._lines: dict[Address, DirectLine] = {}
+        self._usable: set[PublicationId] = set()
 
     @classmethod
     def open(cls, home: Path | None = None, *, waiting: Waiting | None = None) -> Client:
@@ -164,34 +158,57 @@ class Client:
             Refusal: What a registry would refuse for ever, or at once: the deposit, the balance and the name too.
             StoreUnavailable, ServiceUnavailable: Repeat it; with `drafts` it goes on where it stopped.
         """
+        terms = Terms(name=name, version=version, home=home, mirrors=mirrors, deposit=deposit, deadline_s=deadline_s)
         tell = progress or _silent
-        tell(PublishStep(name="inspect"))
-        bundle = await asyncio.to_thread(_read_bundle, path)
-        lanes = tuple(self.lane(mirror) if isinstance(mirror, str) else mirror for mirror in mirrors)
-        offer = await make_offer(self._connections, name, version, home, lanes, deposit, deadline_s)
-        check_terms(self.network, bundle, offer, account)
-        key = draft_name(
-            publisher=account.address,
-            home=offer.home.chain + offer.home.registry,
-            name=name,
-            version=version,
-            manifest=encode_manifest(bundle.manifest),
-        )
-        draft = drafts.take(key) if drafts else Draft.fresh()
-        if draft.signed is not None and not await counts_still(self._connections, draft.signed):
-            draft = draft.unsigned()
-        signed = draft.signed
-        if signed is None:
-            await check_at_home(self._connections, offer, account.address)
-            if drafts:
-                drafts.keep(key, draft)
-            signed = await seal(self._connections, bundle, draft.seed, offer, account, tell)
-            if drafts:
-                drafts.keep(key, Draft(seed=draft.seed, signed=signed))
-        else:
-            tell(PublishStep(name="again"))
+        key, signed = await prepare(self._connections, path, terms, account, drafts=drafts, tell=tell)
         tell(PublishStep(name="relay"))
         return Published(signed=signed, unknown_mirrors=await post(self._connections, signed), draft=key)
+
+    async def publish_batch(
+        self,
+        entries: Sequence[BatchEntry],
+        *,
+        account: SigningKey,
+        home: str,
+        mirrors: Sequence[str | Lane],
+        deposit: int | None = None,
+        deadline_s: int = DEADLINE_S,
+        drafts: DraftFolder | None = None,
+        progress: Callable[[int, PublishStep], None] | None = None,
+    ) -> PublishedBatch:
+        """Encrypt and upload several models, and hand them to the relay as one batch: one lock, one decision.
+
+        Arguments:
+            entries: 1 to 256, as many as home's lane takes.
+            deposit: u128, of each; by default the least that home takes.
+            progress: Told the index and its step.
+            The others as of `publish`.
+        Raises:
+            EmptyBatch, BatchTooLong: By their number.
+            BatchItem: What home would refuse one of them with, and its index.
+            As `publish`.
+        """
+        await check_batch(self._connections, home, len(entries))
+        ready: list[tuple[str, SignedPublication]] = []
+        for index, entry in enumerate(entries):
+            terms = Terms(
+                name=entry.name,
+                version=entry.version,
+                home=home,
+                mirrors=mirrors,
+                deposit=deposit,
+                deadline_s=deadline_s,
+            )
+            tell = functools.partial(progress, index) if progress else _silent
+            ready.append(await prepare(self._connections, entry.path, terms, account, drafts=drafts, tell=tell))
+        signed = tuple(one for _, one in ready)
+        await check_deposits(self._connections, home, account.address, signed)
+        return PublishedBatch(
+            root=batch_root(tuple(one.id for one in signed)),
+            signed=signed,
+            unknown_mirrors=await post_batch(self._connections, signed),
+            drafts=tuple(key for key, _ in ready),
+        )
 
     async def check_publication(
         self,
@@ -206,12 +223,8 @@ class Client:
         deadline_s: int = DEADLINE_S,
     ) -> LocalBundle:
         """All checks of `publish`; nothing is uploaded or sent. Raises as `publish`."""
-        bundle = await asyncio.to_thread(_read_bundle, path)
-        lanes = tuple(self.lane(mirror) if isinstance(mirror, str) else mirror for mirror in mirrors)
-        offer = await make_offer(self._connections, name, version, home, lanes, deposit, deadline_s)
-        check_terms(self.network, bundle, offer, account)
-        await check_at_home(self._connections, offer, account.address)
-        return bundle
+        terms = Terms(name=name, version=version, home=home, mirrors=mirrors, deposit=deposit, deadline_s=deadline_s)
+        return await check(self._connections, path, terms, account)
 
     async def wait_settled(
         self, identifier: Bytes32, *, timeout_s: float, progress: Callable[[Trace], None] | None = None
@@ -255,7 +268,7 @@ class Client:
         Raises:
             ChainError: Of a ledger.
         """
-        return await read_states(self._connections, identifier, tuple(lanes))
+        return await states_of(self._connections, identifier, tuple(lanes))
 
     async def publication(self, identifier: PublicationId, lane: str) -> PublicationView | None:
         """A publication as the registry of a lane shows it at its tip; None if it has none.
@@ -326,7 +339,7 @@ class Client:
             inputs: Arrays by the names of the model's inputs.
             deadline_s: 1 to 60 seconds, within which a busy host is asked again.
         Raises:
-            DeadlineTooFar: Beyond 60 seconds.
+            DirectDeadlineTooFar: Beyond 60 seconds.
             NoHost, UnknownOperator, HostKeyExpired: Nobody answers on this network, or nobody vouches for who does.
             InputRefused: The model does not take this input.
             HostOverloaded, ServiceUnavailable: Not within the deadline; ask again.
@@ -334,6 +347,7 @@ class Client:
             UnknownName, ServiceRefused, Refusal: The host knows no such publication, or may not serve it.
         """
         line = self._direct_line(account, deadline_s)
+        await self._make_usable(publication)
         return await line.ask(publication, inputs, deadline_s=deadline_s)
 
     async def infer_each(
@@ -355,16 +369,23 @@ class Client:
         Returns:
             How many inputs there were.
         Raises:
-            DeadlineTooFar: Beyond 60 seconds.
+            DirectDeadlineTooFar: Beyond 60 seconds.
         """
         line, at_a_time = self._direct_line(account, deadline_s), min(max(in_flight, 1), MOST_IN_FLIGHT)
+        await self._make_usable(publication)
         return await line.ask_each(publication, inputs, take, deadline_s=deadline_s, in_flight=at_a_time)
+
+    async def _make_usable(self, publication: PublicationId) -> None:
+        # Asked once: a record stays.
+        if publication not in self._usable:
+            await ensure_record(self._connections, publication, _ignored)
+            self._usable.add(publication)
 
     def _direct_line(self, account: SigningKey, deadline_s: int) -> DirectLine:
         from caimi.sdk.direct import DirectLine
 
         if deadline_s > LONGEST_DIRECT_S:
-            raise DeadlineTooFar(f"{deadline_s} s, at most {LONGEST_DIRECT_S} are served")
+            raise DirectDeadlineTooFar(f"{deadline_s} s, at most {LONGEST_DIRECT_S} are served")
         if account.address not in self._lines:
             self._lines[account.address] = DirectLine(self._connections, account, self._connections.host_wire())
         return self._lines[account.address]
@@ -407,13 +428,6 @@ class Client:
             UnknownName, ChainError: No such lane; or of its ledger.
         """
         return await self._connections.reader(lane).balance(account)
-
-
-def _read_bundle(path: Path) -> LocalBundle:
-    # Inspecting models needs the ONNX library, which takes longer to load than most commands take to run.
-    from caimi.sdk.bundles import read_bundle
-
-    return read_bundle(path)
 
 
 def _silent(step: PublishStep) -> None:

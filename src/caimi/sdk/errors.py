@@ -18,6 +18,7 @@
       * RefusedForNow: a registry says no until something else has changed
     - TakesTooLong: a wait ended before what was waited for
       * HostOverloaded: the host had no room for a direct call before its deadline
+    - DirectDeadlineTooFar: a direct call that shall wait for longer than hosts remember it
     - NotServed: a publication that will not be answered where it is asked
       * NotServedYet: one that is not committed there yet
     - NotAnswered: an inference that will not be answered
@@ -42,6 +43,7 @@ __all__ = [
     "InputRefused",
     "KeyFileError",
     "KeyFileExists",
+    "DirectDeadlineTooFar",
     "HostOverloaded",
     "MalformedDraft",
     "MalformedFile",
@@ -190,6 +192,14 @@ class HostOverloaded(TakesTooLong):
 
     blame = Blame.HOST
     hint = "repeat it with a later --deadline, at most 60 s, or without --direct: registries take requests at any time"
+
+
+class DirectDeadlineTooFar(SdkError):
+    """A direct call shall wait for longer than hosts remember it."""
+
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    hint = "at most 60 s; without --direct the registry keeps the request for as long as it shall"
 
 
 class NotServed(SdkError):

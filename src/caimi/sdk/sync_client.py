@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import Head, PublicationView
+from caimi.sdk.batches import BatchEntry, PublishedBatch
 from caimi.sdk.client import ANSWER_S, DEADLINE_S, DIRECT_S, IN_FLIGHT, Client, Published
 from caimi.sdk.drafts import DraftFolder
+from caimi.sdk.models import Model
 from caimi.sdk.network import Network
 from caimi.sdk.publishing import PublishStep
-from caimi.sdk.tracing import Model, Trace
+from caimi.sdk.tracing import Trace
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import Address, Bytes32, PublicationId
 from caimi.types.records import Lane
@@ -102,6 +104,43 @@ class SyncClient:
                 account=account,
                 name=name,
                 version=version,
+                home=home,
+                mirrors=mirrors,
+                deposit=deposit,
+                deadline_s=deadline_s,
+                drafts=drafts,
+                progress=progress,
+            )
+        )
+
+    def publish_batch(
+        self,
+        entries: Sequence[BatchEntry],
+        *,
+        account: SigningKey,
+        home: str,
+        mirrors: Sequence[str | Lane],
+        deposit: int | None = None,
+        deadline_s: int = DEADLINE_S,
+        drafts: DraftFolder | None = None,
+        progress: Callable[[int, PublishStep], None] | None = None,
+    ) -> PublishedBatch:
+        """Encrypt and upload several models, and hand them to the relay as one batch: one lock, one decision.
+
+        Arguments:
+            entries: 1 to 256, as many as home's lane takes.
+            deposit: u128, of each; by default the least that home takes.
+            progress: Told the index and its step.
+            The others as of `publish`.
+        Raises:
+            EmptyBatch, BatchTooLong: By their number.
+            BatchItem: What home would refuse one of them with, and its index.
+            As `publish`.
+        """
+        return self._runner.run(
+            self._client.publish_batch(
+                entries,
+                account=account,
                 home=home,
                 mirrors=mirrors,
                 deposit=deposit,
@@ -238,7 +277,7 @@ class SyncClient:
             inputs: Arrays by the names of the model's inputs.
             deadline_s: 1 to 60 seconds, within which a busy host is asked again.
         Raises:
-            DeadlineTooFar: Beyond 60 seconds.
+            DirectDeadlineTooFar: Beyond 60 seconds.
             NoHost, UnknownOperator, HostKeyExpired: Nobody answers on this network, or nobody vouches for who does.
             InputRefused: The model does not take this input.
             HostOverloaded, ServiceUnavailable: Not within the deadline; ask again.
@@ -266,7 +305,7 @@ class SyncClient:
         Returns:
             How many inputs there were.
         Raises:
-            DeadlineTooFar: Beyond 60 seconds.
+            DirectDeadlineTooFar: Beyond 60 seconds.
         """
         return self._runner.run(
             self._client.infer_each(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,20 +13,15 @@ from caimi.sdk.errors import RefusedByRegistry, RefusedForNow, UnknownName
 from caimi.sdk.json_fields import Fields, hex_text
 from caimi.types.errors import BadEncoding
 from caimi.types.failure import Retry
-from caimi.types.primitives import Address, Bytes32, PublicationId, UnixSeconds
+from caimi.types.primitives import Bytes32, UnixSeconds
 from caimi.wire.refusal_json import refusal_from_json
 
 __all__ = [
     "UNKNOWN",
-    "Model",
     "Trace",
     "TraceProblem",
     "TraceStep",
-    "find_model",
-    "list_models",
-    "model_of",
     "parse_id",
-    "read_states",
     "read_trace",
 ]
 
@@ -124,7 +118,7 @@ class Trace:
 
     id: Bytes32
     kind: str
-    """`publication` or `request`."""
+    """`publication`, `batch` or `request`."""
     home: str
     """Lane that decides; of a request the lane that took it."""
     mirrors: tuple[str, ...]
@@ -183,33 +177,6 @@ class Trace:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """One publication in a list."""
-
-    id: PublicationId
-    name: str
-    version: int
-    publisher: Address
-    home: str
-    mirrors: tuple[str, ...]
-    states: Mapping[str, str]
-    deposit: int
-
-    def to_json(self) -> dict[str, Any]:
-        """One JSON object."""
-        return {
-            "id": hex_text(self.id),
-            "name": self.name,
-            "version": self.version,
-            "publisher": hex_text(self.publisher),
-            "home": self.home,
-            "mirrors": list(self.mirrors),
-            "states": dict(self.states),
-            "deposit": str(self.deposit),
-        }
-
-
 def parse_id(text: str) -> Bytes32:
     """An id as 64 hex digits, with or without 0x.
 
@@ -243,98 +210,12 @@ async def read_trace(connections: Connections, identifier: Bytes32) -> Trace:
             raise UnknownName(f"the relay knows no publication or request {hex_text(identifier)}") from None
 
 
-async def read_states(connections: Connections, identifier: PublicationId, lanes: tuple[str, ...]) -> dict[str, str]:
-    """A publication's state at the tip of each lane, asked of the ledgers themselves; UNKNOWN for foreign lanes.
-
-    Raises:
-        ChainError: Of a ledger.
-    """
-
-    async def one(name: str) -> str:
-        if name not in connections.network.lanes:
-            return UNKNOWN
-        view = await connections.reader(name).publication(identifier)
-        return State.NONE.name if view is None else view.state.name
-
-    found = await asyncio.gather(*(one(name) for name in lanes))
-    return dict(zip(lanes, found, strict=True))
-
-
-async def list_models(connections: Connections, *, limit: int) -> tuple[Model, ...]:
-    """The newest publications that the relay watches, as their ledgers show them.
-
-    Raises:
-        ServiceUnavailable, ServiceAnswer, ChainError: Of the relay or a ledger.
-    """
-    rows = await connections.relay.get_list("/v1/publications", limit=str(limit))
-    models = await asyncio.gather(*(_model(connections, row) for row in rows))
-    return tuple(model for model in models if model is not None)
-
-
-async def model_of(connections: Connections, identifier: PublicationId) -> Model:
-    """One publication, as its ledgers show it.
-
-    Raises:
-        UnknownName: The relay does not know it, or its home has it not yet.
-        ServiceUnavailable, ServiceAnswer, ChainError: Of the relay or a ledger.
-    """
-    try:
-        row = await connections.relay.get(f"/v1/publications/{hex_text(identifier)}")
-    except UnknownName:
-        raise UnknownName(f"the relay knows no publication {hex_text(identifier)}") from None
-    model = await _model(connections, row)
-    if model is None:
-        raise UnknownName(f"{row.text('home')} has no publication {hex_text(identifier)} yet")
-    return model
-
-
-def find_model(models: Sequence[Model], text: str) -> Model:
-    """The one that a text names: `name@version`, or a name, of which the highest committed version counts.
-
-    Of several with one name and version, the one that home has locked counts: the others never took the name.
-
-    Raises:
-        UnknownName: None, or those of several publishers.
-    """
-    name, separator, version = text.partition("@")
-    named = [model for model in models if model.name == name and (not separator or str(model.version) == version)]
-    committed = [model for model in named if model.states[model.home] == State.COMMITTED.name]
-    if not named:
-        raise UnknownName(f"there is no publication {text!r}")
-    if not separator and not committed:
-        states = ", ".join(sorted({f"{m.name}@{m.version} {m.states[m.home]}" for m in named}))
-        raise UnknownName(f"no version of {text!r} is committed: {states}"[:400])
-    found = committed or named
-    if len({model.publisher for model in found}) > 1:
-        raise UnknownName(f"{text!r} is a name of {len(found)} publications of several publishers: name it by its id")
-    return max(found, key=lambda model: (model.version, model.states[model.home] != State.ABORTED.name))
-
-
-async def _model(connections: Connections, row: Fields) -> Model | None:
-    identifier, home, mirrors = PublicationId(row.bytes32("id")), row.text("home"), row.texts("mirrors")
-    view = await connections.reader(home).publication(identifier)
-    if view is None:
-        # Accepted by the relay a moment ago; no ledger has it yet.
-        return None
-    states = await read_states(connections, identifier, (home, *mirrors))
-    return Model(
-        id=identifier,
-        name=view.name,
-        version=view.version,
-        publisher=view.publisher,
-        home=home,
-        mirrors=mirrors,
-        states=states,
-        deposit=view.deposit,
-    )
-
-
 def _publication(fields: Fields) -> Trace:
     deadline = fields.optional("deadline", fields.number)
     states = {name: str(state) for name, state in fields.object("states").values.items()}
     return Trace(
         id=fields.bytes32("id"),
-        kind="publication",
+        kind=fields.text("watched"),
         home=fields.text("home"),
         mirrors=fields.texts("mirrors"),
         deadline=None if deadline is None else UnixSeconds(deadline),

@@ -25,6 +25,7 @@ from caimi.sdk.errors import (
     RefusedByRegistry,
     ServiceUnavailable,
     TakesTooLong,
+    UnknownName,
     UnprovenAnswer,
     UnreadableInput,
 )
@@ -51,6 +52,13 @@ class _World:
         self.resumed: list[RequestDraft] = []
         for name in ("request", "resume", "wait_answered", "finish"):
             monkeypatch.setattr(inference, name, getattr(self, f"_{name}"))
+
+    @property
+    def relay(self) -> Any:
+        async def unknown(path: str) -> Any:
+            raise UnknownName(path)
+
+        return SimpleNamespace(get=unknown)
 
     def reader(self, name: str) -> Any:
         async def publication(identifier: bytes) -> Any:

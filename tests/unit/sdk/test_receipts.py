@@ -62,7 +62,9 @@ def test_a_sound_receipt_holds_and_says_what_is_not_built() -> None:
 
 def test_a_file_read_again_gives_the_same_verdicts(tmp_path: Path) -> None:
     write_json(tmp_path / "r.json", receipt_to_json(receipt_file()))
-    assert _verify(read_receipt(tmp_path / "r.json")) == _verify(receipt_file())
+    read = read_receipt(tmp_path / "r.json")
+    assert isinstance(read, ReceiptFile)
+    assert _verify(read) == _verify(receipt_file())
     assert (tmp_path / "r.json").stat().st_mode & 0o777 == 0o600
 
 

@@ -12,8 +12,9 @@ import pytest
 from caimi.cli.waterfall import waterfall
 from caimi.sdk.connections import Connections
 from caimi.sdk.errors import RefusedByRegistry, RefusedForNow, ServiceAnswer, UnknownName
+from caimi.sdk.models import Model, find_model
 from caimi.sdk.services import Service
-from caimi.sdk.tracing import Model, Trace, find_model, parse_id, read_trace
+from caimi.sdk.tracing import Trace, parse_id, read_trace
 from caimi.types.primitives import Address, Bytes32, PublicationId
 
 _ID = Bytes32(b"\x0a" * 32)
@@ -47,6 +48,7 @@ def _body(states: dict[str, str], outcome: str | None, *steps: dict[str, Any]) -
         "deadline_left": 7,
         "refusal": None,
         "steps": list(steps),
+        "watched": "publication",
     }
 
 
