@@ -20,8 +20,11 @@ from caimi.apps.demo.digits import train_digits
 from caimi.apps.devnet.running import is_running, lock_is_free
 from caimi.apps.devnet.status import process_groups
 from caimi.protocol.publication import State
+from caimi.sdk.accounts import find_account
 from caimi.sdk.client import Client
+from caimi.sdk.errors import InputRefused
 from caimi.sdk.network import read_network
+from caimi.sdk.sync_client import SyncClient
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]
 
@@ -167,6 +170,56 @@ def test_an_answer_on_each_ledger_with_a_receipt_that_holds(home: Path, tmp_path
     assert verdicts["output tensors"] == "valid"
     trace = _caimi(home, "trace", answered["request"])
     assert trace["states"] == {lane: "ANSWERED"}
+
+
+def test_the_host_itself_answers_with_a_receipt_that_holds(home: Path, tmp_path: Path) -> None:
+    digits, before = train_digits(seed=1), _requests(home)
+    np.savez(tmp_path / "in.npz", image=digits.images[:8])
+    files = ["--output", str(tmp_path / "out.npz"), "--receipt", str(tmp_path / "r.json")]
+    answered = _caimi(home, "infer", "digits@2", "--direct", "--input", str(tmp_path / "in.npz"), *files)
+    assert (answered["verified"], answered["attestation"]) == (True, "UNATTESTED")
+    labels = np.load(tmp_path / "out.npz")["logits"].argmax(axis=-1)
+    assert (labels == digits.labels[:8]).mean() > 0.8
+    tensors = ["--input", str(tmp_path / "in.npz"), "--output", str(tmp_path / "out.npz")]
+    verified = _caimi(home, "verify", str(tmp_path / "r.json"), *tensors)
+    verdicts = {finding["link"]: finding["verdict"] for finding in verified["findings"]}
+    assert {verdicts[link] for link in ("lease", "consumer → request", "output tensors")} == {"valid"}
+    # Another output than the host's, and a receipt that says more than the host signed.
+    np.savez(tmp_path / "out.npz", logits=np.zeros((8, 10), dtype=np.float32))
+    assert not _caimi(home, "verify", str(tmp_path / "r.json"), *tensors, code=2)["verified"]
+    assert _requests(home) == before
+
+
+def test_many_inputs_at_the_host_itself_are_answered_apart(home: Path, tmp_path: Path) -> None:
+    digits = train_digits(seed=1)
+    for place in range(12):
+        np.savez(tmp_path / f"in{place}.npz", image=digits.images[place : place + 1])
+    np.savez(tmp_path / "odd.npz", image=np.zeros((1, 63), dtype=np.float32))
+    names = [*(f"in{place}" for place in range(12)), "odd"]
+    inputs = [word for name in names for word in ("--input", str(tmp_path / f"{name}.npz"))]
+    words = ["infer", "digits@2", "--direct", "--each", *inputs, "--output", str(tmp_path / "answers")]
+    told = _caimi(home, *words, code=2)
+    assert (told["answered"], told["answers"][-1]["error"], told["answers"][-1]["retry"]) == (
+        12,
+        "InputRefused",
+        "never",
+    )
+    labels = [np.load(tmp_path / "answers" / f"in{place}.npz")["logits"].argmax() for place in range(12)]
+    assert (np.array(labels) == digits.labels[:12]).mean() > 0.8
+    receipts = sorted((tmp_path / "answers").glob("*.receipt.json"))
+    assert len(receipts) == 12
+    assert _caimi(home, "verify", str(receipts[0]))["verified"]
+
+
+def test_the_twin_without_async_asks_the_host_itself(home: Path) -> None:
+    with SyncClient.open(home) as client:
+        model, account = client.find_model("digits@2"), find_account(home, "consumer")
+        image = np.zeros((2, 64), dtype=np.float32)
+        answered = client.infer_direct(model.id, {"image": image}, account=account)
+        assert answered.outputs["logits"].shape == (2, 10)
+        assert answered.verification.is_valid
+        with pytest.raises(InputRefused, match="WrongTensorNames"):
+            client.infer_direct(model.id, {"picture": image}, account=account)
 
 
 def test_a_model_is_not_served_where_it_is_superseded(home: Path, tmp_path: Path) -> None:

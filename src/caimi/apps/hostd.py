@@ -6,6 +6,7 @@ import functools
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Final
 
 import httpx2
 
@@ -45,6 +46,9 @@ from caimi.types.primitives import Epoch
 from caimi.validator.seat import RegistryReader, check_network
 
 __all__ = ["main"]
+
+
+_OTHER_CONNECTIONS: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,9 @@ async def _run(config: HostConfig) -> None:
         )
         stack.callback(parts.serving.close)
         drain = functools.partial(parts.serving.drain, config.limits.drain_seconds)
-        await serve(app, config.http, parts.host.run(), drain=drain)
+        # More than calls that it takes: who is too much shall be told so.
+        connections = 2 * config.limits.direct_calls + _OTHER_CONNECTIONS
+        await serve(app, config.http, parts.host.run(), drain=drain, connections=connections)
 
 
 async def _epoch(sites: tuple[RegistryReader, ...], config: HostConfig) -> Epoch:

@@ -26,6 +26,7 @@ __all__ = ["BodyLimit", "TraceHeaders", "bearer_check", "new_app", "read_token",
 
 _SHORTEST_TOKEN: Final = 16
 _LONGEST_BODY: Final = 1 << 20
+_CONNECTIONS: Final = 128
 
 
 def new_app(
@@ -120,13 +121,15 @@ async def serve(
     work: Coroutine[Any, Any, None],
     *,
     drain: Callable[[], Awaitable[None]] | None = None,
+    connections: int = _CONNECTIONS,
 ) -> None:
     """Serve until SIGTERM or SIGINT; an error of `work` ends the process.
 
     Arguments:
         drain: awaited after the signal, while everything still works.
+        connections: how many are served at a time; the others wait for one of these to end.
     """
-    server = _server(app, http)
+    server = _server(app, http, connections)
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -148,9 +151,9 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def served(app: FastAPI, http: HttpConfig) -> AsyncGenerator[None]:
-    """Serve while the block runs; signals are the caller's matter."""
-    server = _server(app, http)
+async def served(app: FastAPI, http: HttpConfig, *, connections: int = _CONNECTIONS) -> AsyncGenerator[None]:
+    """Serve while the block runs; signals are the caller's matter. Otherwise as `serve`."""
+    server = _server(app, http, connections)
     serving = asyncio.create_task(server.serve())
     try:
         yield
@@ -161,7 +164,15 @@ async def served(app: FastAPI, http: HttpConfig) -> AsyncGenerator[None]:
             await serving
 
 
-def _server(app: FastAPI, http: HttpConfig) -> Server:
+def _server(app: FastAPI, http: HttpConfig, connections: int) -> Server:
     return Server(
-        app, address=http.host, port=http.port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False
+        app,
+        address=http.host,
+        port=http.port,
+        interface=Interfaces.ASGINL,
+        websockets=False,
+        log_enabled=False,
+        # Whoever finds the queue of connections full tries again after seconds, and later ever more rarely.
+        backlog=max(connections, _CONNECTIONS),
+        backpressure=connections,
     )

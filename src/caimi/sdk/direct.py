@@ -253,6 +253,9 @@ class DirectLine:
         if problem.name in INPUT_REFUSALS:
             takes = await what_it_takes(self._connections, publication)
             return InputRefused(f"the host says {problem.name}{takes}")
+        if problem.name == "Expired":
+            # It took the call: what makes it late, such as loading the model, goes on without us.
+            return HostOverloaded("the host had no answer before the deadline; it may be loading the model")
         if problem.name == "PublicationUnknown":
             return UnknownName(f"the host knows no publication 0x{publication.hex()}")
         return problem.error

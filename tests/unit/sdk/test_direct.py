@@ -35,7 +35,7 @@ from caimi.sdk.errors import (
 from caimi.sdk.json_fields import Fields, hex_text
 from caimi.sdk.receipts import parse_receipt, receipt_to_json
 from caimi.sdk.verification import RegistryAnswer, Verdict, verify_receipt
-from caimi.types.errors import CaimiError, WrongSigner
+from caimi.types.errors import CaimiError, Expired, WrongSigner
 from caimi.types.failure import Blame, Retry
 from caimi.types.primitives import Bytes32, PublicationId
 from caimi.types.records import Receipt
@@ -256,6 +256,9 @@ def test_rejects_to_wait_beyond_the_deadline(monkeypatch: pytest.MonkeyPatch) ->
                 await given.line.ask(publication, GOOD, deadline_s=10)
             assert (caught.value.blame, caught.value.retry) == (Blame.HOST, Retry.SAFE)
             assert given.slept == [5]
+            given.before = raising(busy("Expired", None, Expired(1, 2)))
+            with pytest.raises(HostOverloaded, match="loading the model"):
+                await given.line.ask(publication, GOOD, deadline_s=10)
             given.before = raising(*[ServiceUnavailable("refused")] * 50)
             with pytest.raises(ServiceUnavailable, match="refused"):
                 await given.line.ask(publication, GOOD, deadline_s=3)
