@@ -23,6 +23,7 @@ _ATTEMPTS: Final = 5
 _PAUSE_S: Final = 0.5
 _POSTING_S: Final = 60
 _MARGIN_S: Final = 30
+_LAST_PART: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,13 @@ class Lease:
 
     id: Bytes32
     record: LeaseRequest
+    opened: UnixSeconds
     calls_left: int
+
+    def is_due(self, now: UnixSeconds) -> bool:
+        """Whether the next one should be opened: a fifth of its calls or of its time is left."""
+        life = self.record.end - self.opened
+        return self.calls_left < self.record.calls // _LAST_PART or self.record.end - now < life // _LAST_PART
 
     def is_good(self, now: UnixSeconds, calls: int = 1) -> bool:
         """Whether so many more answers may be given under it."""
@@ -96,7 +103,7 @@ class LeaseDesk:
         )
         call = encode_call("openLease", record, identity.sign(record), identity.key, identity.operator_signature)
         await self._post(call)
-        lease = Lease(id=typed_digest(identity.network, record), record=record, calls_left=record.calls)
+        lease = Lease(id=typed_digest(identity.network, record), record=record, opened=now, calls_left=record.calls)
         self._observer.step("host.lease", lease="0x" + lease.id.hex(), publication="0x" + publication.hex())
         return lease
 

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from caimi.bundle.manifest import Manifest
 from caimi.host.key_client import KeyClient
 from caimi.host.leases import Lease, LeaseDesk
 from caimi.host.loading import is_final, open_model
 from caimi.host.publications import KnownPublication
+from caimi.host.telling import public_text
 from caimi.ports.clock import Clock
 from caimi.ports.content import ContentStore
 from caimi.ports.metrics import LEASE_CALLS, LEASE_LOOKUPS, LEASE_SECONDS, LEASES, LOAD_SECONDS
@@ -21,6 +23,9 @@ from caimi.types.errors import CaimiError
 from caimi.types.primitives import Bytes32, UnixSeconds
 
 __all__ = ["ModelLease", "ModelShelf", "ShelfLimits", "ShelvedModel"]
+
+_RENEW_AGAIN_S: Final = 15.0
+"""After a lease could not be renewed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,8 @@ class _Place:
     manifest: Manifest | None = None
     failure: CaimiError | None = None
     users: int = 0
+    renewal: asyncio.Task[None] | None = None
+    renew_at: float = 0.0
 
 
 class ModelShelf:
@@ -116,6 +123,7 @@ class ModelShelf:
                 if lease is None or model is None or manifest is None:
                     raise RuntimeError("a place that is ready lacks a part")
                 lease.calls_left -= calls
+                self._renew_if_due(place, lease, opening)
             yield ModelLease(lease=lease.id, model=model, manifest=manifest)
         finally:
             place.users -= 1
@@ -146,6 +154,8 @@ class ModelShelf:
     async def close(self) -> None:
         """End all models."""
         for place in self._places.values():
+            if place.renewal is not None:
+                place.renewal.cancel()
             if place.model is not None:
                 await place.model.close()
         self._places.clear()
@@ -180,6 +190,30 @@ class ModelShelf:
                 place.failure = error
             raise
         await self._make_room(place)
+
+    def _renew_if_due(self, place: _Place, lease: Lease, opening: Bytes32) -> None:
+        # Opening a lease and fetching its key takes seconds, for which nobody should wait.
+        if place.renewal is not None or self._clock.monotonic() < place.renew_at or not lease.is_due(self._clock.now()):
+            return
+        place.renewal = asyncio.create_task(self._renew(place, lease, opening))
+
+    async def _renew(self, place: _Place, present: Lease, opening: Bytes32) -> None:
+        publication = place.publication
+        try:
+            with self._stage("lease"):
+                lease = await self._desk.open(publication.id, opening=opening)
+            with self._stage("key"):
+                await self._keys.fetch(lease, publication)
+        except CaimiError as error:
+            # The present one serves to its end; what is wrong then is told to whoever asks then.
+            place.renew_at = self._clock.monotonic() + _RENEW_AGAIN_S
+            cause = f"{type(error).__name__}: {public_text(error)}"
+            self._observer.step("host.not_renewed", publication="0x" + publication.id.hex(), cause=cause)
+        else:
+            if place.lease is present:
+                place.lease, place.is_released = lease, True
+        finally:
+            place.renewal = None
 
     async def _load(self, publication: KnownPublication, data_key: bytes) -> tuple[LoadedModel, Manifest]:
         with self._stage("open"):
