@@ -56,7 +56,10 @@ from caimi.ports.metrics import (
     Metric,
 )
 from caimi.ports.tracing import trace_of
+from caimi.sdk.json_fields import hex_text
 from caimi.sdk.network import read_network
+from caimi.types.primitives import Bytes32, PublicationId
+from caimi.wire.functions import encode_call
 from tests.unit.apps.exposition import Family, read_exposition
 
 pytestmark = [pytest.mark.devnet, pytest.mark.timeout(900)]
@@ -151,7 +154,7 @@ def _lines(home: Path, needle: str) -> dict[str, list[dict[str, Any]]]:
 def test_one_trace_id_finds_a_publication_in_all_processes(home: Path, model: Path) -> None:
     published = _caimi(home, "publish", str(model), "--name", "digits", "--home", "fabric", "--mirror", "ethereum")
     trace = published["trace"]["trace_id"]
-    assert trace == trace_of(bytes.fromhex(published["id"][2:]))  # pyright: ignore[reportArgumentType]
+    assert trace == trace_of(Bytes32(bytes.fromhex(published["id"][2:])))
     assert _caimi(home, "trace", published["id"])["trace_id"] == trace
     by_process = _lines(home, f'"trace": "{trace}"')
     signers = {name for name in by_process if name.startswith("validator-")}
@@ -179,7 +182,7 @@ def test_one_trace_id_leads_from_the_question_to_the_receipt(home: Path, tmp_pat
     np.savez(tmp_path / "in.npz", image=np.zeros((1, 64), dtype=np.float32))
     files = ["--output", str(tmp_path / "out.npz"), "--receipt", str(tmp_path / "r.json")]
     answered = _caimi(home, "infer", "digits", "--input", str(tmp_path / "in.npz"), "--on", "ethereum", *files)
-    assert answered["verified"] and answered["trace_id"] == trace_of(bytes.fromhex(answered["request"][2:]))  # pyright: ignore[reportArgumentType]
+    assert answered["verified"] and answered["trace_id"] == trace_of(Bytes32(bytes.fromhex(answered["request"][2:])))
     by_process = _lines(home, f'"trace": "{answered["trace_id"]}"')
     steps = {name: [line["step"] for line in lines] for name, lines in by_process.items()}
     assert {"host.lease", "host.combined", "host.loaded", "host.answered"} <= set(steps["host"])
@@ -212,7 +215,7 @@ def test_every_metric_of_the_documents_exists_and_moves(home: Path, model: Path,
 
 
 def _provoke(home: Path, folder: Path) -> None:
-    # An input that the model does not take, a call that is none, a range that nobody has, a ledger that says nothing.
+    # An input that the model does not take, a call that is none, a range that nobody has.
     np.savez(folder / "bad.npz", image=np.zeros((1, 63), dtype=np.float32))
     words = [
         "--input",
@@ -229,20 +232,20 @@ def _provoke(home: Path, folder: Path) -> None:
     query = f"source_chain=0x{lane.chain.hex()}&source_registry=0x{lane.registry.hex()}&generation=1&first=999&last=999"
     for validator in network.validators:
         assert _status(f"{validator.url}/v1/checkpoints?{query}", None) == 425
-    environment = {**os.environ, "CAIMI_HOME": str(home)}
-    nobody = folder / "nobody.key"
-    subprocess.run([*_CAIMI, "account", "new", str(nobody)], env=environment, check=True, capture_output=True)
+    # A registry that knows no such publication; a ledger that says nothing.
+    call = encode_call("abort", PublicationId(Bytes32(os.urandom(32))))
+    body = {"chain": hex_text(lane.chain), "registry": hex_text(lane.registry), "call": hex_text(call)}
+    assert (
+        _status(f"{network.relay_url}/v1/calls", json.dumps(body).encode(), token=(home / "token").read_text()) == 202
+    )
     with _stopped(home, "ethereum"):
         _wait(lambda: _samples(_scrape(home), TURNS_FAILED))
-    model = folder / "digits.onnx"
-    model.write_bytes(train_digits(seed=1).onnx)
-    words = ["--name", "unfunded", "--home", "fabric", "--mirror", "ethereum", "--account", str(nobody), "--no-wait"]
-    _caimi(home, "publish", str(model), *words)
 
 
-def _status(url: str, body: bytes | None) -> int:
+def _status(url: str, body: bytes | None, *, token: str = "") -> int:
+    headers = {"Authorization": f"Bearer {token.strip()}", "Content-Type": "application/json"}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=30) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

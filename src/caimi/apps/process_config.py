@@ -317,7 +317,7 @@ class ValidatorConfig:
     releases_per_second: float = 5.0
     """Partials that one client may ask for in the long run; `release_burst` at once."""
     release_burst: int = 50
-    poll_seconds: float = 0.25
+    poll_seconds: float = 1.0
     devnet: bool = False
     crash_at: CrashAt | None = None
     clock_ahead_seconds: int = 0

@@ -67,7 +67,7 @@ class Attestor:
         store: AttestationStore,
         clock: Clock,
         observer: Observer,
-        poll_seconds: float = 0.25,
+        poll_seconds: float = 1.0,
     ) -> None:
         self._seat = seat
         self._key = key

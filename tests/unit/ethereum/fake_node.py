@@ -138,6 +138,7 @@ class FakeNode:
         return {
             "number": hex(height),
             "hash": self.hash(height),
+            "parentHash": self.hash(height - 1) if height else "0x" + "00" * 32,
             "timestamp": hex(1_800_000_000 + 12 * height),
             "baseFeePerGas": hex(self.base_fee),
             "gasLimit": hex(60_000_000),

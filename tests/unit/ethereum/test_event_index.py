@@ -416,3 +416,73 @@ def test_rejects_a_final_block_above_the_tip() -> None:
 def test_rejects_a_negative_depth() -> None:
     with pytest.raises(ValueError, match="0 or more"):
         DepthFinality(-1)
+
+
+def test_a_poll_without_a_new_block_is_one_question_and_a_new_block_costs_few() -> None:
+    node = _node(0, 2, 0, 1)
+
+    async def scene(reader: EthereumReader) -> None:
+        await reader.head()
+        await reader.events(Sequence(1), 10)
+        before = node.posts
+        head = await reader.head()
+        assert await reader.events(Sequence(4), 10) == ()
+        # One for the latest block each time; the final one follows from it.
+        assert node.posts - before == 2
+        node.mine(1)
+        before = node.posts
+        found = await reader.head()
+        assert (found.height, found.final_height) == (head.height + 1, head.final_height + 1)
+        await reader.events(Sequence(1), 10)
+        # Latest and final; latest again; logs and the block that they end with. That the new final block is on the
+        # known branch is read from its parent.
+        assert node.posts - before == 5
+
+    _read(node, scene, finality=DepthFinality(1))
+
+
+def test_what_is_final_by_its_tag_is_asked_for_each_time() -> None:
+    # The tag may move while the latest block stands.
+    node = _node(0, 1, 0, 0)
+
+    async def scene(reader: EthereumReader) -> None:
+        assert (await reader.head()).final_height == 2
+        node.methods["eth_getBlockByNumber"] = lambda parameters: node._block(
+            [{"finalized": hex(3)}.get(parameters[0], parameters[0]), parameters[1]]
+        )
+        assert (await reader.head()).final_height == 3
+
+    _read(node, scene, finality=FinalizedTag())
+
+
+def test_a_branch_of_equal_height_is_another_tip() -> None:
+    node = _node(0, 1, 1, 0, 0)
+
+    async def scene(reader: EthereumReader) -> None:
+        first = await reader.events(Sequence(1), 10)
+        head = await reader.head()
+        node.reorganise(4)
+        for events in (1, 0, 1, 0):
+            node.mine(events)
+        again = await reader.head()
+        assert (again.height, again.final_height) == (head.height, head.final_height)
+        assert again.final_hash != head.final_hash
+        second = await reader.events(Sequence(1), 10)
+        assert _numbers(first) == [1, 2] and _numbers(second) == [1]
+        assert first[0].block_hash != second[0].block_hash
+
+    _read(node, scene, finality=DepthFinality(2))
+
+
+def test_a_new_final_block_of_another_branch_is_no_child_of_the_known_one() -> None:
+    node = _node(0, 1, 1, 0)
+
+    async def scene(reader: EthereumReader) -> None:
+        assert _numbers(await reader.events(Sequence(1), 10)) == [1, 2]
+        node.reorganise(3)
+        for events in (0, 1, 0, 0):
+            node.mine(events)
+        events = await reader.events(Sequence(1), 10)
+        assert [(event.item.sequence, event.height) for event in events] == [(1, 3)]
+
+    _read(node, scene, finality=DepthFinality(1))

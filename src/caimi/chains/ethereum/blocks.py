@@ -21,6 +21,8 @@ class Block:
 
     number: int
     hash: Bytes32
+    parent: Bytes32
+    """Hash of the block below; of the first block zeros."""
     time: UnixSeconds
     base_fee: int
     """Wei per gas; 0 where the chain has none."""
@@ -50,15 +52,18 @@ def read_block(answer: Answer, what: str) -> Block | None:
     return Block(
         number=as_quantity(fields.get("number"), "a block's number"),
         hash=as_hash(fields.get("hash"), "a block's hash"),
+        parent=as_hash(fields.get("parentHash"), "a block's parent"),
         time=UnixSeconds(as_quantity(fields.get("timestamp"), "a block's time")),
         base_fee=as_quantity(fields.get("baseFeePerGas", "0x0"), "a block's base fee", bits=128),
         gas_limit=as_quantity(fields.get("gasLimit"), "a block's gas limit"),
     )
 
 
-async def read_tip(rpc: RpcClient, finality: Finality) -> Tip:
+async def read_tip(rpc: RpcClient, finality: Finality, known: Tip | None = None) -> Tip:
     """Ask for the latest and the final block.
 
+    Arguments:
+        known: what an earlier call gave: where final is a depth, the same latest block has the same final one.
     Raises:
         ChainUnavailable: The node does not answer, or has no final block yet.
         ChainMoved: The chain became shorter between the two questions.
@@ -68,6 +73,8 @@ async def read_tip(rpc: RpcClient, finality: Finality) -> Tip:
         latest = read_block(await rpc.call("eth_getBlockByNumber", "latest", False), "the latest block")
         if latest is None:
             raise ChainUnavailable(f"{rpc.node} has no block yet")
+        if known is not None and latest == known.latest:
+            return known
         # A chain that is shorter than the depth has its genesis block final.
         final = latest if finality.depth == 0 else await block_at(rpc, max(0, latest.number - finality.depth))
     else:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from caimi.chains.ethereum.blocks import Block, block_at, blocks_at, read_tip
+from caimi.chains.ethereum.blocks import Block, Tip, block_at, blocks_at, read_tip
 from caimi.chains.ethereum.errors import AnswerTooLarge, ChainMoved, EventGap, RpcFailure
 from caimi.chains.ethereum.fields import hex_data, hex_quantity
 from caimi.chains.ethereum.finality import Finality
@@ -76,6 +76,7 @@ class EventIndex:
         self._finality = finality
         self._limits = limits or ScanLimits()
         self._lock = asyncio.Lock()
+        self._tip: Tip | None = None
         self._checkpoints: list[_Checkpoint] = []
         # For each block with events, in order: the number of its first event, and its height.
         self._firsts, self._heights = array("Q"), array("Q")
@@ -95,7 +96,7 @@ class EventIndex:
         if first < 1:
             raise OutOfRange(64, first)
         async with self._lock:
-            await self._advance((await read_tip(self._rpc, self._finality)).final)
+            await self._advance((await self.tip()).final)
             last = min(first + min(limit, self._limits.answer) - 1, self._known)
             if last < first:
                 return ()
@@ -115,12 +116,17 @@ class EventIndex:
             ChainMoved, ChainUnavailable, RpcFailure, WrongChain: Of the node.
         """
         async with self._lock:
-            await self._advance((await read_tip(self._rpc, self._finality)).final)
+            await self._advance((await self.tip()).final)
             if root not in self._batches:
                 return None
             _, height = self._batches[root]
             question = self._question([batch_ids_topic(), root], height, height)
             return read_batch_ids(await self._rpc.call("eth_getLogs", question), self._contract, root)
+
+    async def tip(self) -> Tip:
+        """The latest and the final block; raises as `read_tip`."""
+        self._tip = await read_tip(self._rpc, self._finality, self._tip)
+        return self._tip
 
     async def forget(self, first: Sequence) -> None:
         """Scan again for the events numbered `first` and on."""
@@ -150,6 +156,8 @@ class EventIndex:
             newest = self._checkpoints[-1]
             if newest.height == final.number:
                 there = final
+            elif newest.height + 1 == final.number and newest.hash == final.parent:
+                return
             elif newest.height < final.number:
                 there = await block_at(self._rpc, newest.height)
             else:

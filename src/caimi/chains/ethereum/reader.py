@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from caimi.chains.ethereum.blocks import block_at, read_tip
+from caimi.chains.ethereum.blocks import block_at
 from caimi.chains.ethereum.errors import MalformedAnswer, RegistryMissing, RpcFailure
 from caimi.chains.ethereum.event_index import EventIndex, ScanLimits
 from caimi.chains.ethereum.fields import as_data, hex_data
@@ -91,7 +91,7 @@ class EthereumReader:
 
     async def head(self) -> Head:
         """See `ChainReader.head`."""
-        tip = await read_tip(self.rpc, self.site.finality)
+        tip = await self._index.tip()
         return Head(
             height=tip.latest.number,
             final_height=tip.final.number,
