@@ -10,8 +10,10 @@ from typing import Any
 
 import gen_monitoring
 import pytest
+import typer.main
 from monitoring.alerts import ALERTS
 
+from caimi.cli.app import app
 from caimi.ports.metrics import METRICS, Metric
 from tests.cli.test_docs import parse_command
 from tests.unit.tools.promql import NoQuery, metrics_of
@@ -19,6 +21,7 @@ from tests.unit.tools.promql import NoQuery, metrics_of
 _ROOT = Path(__file__).parents[3]
 _DEPLOY = _ROOT / "deploy"
 _RUNBOOKS = sorted((_ROOT / "docs" / "runbooks").glob("*.md"))
+_SPAN = re.compile(r"`caimi ([a-z-]+)")
 _CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SCALAR = re.compile(r'( *)(- )?([a-z]+):(?: (".*"|[A-Za-z0-9_./-]+))?')
 _TEMPLATE = re.compile(r"\{\{ ?\$labels\.(\w+) ?\}\}")
@@ -118,6 +121,8 @@ def test_a_runbook_names_commands_that_exist(page: Path) -> None:
             assert program in _SYSTEM, line
             places = [word for word in words if "/" in word]
             assert all(place.startswith(_PLACES) for place in places), line
+    known: Any = typer.main.get_command(app)
+    assert set(_SPAN.findall(page.read_text())) <= set(known.commands)
 
 
 @pytest.mark.parametrize("page", [path for path in _RUNBOOKS if path.name != "README.md"], ids=lambda p: p.stem)
