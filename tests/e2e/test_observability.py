@@ -137,6 +137,16 @@ def _unmoved(before: dict[str, dict[str, Family]], after: dict[str, dict[str, Fa
     return {metric.full_name for metric in among if _samples(before, metric) == _samples(after, metric)}
 
 
+def _until_moved(
+    home: Path, before: dict[str, dict[str, Family]], among: set[Metric], *, within_s: float = 180.0
+) -> dict[str, dict[str, Family]]:
+    until = time.monotonic() + within_s
+    while unmoved := _unmoved(before, now := _scrape(home), among):
+        assert time.monotonic() < until, unmoved
+        time.sleep(0.3)
+    return now
+
+
 def _wait(condition: Any, *, within_s: float = 120.0) -> Any:
     until = time.monotonic() + within_s
     while not (found := condition()):
@@ -216,9 +226,12 @@ def test_every_metric_of_the_documents_exists_and_moves(home: Path, model: Path,
     files = ["--output", str(tmp_path / "out.npz"), "--receipt", str(tmp_path / "r.json")]
     _caimi(home, "infer", "moves", "--input", str(tmp_path / "in.npz"), "--on", "fabric", *files)
     _caimi(home, "infer", "moves", "--input", str(tmp_path / "in.npz"), "--direct", *files)
-    after = _wait(lambda: None if _unmoved(before, now := _scrape(home), _MOVED_BY_WORK) else now)
+    after = _until_moved(home, before, _MOVED_BY_WORK)
     _provoke(home, tmp_path)
-    last = _wait(lambda: None if _unmoved(after, now := _scrape(home), _MOVED_BY_FAULTS) else now)
+    with _stopped(home, "ethereum"):
+        # A ledger that says nothing.
+        _until_moved(home, after, {TURNS_FAILED})
+    last = _until_moved(home, after, _MOVED_BY_FAULTS)
     assert _missing(last) == {metric.full_name for metric in _NOT_HERE}
     _judge_numbers(last)
 
@@ -241,14 +254,12 @@ def _provoke(home: Path, folder: Path) -> None:
     query = f"source_chain=0x{lane.chain.hex()}&source_registry=0x{lane.registry.hex()}&generation=1&first=999&last=999"
     for validator in network.validators:
         assert _status(f"{validator.url}/v1/checkpoints?{query}", None) == 425
-    # A registry that knows no such publication; a ledger that says nothing.
+    # A registry that knows no such publication.
     call = encode_call("abort", PublicationId(Bytes32(os.urandom(32))))
     body = {"chain": hex_text(lane.chain), "registry": hex_text(lane.registry), "call": hex_text(call)}
     assert (
         _status(f"{network.relay_url}/v1/calls", json.dumps(body).encode(), token=(home / "token").read_text()) == 202
     )
-    with _stopped(home, "ethereum"):
-        _wait(lambda: _samples(_scrape(home), TURNS_FAILED))
 
 
 def _status(url: str, body: bytes | None, *, token: str = "") -> int:
