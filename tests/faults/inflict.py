@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import resource
 import signal
@@ -14,8 +15,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import httpx2
+import pytest
 
+from caimi.bundle.cid import RAW, cid_of
+from caimi.bundle.unixfs import verify_block
 from caimi.chains.ethereum.jsonrpc import RpcClient
+from caimi.ports.content import StoreFull
+from caimi.storage.content_client import HttpBlockStore
 from tests.crash.devnet_fixture import Devnet, until
 from tests.crash.lying_node import Lie, LyingNode
 
@@ -118,11 +124,16 @@ async def leader_stopped(devnet: Devnet, *, seconds: float) -> AsyncGenerator[No
 
 @asynccontextmanager
 async def disk_full(devnet: Devnet, name: str, *, seconds: float) -> AsyncGenerator[None]:
-    """No file of a process grows any more, however often it is started."""
+    """No file of a process grows any more, however often it is started: it ends, or refuses what it cannot keep."""
+    restarts = int(devnet.process(name)["restarts"])
     limiting = asyncio.create_task(_limit(devnet, name))
     try:
         yield
         await asyncio.sleep(seconds)
+        if name == "content":
+            await _refuses_blocks(devnet)
+        else:
+            await until(lambda: devnet.process(name)["restarts"] > restarts, what=f"{name} met its limit")
     finally:
         limiting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -134,6 +145,16 @@ async def _limit(devnet: Devnet, name: str) -> None:
     while True:
         _set_limit(devnet, name, 0)
         await asyncio.sleep(0.02)
+
+
+async def _refuses_blocks(devnet: Devnet) -> None:
+    store = HttpBlockStore(devnet.network.content_url, token=devnet.ledgers.folder.token.read_text().strip())
+    try:
+        with pytest.raises(StoreFull):
+            data = os.urandom(1 << 12)
+            await store.put(verify_block(cid_of(RAW, data), data))
+    finally:
+        await store.close()
 
 
 def _set_limit(devnet: Devnet, name: str, soft: int) -> None:
@@ -148,16 +169,27 @@ def _set_limit(devnet: Devnet, name: str, soft: int) -> None:
 async def clock_off(devnet: Devnet, *names: str, by: int, seconds: float) -> AsyncGenerator[None]:
     """Processes of ours run with a clock that is `by` seconds ahead."""
 
-    async def set_clock(name: str, ahead: int) -> None:
-        devnet.configure(name, lambda config: config.update(clock_ahead_seconds=ahead))
-        await devnet.restart(name)
-
-    await asyncio.gather(*(set_clock(name, by) for name in names))
+    for name in names:
+        await _restarted(devnet, name, clock_ahead_seconds=by)
+    pids = {name: devnet.process(name)["pid"] for name in names}
     try:
         yield
         await asyncio.sleep(seconds)
+        # A wrong clock ends nobody: it is told, and waited out.
+        assert {name: devnet.process(name)["pid"] for name in names} == pids
     finally:
-        await asyncio.gather(*(set_clock(name, 0) for name in names))
+        for name in names:
+            pid = await _restarted(devnet, name, clock_ahead_seconds=0)
+            await devnet.until_up(name, but_not=pid)
+
+
+async def _restarted(devnet: Devnet, name: str, *, clock_ahead_seconds: int) -> int:
+    # Killed with another configuration, and started again; the number of the one that was killed.
+    pid = int(devnet.process(name)["pid"])
+    devnet.configure(name, lambda config: config.update(clock_ahead_seconds=clock_ahead_seconds))
+    devnet.signal(name, signal.SIGKILL)
+    await until(lambda: devnet.process(name)["pid"] not in (None, pid), what=f"{name} starts again")
+    return pid
 
 
 # --- the Ethereum node

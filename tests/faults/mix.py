@@ -14,12 +14,13 @@ from typing import Final
 from caimi.protocol.publication import State
 from caimi.sdk.connections import Connections
 from caimi.sdk.errors import UnreadableInput
+from caimi.sdk.publishing import SignedPublication
 from caimi.types.primitives import Bytes32, PublicationId
 from caimi.types.records import Kind, Lane
 from caimi.wire.functions import decode_body
 from tests.crash.devnet_fixture import Devnet
 from tests.crash.models import PublishedModel, Question, answered, ask
-from tests.crash.publications import NOWHERE, histories, judge, signed_publication, submit
+from tests.crash.publications import NOWHERE, histories, judge, settle, signed_publication, submit
 from tests.faults.watch import Stage, Watch, Watched
 
 __all__ = ["Census", "Mix"]
@@ -66,7 +67,11 @@ class Mix:
     async def publish(self, home: str, mirror: str, *more: Lane, deadline_s: int = 900) -> Watched:
         """Hand one to the relay, again and again while that dies; with a mirror that nobody serves it is aborted."""
         signed = await signed_publication(self.devnet, home, mirror, *more, deadline_s=deadline_s)
-        self.expected[signed.id] = State.ABORTED if more else State.COMMITTED
+        return await self.hand_in(signed, State.ABORTED if more else State.COMMITTED)
+
+    async def hand_in(self, signed: SignedPublication, expected: State = State.COMMITTED) -> Watched:
+        """Hand this one to the relay; it has to end like that."""
+        self.expected[signed.id] = expected
         watched = self.watch.add(signed)
         await asyncio.gather(*(submit(self.devnet, signed, to=to) for to in (None, *self.others)))
         return watched
@@ -133,6 +138,8 @@ class Mix:
                 lambda w=watched, s=state: all(w.states.get(name) is s for name in w.names),
                 f"{identifier.hex()} is {state.name} everywhere",
             )
+            # Read anew: what was seen at a tip may have been taken back since.
+            await settle(self.devnet, watched.signed, state)
         await judge(self.devnet, self.expected)
         await self._judge_questions()
 

@@ -17,9 +17,11 @@ from typing import Any, Final
 
 import pytest
 
+from caimi.chains.fabric.errors import ProposalTimeRefused
 from tests.crash.devnet_fixture import Devnet
 from tests.crash.lying_node import Lie
 from tests.crash.models import PublishedModel
+from tests.crash.publications import lock_call, own_fabric, signed_publication
 from tests.faults.inflict import (
     chain_clock_off,
     clock_off,
@@ -201,6 +203,27 @@ def test_other_relay_goes_on_when_one_dies(devnet: Devnet, served: PublishedMode
             await mix.fill()
             async with stopped(devnet, "relay", seconds=20.0):
                 await mix.decision()
+            await mix.finish()
+
+    devnet.run(scenario())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [_TEN_MINUTES, -_TEN_MINUTES], ids=lambda by: f"{by:+d}s")
+def test_client_with_a_wrong_clock_changes_nothing_and_its_publication_commits(
+    devnet: Devnet, served: PublishedModel, by: int
+) -> None:
+    async def scenario() -> None:
+        async with Mix.begun(devnet, served) as mix:
+            await mix.fill()
+            signed = await signed_publication(devnet, "fabric", "ethereum")
+            async with own_fabric(devnet) as (gateway, registry):
+                late = (int(time.time()) + by) * 1_000_000_000
+                chaincode, call = devnet.ledgers.fabric.plan.chaincode, lock_call(signed)
+                with pytest.raises(ProposalTimeRefused):
+                    await gateway.endorse(gateway.prepare(chaincode, "call", (call,), timestamp_ns=late))
+                assert await registry.publication(signed.id) is None
+            await mix.hand_in(signed)
             await mix.finish()
 
     devnet.run(scenario())

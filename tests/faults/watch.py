@@ -72,6 +72,7 @@ class Watch:
         self._names = {lane.lane: name for name, lane in devnet.network.lanes.items()}
         self._connections = Connections(_through_witness(devnet.network), token=None, patience=Patience(0.0))
         self.all: dict[PublicationId, Watched] = {}
+        self._open: dict[PublicationId, Watched] = {}
         self.decided_at = 0.0
         """When a change that needs a certificate was last seen."""
 
@@ -91,18 +92,20 @@ class Watch:
         """Look at this one too; at the registries that exist."""
         lanes = (signed.publication.home, *signed.publication.mirrors)
         watched = Watched(signed=signed, names=tuple(self._names[lane] for lane in lanes if lane in self._names))
-        self.all[signed.id] = watched
+        self.all[signed.id] = self._open[signed.id] = watched
         return watched
 
     def count(self, stage: Stage) -> int:
         """How many are so far."""
-        return sum(watched.stage is stage for watched in self.all.values())
+        if stage is Stage.CARRIED:
+            return len(self.all) - len(self._open)
+        return sum(watched.stage is stage for watched in self._open.values())
 
     async def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until what was seen has this property."""
         end = time.monotonic() + PATIENCE_S
         while not holds():
-            seen = {i.hex()[:8]: w.states for i, w in self.all.items() if w.stage is not Stage.CARRIED}
+            seen = {i.hex()[:8]: w.states for i, w in self._open.items()}
             assert time.monotonic() < end, f"{what}: {seen}"
             await asyncio.sleep(_POLL_S / 2)
 
@@ -110,7 +113,7 @@ class Watch:
         while True:
             looks = [
                 self._look(watched, name)
-                for watched in self.all.values()
+                for watched in self._open.values()
                 for name in watched.names
                 if watched.states.get(name) not in _ENDED
             ]
@@ -132,6 +135,8 @@ class Watch:
             watched.locked_at = now
         if view.state in _ENDED:
             self.decided_at = now
+        if watched.stage is Stage.CARRIED:
+            self._open.pop(watched.signed.id, None)
 
 
 def _through_witness(network: Network) -> Network:
