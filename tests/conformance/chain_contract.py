@@ -18,6 +18,7 @@ from caimi.ports.chain import (
     Reverted,
     StatusUnknown,
 )
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types import errors as e
 from caimi.types.primitives import Address, Epoch, Generation, Sequence
 from caimi.types.records import Kind, Publication
@@ -63,6 +64,15 @@ class ChainPortContract(RegistryContract, BatchContract):
             assert await world.port.tokens(world.person("x").address) == 0
             assert not await world.port.is_marked(ELSEWHERE, Generation(1), Sequence(1 << 40))
             assert await world.port.events(Sequence(1 << 40), 10) == ()
+
+        self.play(scene)
+
+    def test_brakes_and_governance_are_as_they_were_created(self) -> None:
+        async def scene(world: World) -> None:
+            brakes = await world.port.brakes()
+            assert (brakes.paused, brakes.counter, brakes.since, brakes.withdrawn) == (False, 0, 0, 0)
+            assert await world.port.root() == world.lane
+            assert await world.port.governed(ELSEWHERE) == GovernedLane()
 
         self.play(scene)
 

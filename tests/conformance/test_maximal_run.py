@@ -82,7 +82,7 @@ class _Network:
     def _attestor(self, number: int, stack: ExitStack) -> Attestor:
         readers: dict[str, ChainReader] = {"ethereum": self.world.reader(), "mirror": self.mirror("validator")}
         return Attestor(
-            Seat(network=self.world.network, epoch=Epoch(1), signer=SignerIndex(number)),
+            Seat(network=self.world.network, epoch=Epoch(1), signer=SignerIndex(number), root=_MIRROR),
             key=VALIDATORS[number],
             sources=[
                 SourceLane(name=name, reader=reader, generation=Generation(1), sources=1, note="")

@@ -50,7 +50,7 @@ class LaneStatusBody(BaseModel):
     registry: str
     generation: int
     condition: str
-    """following, starting, unreachable, abstaining, stalled or halted."""
+    """following, starting, unreachable, abstaining, stalled, halted, astray or dropped."""
     cause: str
     height: int
     final_height: int
@@ -173,7 +173,9 @@ async def _missing(attestor: Attestor, keys: ValidatorKeys) -> list[str]:
     missing = [
         f"lane {lane.name}: {lane.condition.value.upper()}" + (f": {lane.cause}" if lane.cause else "")
         for lane in attestor.status().lanes
-        if lane.condition is not LaneCondition.FOLLOWING or attestor.unread_seconds(lane.lane) > LANE_BOUND_S
+        # A dropped lane is a decision and nothing that is missing.
+        if lane.condition is not LaneCondition.DROPPED
+        and (lane.condition is not LaneCondition.FOLLOWING or attestor.unread_seconds(lane.lane) > LANE_BOUND_S)
     ]
     generation = keys.status().generation
     if keys.status().group_key is None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from caimi.ports.chain import (
     BatchView,
+    BrakesView,
     ChainReader,
     ChainUnavailable,
     FinalEvent,
@@ -21,6 +22,7 @@ from caimi.ports.chain import (
     ValidatorSetView,
 )
 from caimi.protocol.publication import Role, State
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types import primitives as p
 from caimi.types.errors import WrongRegistry
 from caimi.types.records import BatchProof, Lane
@@ -138,6 +140,18 @@ class AgreeingReader:
     async def validator_set(self) -> ValidatorSetView:
         """The set on which all sources agree. Raises `SourcesApart` while they do not."""
         return await self._same("validator set", lambda reader: reader.validator_set())
+
+    async def brakes(self) -> BrakesView:
+        """The brakes on which all sources agree. Raises `SourcesApart` while they do not."""
+        return await self._same("brakes", lambda reader: reader.brakes())
+
+    async def root(self) -> Lane:
+        """The root on which all sources agree. Raises `SourcesApart` while they do not."""
+        return await self._same("root", lambda reader: reader.root())
+
+    async def governed(self, lane: Lane) -> GovernedLane:
+        """The decision on which all sources agree. Raises `SourcesApart` while they do not."""
+        return await self._same("governance", lambda reader: reader.governed(lane))
 
     async def _forget(self, first: p.Sequence) -> None:
         # Which of them lied is not known: all have to ask their nodes again.

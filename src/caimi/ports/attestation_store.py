@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types.primitives import Bytes32, Generation
 from caimi.types.primitives import Sequence as EventSequence
 from caimi.types.records import Lane
@@ -21,7 +22,7 @@ class ValidatorStep(StrEnum):
     """Every persisted step of the attesting part of a validator."""
 
     INDEXED = "validator.indexed"
-    """Final events were added to the index."""
+    """Final events were added to the index, with what they decide about lanes."""
     REWOUND = "validator.rewound"
     """The index of a lane was dropped, to be read again: its chain took back final blocks."""
     ATTESTED = "validator.attested"
@@ -81,12 +82,30 @@ class AttestationStore(Protocol):
         """The highest block ever signed."""
         ...
 
+    def attested_below(self, life: LaneLife, height: int) -> AttestedBlock | None:
+        """The highest block ever signed that is not above `height`."""
+        ...
+
+    def decision(self, lane: Lane) -> GovernedLane:
+        """What the root's final events decided last about a lane."""
+        ...
+
     def halt_cause(self, life: LaneLife) -> str | None:
         """Why the lane is halted, None if it is not."""
         ...
 
-    def append(self, step: ValidatorStep, life: LaneLife, events: Sequence[IndexedEvent]) -> None:
-        """Add events to the index; their numbers follow the tail's."""
+    def append(
+        self,
+        step: ValidatorStep,
+        life: LaneLife,
+        events: Sequence[IndexedEvent],
+        decisions: Sequence[tuple[Lane, GovernedLane]] = (),
+    ) -> None:
+        """Add events to the index; their numbers follow the tail's.
+
+        Arguments:
+            decisions: of these events, about lanes; of each lane the one with the highest version stays.
+        """
         ...
 
     def rewind(self, step: ValidatorStep, life: LaneLife) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from caimi.protocol.publication import AbortReason, Role, State
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types.errors import Blame, CaimiError, Certainty, Retry
 from caimi.types.primitives import Address, Bytes32, Epoch, Generation, PublicationId, Sequence, UnixSeconds
 from caimi.types.records import BatchProof, Item, Lane, LeaseRequest
@@ -13,6 +14,7 @@ from caimi.types.records import BatchProof, Item, Lane, LeaseRequest
 __all__ = [
     "BatchView",
     "BoardPort",
+    "BrakesView",
     "CallStatus",
     "ChainError",
     "ChainPort",
@@ -125,6 +127,23 @@ class ValidatorSetView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrakesView:
+    """A registry's brakes (spec 35 §4)."""
+
+    paused: bool
+    counter: int
+    """Of the last order; the next one has 1 more."""
+    since: UnixSeconds
+    """Time of the last pause, by the registry's clock."""
+    resume_delay: int
+    """Seconds from a pause to the earliest resumption."""
+    withdrawal_cap: int
+    """Of all withdrawals of an epoch together; 0 for none."""
+    withdrawn: int
+    """In the present epoch, counted where there is a cap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedCall:
     """A signed transaction that is ready to send; sending the same bytes twice takes effect at most once."""
 
@@ -229,6 +248,18 @@ class ChainReader(Protocol):
 
     async def validator_set(self) -> ValidatorSetView:
         """The set in force (at the tip)."""
+        ...
+
+    async def brakes(self) -> BrakesView:
+        """The registry's brakes at the tip."""
+        ...
+
+    async def root(self) -> Lane:
+        """The registry whose word governs lanes, fixed at creation."""
+        ...
+
+    async def governed(self, lane: Lane) -> GovernedLane:
+        """What the registry knows at the tip of governance's last decision about `lane`."""
         ...
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from caimi.ports.chain import BatchView, PublicationView, ValidatorSetView
+from caimi.ports.chain import BatchView, BrakesView, PublicationView, ValidatorSetView
 from caimi.protocol.publication import AbortReason, Role, State
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types.errors import BadEncoding
-from caimi.types.primitives import ZERO32, Bytes32, Epoch
+from caimi.types.primitives import ZERO32, Bytes32, Epoch, Generation, UnixSeconds
 from caimi.types.records import LeaseRequest
 from caimi.wire.codec import abi_type, decode_values, encode_values
 from caimi.wire.keccak import keccak256
@@ -18,7 +19,9 @@ __all__ = [
     "decode_view",
     "encode_view",
     "read_batch",
+    "read_brakes",
     "read_bytes32",
+    "read_governed",
     "read_lease",
     "read_publication",
     "read_state_in",
@@ -167,6 +170,35 @@ def read_validator_set(answer: bytes) -> ValidatorSetView:
     """
     epoch, f, t, validators = decode_view("validatorSet", answer)
     return ValidatorSetView(epoch=Epoch(epoch), f=f, t=t, validators=validators)
+
+
+def read_brakes(answer: bytes) -> BrakesView:
+    """The answer of `brakes`.
+
+    Raises:
+        BadEncoding: It is malformed.
+    """
+    paused, counter, since, delay, cap, withdrawn = decode_view("brakes", answer)
+    return BrakesView(
+        paused=paused,
+        counter=counter,
+        since=UnixSeconds(since),
+        resume_delay=delay,
+        withdrawal_cap=cap,
+        withdrawn=withdrawn,
+    )
+
+
+def read_governed(answer: bytes) -> GovernedLane:
+    """The answer of `governed`.
+
+    Raises:
+        BadEncoding: It is malformed.
+    """
+    version, generation, height, block_hash, dropped = decode_view("governed", answer)
+    return GovernedLane(
+        version=version, generation=Generation(generation), height=height, block_hash=block_hash, dropped=dropped
+    )
 
 
 def read_bytes32(name: str, answer: bytes) -> Bytes32 | None:

@@ -289,6 +289,8 @@ class DropEvents:
 
     lane: Lane
     first: Sequence
+    reopened: tuple[PublicationId, ...] = ()
+    """Publications of that home whose outcome is among them: they are undecided again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +364,14 @@ class RelayStore(Protocol):
 
     def followed_about(self, subject: Bytes32) -> tuple[FollowedEvent, ...]:
         """Stored events about a publication or request, by time."""
+        ...
+
+    def first_above(self, lane: Lane, height: int) -> Sequence | None:
+        """The lowest stored event of a lane in a block above `height`."""
+        ...
+
+    def done_above(self, lane: Lane, height: int) -> tuple[CallRow, ...]:
+        """Calls for a registry whose effect is final in a block above `height`, oldest first."""
         ...
 
     def cursor(self, source: Lane, destination: Lane) -> Sequence:

@@ -13,7 +13,7 @@ from caimi.types.records import Event, Governance, GovernanceAction, Item, Kind,
 from caimi.wire.digests import lane_hash
 from caimi.wire.functions import decode_body, encode_body
 
-__all__ = ["apply_governance", "govern"]
+__all__ = ["apply_governance", "decision_in", "govern", "is_lawful"]
 
 
 def govern(state: RegistryState, network: Bytes32, order: Governance, signatures: tuple[Signature, ...]) -> None:
@@ -36,7 +36,7 @@ def govern(state: RegistryState, network: Bytes32, order: Governance, signatures
         raise LaneDropped
     if order.version != before.version + 1:
         raise WrongCounter(before.version + 1, order.version)
-    if order.lane == state.config.lane or not _lawful(order, before):
+    if order.lane == state.config.lane or not is_lawful(order, before):
         raise BadGovernance
     state.governed[order.lane] = after
     body = encode_body(
@@ -66,6 +66,22 @@ def apply_governance(state: RegistryState, source: Lane, item: Item) -> Disposit
     return Disposition.APPLIED
 
 
+def decision_in(event: Event) -> tuple[Lane, GovernedLane] | None:
+    """What an event of the root decides about which lane; None for every other event."""
+    if event.schema != 1 or event.kind != Kind.GOVERNANCE:
+        return None
+    try:
+        action, lane, version, generation, height, block_hash = decode_body(Kind.GOVERNANCE, event.body)
+    except BadBody:
+        return None
+    if action not in tuple(GovernanceAction):
+        return None
+    dropped = action == GovernanceAction.DROP_LANE
+    return lane, GovernedLane(
+        version=version, generation=generation, height=height, block_hash=block_hash, dropped=dropped
+    )
+
+
 def _decided(order: Governance) -> GovernedLane:
     return GovernedLane(
         version=order.version,
@@ -76,7 +92,8 @@ def _decided(order: Governance) -> GovernedLane:
     )
 
 
-def _lawful(order: Governance, before: GovernedLane) -> bool:
+def is_lawful(order: Governance, before: GovernedLane) -> bool:
+    """Whether generation and block are such as the order's action has, after what was decided before."""
     if order.action == GovernanceAction.RESUME_LANE:
         return order.generation == before.generation + 1 and order.block_hash != ZERO32
     kept = (order.generation, order.height, order.block_hash)

@@ -13,7 +13,7 @@ from caimi.ports.chain import PreparedCall
 from caimi.ports.relay_store import AddCall, CallRow, CallState, Purpose, PutCall, TransactionRow, TransactionState
 from caimi.protocol.publication import Role
 from caimi.types.errors import BadBody, CaimiError, Refusal, Retry
-from caimi.types.primitives import Bytes32, PublicationId, UnixSeconds
+from caimi.types.primitives import Bytes32, Generation, PublicationId, UnixSeconds
 from caimi.types.primitives import Sequence as EventSequence
 from caimi.types.records import Certificate, Event, Item, Kind, Lane
 from caimi.types.refusals import BY_NAME
@@ -77,9 +77,10 @@ def take_out_key(identifier: PublicationId, lane: str) -> str:
     return f"take-out/{identifier.hex()}/{lane}"
 
 
-def carry_key(source: str, destination: str, first: EventSequence, last: EventSequence) -> str:
-    """Key of a run's application."""
-    return f"{carry_prefix(source, destination)}{first}-{last}"
+def carry_key(source: str, destination: str, first: EventSequence, last: EventSequence, generation: Generation) -> str:
+    """Key of a run's application. In another generation the same numbers are other events."""
+    life = "" if generation == 1 else f"g{generation}/"
+    return f"{carry_prefix(source, destination)}{life}{first}-{last}"
 
 
 def carry_prefix(source: str, destination: str) -> str:

@@ -13,8 +13,8 @@ from caimi.ports.metrics import RUN_EVENTS
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import (
     AddCall,
+    CallRow,
     CallState,
-    DropEvents,
     MoveCursor,
     PutCall,
     RelayStep,
@@ -23,14 +23,24 @@ from caimi.ports.relay_store import (
 from caimi.ports.tracing import working_on
 from caimi.ports.validators import NotYet
 from caimi.relay.backoff import Pauses
-from caimi.relay.calls import carried_run, carry_key, carry_prefix, changed, concerns, subjects_of
+from caimi.relay.calls import (
+    Failure,
+    carried_run,
+    carry_key,
+    carry_prefix,
+    changed,
+    concerns,
+    failed,
+    subjects_of,
+)
 from caimi.relay.certifier import Certifier, NoQuorum, Range
 from caimi.relay.follower import Follower
 from caimi.relay.lanes import RelayLane
+from caimi.relay.resumption import LaneDecisions, events_dropped
 from caimi.relay.runs import apply_run_call, run_row, stored_run
 from caimi.relay.waiting import CertificateWait
-from caimi.types.errors import CaimiError
-from caimi.types.primitives import Sequence
+from caimi.types.errors import CaimiError, WrongGeneration
+from caimi.types.primitives import Generation, Sequence
 from caimi.types.records import Certificate, Item
 from caimi.wire.digests import leaf_hash
 from caimi.wire.merkle import merkle_root
@@ -49,6 +59,7 @@ class Carrier:
         destination: RelayLane,
         *,
         follower: Follower,
+        decisions: LaneDecisions,
         certifier: Certifier,
         store: RelayStore,
         clock: Clock,
@@ -58,6 +69,7 @@ class Carrier:
         self._source = source
         self._destination = destination
         self._follower = follower
+        self._decisions = decisions
         self._certifier = certifier
         self._store = store
         self._clock = clock
@@ -76,7 +88,7 @@ class Carrier:
         Raises:
             CaimiError: Validators or a ledger do not give what is needed now.
         """
-        if self._pauses.waits(self):
+        if self._pauses.waits(self) or self._decisions.of(self._source.lane).dropped:
             return
         try:
             while await self._advance():
@@ -110,7 +122,11 @@ class Carrier:
             certificate = await self._certify(run)
         if certificate is None:
             return False
-        key = carry_key(self._source.name, self._destination.name, run[0].sequence, run[-1].sequence)
+        generation = certificate.checkpoint.generation
+        if (generation, cursor) != (self._generation, self._store.cursor(source, destination)):
+            # The lane was resumed, or its events dropped, while the validators were asked.
+            return True
+        key = carry_key(self._source.name, self._destination.name, run[0].sequence, run[-1].sequence, generation)
         row = run_row(key, destination, apply_run_call(certificate, run, chosen), chosen, self._clock.now())
         moved = MoveCursor(source=source, destination=destination, sequence=run[-1].sequence)
         self._store.write(RelayStep.CARRIED, AddCall(row=row), moved)
@@ -152,7 +168,7 @@ class Carrier:
         view = await self._destination.port.validator_set()
         validators = ValidatorSet(validators=view.validators, f=view.f, t=view.t)
         source = self._source.lane
-        wanted = Range(source=source, generation=self._source.generation, first=run[0].sequence, last=run[-1].sequence)
+        wanted = Range(source=source, generation=self._generation, first=run[0].sequence, last=run[-1].sequence)
         certificate = await self._certifier.certify(
             wanted, validators=validators, epoch=view.epoch, name=self._source.name
         )
@@ -162,9 +178,22 @@ class Carrier:
         port = self._source.port
         if isinstance(port, Forgetful):
             await port.forget(wanted.first)
-        self._store.write(RelayStep.REWOUND, DropEvents(lane=source, first=wanted.first))
+        self._store.write(RelayStep.REWOUND, events_dropped(self._store, source, wanted.first))
         self._follower.read_again()
         return None
+
+    @property
+    def _generation(self) -> Generation:
+        return self._decisions.generation(self._source)
+
+    def _give_way(self, row: CallRow, certificate: Certificate) -> None:
+        # It was certified before the lane was resumed and is not what the lane holds now: its part that is still there
+        # is carried anew, with what took the place of the rest.
+        cause = Failure.of(WrongGeneration(self._generation, certificate.checkpoint.generation))
+        over = failed(row, CallState.REFUSED, cause, self._clock.now())
+        dropped = events_dropped(self._store, self._source.lane, certificate.checkpoint.first_sequence)
+        self._store.write(RelayStep.REWOUND, PutCall(row=over), dropped)
+        self._follower.read_again()
 
     async def _certify_again(self) -> None:
         prefix = carry_prefix(self._source.name, self._destination.name)
@@ -173,6 +202,9 @@ class Carrier:
                 continue
             certificate, items, _ = carried_run(row)
             run = stored_run(self._store, certificate.checkpoint)
+            if certificate.checkpoint.generation != self._generation and not _holds(certificate, run):
+                self._give_way(row, certificate)
+                continue
             if run is None:
                 continue
             with working_on(*row.subjects), self._telling(run):
@@ -183,3 +215,9 @@ class Carrier:
             call = apply_run_call(fresh, run, tuple(item for item in run if item.sequence in wanted))
             again = changed(row, CallState.QUEUED, self._clock.now(), call=call)
             self._store.write(RelayStep.RECERTIFIED, PutCall(row=again))
+
+
+def _holds(certificate: Certificate, run: tuple[Item, ...] | None) -> bool:
+    # Whether a run is what was certified.
+    source, root = certificate.checkpoint.source, certificate.checkpoint.root
+    return run is not None and merkle_root([leaf_hash(source, item) for item in run]) == root

@@ -21,6 +21,7 @@ from caimi.relay.follower import Follower
 from caimi.relay.gauges import BalanceWatch, RelayGauges
 from caimi.relay.intake import Intake
 from caimi.relay.lanes import RelayLane, RelayLanes
+from caimi.relay.resumption import LaneDecisions
 from caimi.relay.sender import Sender
 from caimi.relay.situation import RelaySituation
 from caimi.relay.timeline import Timelines
@@ -101,8 +102,10 @@ class Relay:
         self._entropy = entropy
         self._observer = observer
         self.lanes = RelayLanes(lanes)
+        self._decisions = LaneDecisions(self.lanes, store)
         self._followers = {
-            lane.lane: Follower(lane, store=store, clock=clock, observer=observer) for lane in self.lanes
+            lane.lane: Follower(lane, decisions=self._decisions, store=store, clock=clock, observer=observer)
+            for lane in self.lanes
         }
         self._senders = {lane.lane: self._sender(lane, network) for lane in self.lanes}
         self._watchers = [watcher for lane in self.lanes for watcher in self._make_watchers(lane)]
@@ -205,6 +208,7 @@ class Relay:
             source,
             destination,
             follower=self._followers[source.lane],
+            decisions=self._decisions,
             certifier=certifier,
             store=self._store,
             clock=self._clock,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from caimi.ports.chain import FinalEvent, Head
+from caimi.ports.chain import FinalEvent, Forgetful, Head
 from caimi.ports.clock import Clock
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import AddEvents, AddPublication, Change, PublicationRow, RelayStep, RelayStore, Watched
@@ -13,6 +13,7 @@ from caimi.protocol.publication import Role, State
 from caimi.relay.batch_calls import take_out
 from caimi.relay.calls import subjects_of
 from caimi.relay.lanes import RelayLane
+from caimi.relay.resumption import LaneDecisions
 from caimi.types.errors import BadBody, CaimiError
 from caimi.types.primitives import PublicationId, Sequence, UnixSeconds
 from caimi.types.records import Kind
@@ -33,8 +34,12 @@ _TIPS: Final = 4096
 class Follower:
     """Follows one lane."""
 
-    def __init__(self, lane: RelayLane, *, store: RelayStore, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self, lane: RelayLane, *, decisions: LaneDecisions, store: RelayStore, clock: Clock, observer: Observer
+    ) -> None:
         self._lane = lane
+        self._decisions = decisions
+        self._decided = decisions.of(lane.lane)
         self._store = store
         self._clock = clock
         self._observer = observer
@@ -92,13 +97,36 @@ class Follower:
     async def _follow(self) -> None:
         head = await self._lane.port.head()
         self._head = head
+        await self._note_decision()
         while head.final_hash != self._read_up_to:
             first = Sequence(self._store.last_followed(self._lane.lane) + 1)
             page = await self._lane.port.events(first, _PAGE)
-            self._store.write(RelayStep.FOLLOWED, *self._changes(page))
+            if first != self._store.last_followed(self._lane.lane) + 1:
+                # The lane was resumed meanwhile: what was stored is dropped, and these events follow nothing.
+                continue
+            self._store.write(
+                RelayStep.FOLLOWED, *self._changes(page), *self._decisions.changes(page, self._clock.now())
+            )
+            self._decisions.learn(page)
             self._tell(page)
             if len(page) < _PAGE:
                 self._read_up_to = head.final_hash
+
+    async def _note_decision(self) -> None:
+        # After a decision about this lane, what its node said before counts no more.
+        decided = self._decisions.of(self._lane.lane)
+        if decided == self._decided:
+            return
+        if isinstance(self._lane.port, Forgetful):
+            await self._lane.port.forget(Sequence(self._store.last_followed(self._lane.lane) + 1))
+        self._decided, self._read_up_to = decided, None
+        self._observer.step(
+            "relay.governed",
+            lane=self._lane.name,
+            version=decided.version,
+            generation=decided.generation,
+            dropped=decided.dropped,
+        )
 
     def _tell(self, page: tuple[FinalEvent, ...]) -> None:
         if page:

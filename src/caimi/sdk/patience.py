@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from caimi.bundle.unixfs import Block
 from caimi.ports.chain import (
     BatchView,
+    BrakesView,
     ChainReader,
     ChainUnavailable,
     FinalEvent,
@@ -20,6 +21,7 @@ from caimi.ports.chain import (
 )
 from caimi.ports.content import BlockStore, StoreUnavailable
 from caimi.protocol.publication import Role, State
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types.failure import CaimiError
 from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence
 from caimi.types.records import BatchProof, Cid, Lane
@@ -147,6 +149,18 @@ class PatientReader:
     async def validator_set(self) -> ValidatorSetView:
         """See `ChainReader.validator_set`."""
         return await self._ask(self._reader.validator_set)
+
+    async def brakes(self) -> BrakesView:
+        """See `ChainReader.brakes`."""
+        return await self._ask(self._reader.brakes)
+
+    async def root(self) -> Lane:
+        """See `ChainReader.root`."""
+        return await self._ask(self._reader.root)
+
+    async def governed(self, lane: Lane) -> GovernedLane:
+        """See `ChainReader.governed`."""
+        return await self._ask(lambda: self._reader.governed(lane))
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         return await self._patience.ask(self._name, question, ChainUnavailable)

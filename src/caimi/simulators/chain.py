@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from caimi.ports.call_errors import CallRejected
 from caimi.ports.chain import (
     BatchView,
+    BrakesView,
     CallStatus,
     ChainUnavailable,
     FinalEvent,
@@ -23,7 +24,7 @@ from caimi.ports.chain import (
 )
 from caimi.protocol.calls import after_call
 from caimi.protocol.publication import Role, State
-from caimi.protocol.registry_state import RegistryState
+from caimi.protocol.registry_state import GovernedLane, RegistryState
 from caimi.protocol.taking_out import state_in
 from caimi.simulators.ledger import SimulatedBlock, SimulatedLedger, SimulatedTransaction, Slots
 from caimi.types.errors import OutOfRange, WrongChain
@@ -180,6 +181,27 @@ class SimulatedChain:
         state = self._state()
         genesis = state.config.genesis
         return ValidatorSetView(epoch=state.epoch, f=genesis.f, t=genesis.t, validators=genesis.validators)
+
+    async def brakes(self) -> BrakesView:
+        """See `ChainReader.brakes`."""
+        state = self._state()
+        limits = state.config.limits
+        return BrakesView(
+            paused=state.brakes.paused,
+            counter=state.brakes.counter,
+            since=state.brakes.since,
+            resume_delay=limits.resume_delay,
+            withdrawal_cap=limits.withdrawal_cap,
+            withdrawn=state.withdrawn.get(state.epoch, 0),
+        )
+
+    async def root(self) -> Lane:
+        """See `ChainReader.root`."""
+        return self._state().root()
+
+    async def governed(self, lane: Lane) -> GovernedLane:
+        """See `ChainReader.governed`."""
+        return self._state().governance_of(lane)
 
     async def next_slot(self) -> int | None:
         """See `ChainPort.next_slot`."""

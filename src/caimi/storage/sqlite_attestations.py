@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from caimi.ports.attestation_store import AttestedBlock, IndexedEvent, LaneLife, ValidatorStep
 from caimi.ports.crash import CrashPoints
+from caimi.protocol.registry_state import GovernedLane
 from caimi.storage.sqlite_database import Durability, SqliteDatabase
-from caimi.types.primitives import Bytes32
+from caimi.types.primitives import Bytes32, Generation
 from caimi.types.primitives import Sequence as EventSequence
+from caimi.types.records import Lane
 
 __all__ = ["SqliteAttestationStore"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE indexed (
   chain BLOB, registry BLOB, generation INTEGER, sequence INTEGER, leaf BLOB NOT NULL, height INTEGER NOT NULL,
@@ -26,7 +28,10 @@ CREATE TABLE attested_block (
   PRIMARY KEY (chain, registry, generation, height)) STRICT, WITHOUT ROWID;
 CREATE TABLE halted (
   chain BLOB, registry BLOB, generation INTEGER, cause TEXT NOT NULL,
-  PRIMARY KEY (chain, registry, generation)) STRICT, WITHOUT ROWID
+  PRIMARY KEY (chain, registry, generation)) STRICT, WITHOUT ROWID;
+CREATE TABLE governed (
+  chain BLOB, registry BLOB, version BLOB NOT NULL, generation BLOB NOT NULL, height BLOB NOT NULL,
+  block_hash BLOB NOT NULL, dropped INTEGER NOT NULL, PRIMARY KEY (chain, registry)) STRICT, WITHOUT ROWID
 """
 _LIFE: Final = "chain = ? AND registry = ? AND generation = ?"
 
@@ -98,12 +103,52 @@ class SqliteAttestationStore:
         row: Any = self._database.row(f"SELECT cause FROM halted WHERE {_LIFE}", *_key(life))
         return None if row is None else row[0]
 
-    def append(self, step: ValidatorStep, life: LaneLife, events: Sequence[IndexedEvent]) -> None:
+    def attested_below(self, life: LaneLife, height: int) -> AttestedBlock | None:
+        """See `AttestationStore`."""
+        row: Any = self._database.row(
+            f"SELECT height, block_hash FROM attested_block WHERE {_LIFE} AND height <= ? ORDER BY height DESC LIMIT 1",
+            *_key(life),
+            height,
+        )
+        return None if row is None else AttestedBlock(height=row[0], block_hash=Bytes32(row[1]))
+
+    def decision(self, lane: Lane) -> GovernedLane:
+        """See `AttestationStore`."""
+        row: Any = self._database.row(
+            "SELECT version, generation, height, block_hash, dropped FROM governed WHERE chain = ? AND registry = ?",
+            lane.chain,
+            lane.registry,
+        )
+        if row is None:
+            return GovernedLane()
+        version, generation, height = (int.from_bytes(number, "big") for number in row[:3])
+        return GovernedLane(
+            version=version,
+            generation=Generation(generation),
+            height=height,
+            block_hash=Bytes32(row[3]),
+            dropped=bool(row[4]),
+        )
+
+    def append(
+        self,
+        step: ValidatorStep,
+        life: LaneLife,
+        events: Sequence[IndexedEvent],
+        decisions: Sequence[tuple[Lane, GovernedLane]] = (),
+    ) -> None:
         """See `AttestationStore`. A number that is there already is an error: the index is never overwritten."""
         with self._database.step(step) as cursor:
             cursor.executemany(
                 "INSERT INTO indexed VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(*_key(life), e.sequence, e.leaf, e.height, e.block_hash) for e in events],
+            )
+            cursor.executemany(
+                "INSERT INTO governed VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET version = excluded.version, generation = excluded.generation, height = excluded.height,"
+                " block_hash = excluded.block_hash,"
+                " dropped = excluded.dropped WHERE excluded.version > version",
+                [_governed(lane, decision) for lane, decision in decisions],
             )
 
     def rewind(self, step: ValidatorStep, life: LaneLife) -> None:
@@ -133,6 +178,13 @@ class SqliteAttestationStore:
 
 def _key(life: LaneLife) -> tuple[bytes, bytes, int]:
     return life.lane.chain, life.lane.registry, life.generation
+
+
+def _governed(lane: Lane, decision: GovernedLane) -> tuple[object, ...]:
+    # Numbers are 64 bits wide and SQLite's integers are 63: as eight bytes they are all kept and keep their order.
+    numbers = (decision.version, decision.generation, decision.height)
+    eight = (number.to_bytes(8, "big") for number in numbers)
+    return lane.chain, lane.registry, *eight, decision.block_hash, int(decision.dropped)
 
 
 def _event(row: Any) -> IndexedEvent:

@@ -191,6 +191,18 @@ class SqliteRelayStore:
         )
         return tuple(FollowedEvent(lane=_lane(row[5]), event=_event(row[:5])) for row in rows)
 
+    def first_above(self, lane: Lane, height: int) -> Sequence | None:
+        """See `RelayStore`."""
+        row: Any = self._database.row(
+            "SELECT min(sequence) FROM events WHERE lane = ? AND height > ?", _lane_bytes(lane), min(height, _LATEST)
+        )
+        return Sequence(row[0]) if row and row[0] is not None else None
+
+    def done_above(self, lane: Lane, height: int) -> tuple[CallRow, ...]:
+        """See `RelayStore`."""
+        values = (_lane_bytes(lane), CallState.DONE.value, min(height, _LATEST))
+        return self._calls("WHERE lane = ? AND state = ? AND height > ? ORDER BY id", *values)
+
     def cursor(self, source: Lane, destination: Lane) -> Sequence:
         """See `RelayStore`."""
         row: Any = self._database.row(
@@ -274,8 +286,12 @@ def _apply(cursor: sqlite3.Cursor, change: Change) -> None:
             _put_transaction(cursor, row)
         case AddEvents():
             _add_events(cursor, change)
-        case DropEvents(lane=lane, first=first):
+        case DropEvents(lane=lane, first=first, reopened=reopened):
             key = _lane_bytes(lane)
+            cursor.executemany(
+                "UPDATE publications SET outcome = NULL WHERE id = ? AND home = ?",
+                [(identifier, key) for identifier in reopened],
+            )
             cursor.execute("DELETE FROM events WHERE lane = ? AND sequence >= ?", (key, first))
             cursor.execute("DELETE FROM event_subjects WHERE lane = ? AND sequence >= ?", (key, first))
             cursor.execute("UPDATE cursors SET sequence = min(sequence, ?) WHERE source = ?", (first - 1, key))

@@ -44,6 +44,8 @@ class Seat:
     network: Bytes32
     epoch: Epoch
     signer: SignerIndex
+    root: Lane
+    """The registry whose word governs lanes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +76,20 @@ class Attestor:
         self._clock = clock
         self._observer = observer
         self._poll_seconds = poll_seconds
-        lanes = (AttestedLane(source, store=store, observer=observer) for source in sources)
-        self._lanes = {lane.life.lane: lane for lane in lanes}
+        self._store = store
+        self._sources = {source.reader.lane: source for source in sources}
+        self._lanes = {lane: self._attested(lane) for lane in self._sources}
         self._read_at = dict.fromkeys(self._lanes, clock.monotonic())
 
     async def run(self) -> None:
         """Follow all lanes, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            for lane in self._lanes.values():
+            for lane in self._lanes:
                 tasks.create_task(self._follow(lane))
 
     async def turn(self) -> None:
         """Follow every lane once."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             await self._follow_once(lane)
 
     def status(self) -> AttestorStatus:
@@ -104,7 +107,7 @@ class Attestor:
             NotYet: It is not final in this validator's view.
             Abstains: Sources disagree, or the lane is halted or not read here.
         """
-        lane, began = self._lanes.get(source), self._clock.monotonic()
+        lane, began = self.lane(source), self._clock.monotonic()
         name = "unknown" if lane is None else lane.source.name
         try:
             signed = await self._sign(source, generation, first, last)
@@ -116,6 +119,21 @@ class Attestor:
         self._observer.observe(SIGNING_SECONDS, self._clock.monotonic() - began, lane=name)
         self._observer.step("validator.signed", lane=name, first=first, last=last)
         return signed
+
+    def lane(self, source: Lane) -> AttestedLane | None:
+        """A lane in the generation that governance gave it last; None if this validator does not read it."""
+        lane = self._lanes.get(source)
+        if lane is None or self._store.decision(source) == lane.decided:
+            return lane
+        fresh = self._lanes[source] = self._attested(source)
+        self._observer.step(
+            "validator.governed",
+            lane=fresh.source.name,
+            version=fresh.decided.version,
+            generation=fresh.life.generation,
+            condition=fresh.condition.value,
+        )
+        return fresh
 
     def collect(self) -> None:
         """Set the gauges of all lanes."""
@@ -142,7 +160,7 @@ class Attestor:
             raise EmptyRun
         if last - first + 1 > MAX_RUN:
             raise RunTooLong(MAX_RUN, last - first + 1)
-        lane = self._lanes.get(source)
+        lane = self.lane(source)
         if lane is None:
             raise Abstains("this validator does not read that lane")
         if generation != lane.life.generation:
@@ -162,12 +180,24 @@ class Attestor:
         signature = self._key.sign(typed_digest(self._seat.network, checkpoint))
         return checkpoint, signature.as_record(self._seat.signer)
 
-    async def _follow_once(self, lane: AttestedLane) -> None:
+    def _attested(self, lane: Lane) -> AttestedLane:
+        return AttestedLane(
+            self._sources[lane],
+            decided=self._store.decision(lane),
+            is_root=lane == self._seat.root,
+            store=self._store,
+            observer=self._observer,
+        )
+
+    async def _follow_once(self, source: Lane) -> None:
+        lane = self.lane(source)
+        if lane is None:
+            return
         await lane.follow()
         if lane.condition is LaneCondition.FOLLOWING:
-            self._read_at[lane.life.lane] = self._clock.monotonic()
+            self._read_at[source] = self._clock.monotonic()
 
-    async def _follow(self, lane: AttestedLane) -> None:
+    async def _follow(self, lane: Lane) -> None:
         while True:
             await self._follow_once(lane)
             await self._clock.sleep(self._poll_seconds)

@@ -14,6 +14,8 @@ from caimi.ports.chain import ChainReader, ChainUnavailable, FinalEvent, Head
 from caimi.ports.metrics import FINALITY_ALARMS
 from caimi.ports.observer import Observer
 from caimi.ports.validators import Abstains, NotYet
+from caimi.protocol.governance import decision_in
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types.errors import CaimiError
 from caimi.types.primitives import Bytes32, Generation, Sequence
 from caimi.types.records import Lane
@@ -38,7 +40,11 @@ class LaneCondition(StrEnum):
     STALLED = "stalled"
     """The chain is lower than the highest block signed; ends when it has caught up on the same branch."""
     HALTED = "halted"
-    """Signing would contradict what was signed; ends with another generation."""
+    """Signing would contradict what was signed; ends when governance resumes the lane under its next generation."""
+    ASTRAY = "astray"
+    """The block that governance kept when it resumed the lane is not on the chain that is read here."""
+    DROPPED = "dropped"
+    """Governance has dropped the lane for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +79,26 @@ class LaneStatus:
 
 
 class AttestedLane:
-    """The index of one lane and the checks before a signature. One task at a time, by its lock."""
+    """The index of one lane in one generation and the checks before a signature. One task at a time, by its lock."""
 
-    def __init__(self, source: SourceLane, *, store: AttestationStore, observer: Observer) -> None:
+    def __init__(
+        self,
+        source: SourceLane,
+        *,
+        decided: GovernedLane,
+        is_root: bool = False,
+        store: AttestationStore,
+        observer: Observer,
+    ) -> None:
+        """Arguments:
+        decided: what governance decided last about the lane; a higher generation than the source's counts.
+        is_root: whether the lane's events decide about lanes.
+        """
         self.source = source
-        self.life = LaneLife(lane=source.reader.lane, generation=source.generation)
+        self.life = LaneLife(lane=source.reader.lane, generation=max(source.generation, decided.generation))
+        self.decided = decided
         self.lock = asyncio.Lock()
+        self._is_root = is_root
         self._store = store
         self._observer = observer
         self._head: Head | None = None
@@ -89,6 +109,8 @@ class AttestedLane:
         cause = store.halt_cause(self.life)
         if cause is not None:
             self._condition, self._cause = LaneCondition.HALTED, cause
+        if decided.dropped:
+            self._condition, self._cause = LaneCondition.DROPPED, "governance dropped it"
 
     @property
     def condition(self) -> LaneCondition:
@@ -126,6 +148,7 @@ class AttestedLane:
                 head = await self._catch_up()
                 # The same final block has the same blocks below it.
                 if head.final_hash != self._checked_below:
+                    await self._check_kept()
                     await self._check_branch()
                     self._checked_below = head.final_hash
                 self._set(LaneCondition.FOLLOWING, "")
@@ -137,7 +160,7 @@ class AttestedLane:
 
         Raises:
             NotYet: They are not all final here, or the chain is below what was signed.
-            Abstains: Sources disagree or do not answer, or the lane is halted.
+            Abstains: Sources disagree or do not answer, or the lane is halted, astray or dropped.
         """
         self._refuse_if_halted()
         tail = self._store.tail(self.life)
@@ -148,6 +171,7 @@ class AttestedLane:
                 raise NotYet(f"event {last} is not final here, the last one is {tail.sequence if tail else 0}")
         events = self._store.indexed(self.life, first, last)
         await self._check_on_branch(events[-1])
+        await self._check_kept()
         await self._check_branch()
         # Nothing is awaited between the comparison with what was signed and the record of what will be.
         self._attest(events)
@@ -172,6 +196,8 @@ class AttestedLane:
         first = tail.sequence if tail else Sequence(1)
         page = await self._asked(self.source.reader.events(first, _PAGE))
         events = [self._index(event) for event in page]
+        found = (decision_in(event.item.event) for event in page) if self._is_root else ()
+        decisions = [decision for decision in found if decision is not None]
         if [e.sequence for e in events] != list(range(first, first + len(events))):
             raise self._abstain(LaneCondition.ABSTAINING, f"the events from {first} on are not gapless")
         if tail is not None and events:
@@ -180,7 +206,7 @@ class AttestedLane:
                 return True
             events = events[1:]
         if events:
-            self._store.append(ValidatorStep.INDEXED, self.life, events)
+            self._store.append(ValidatorStep.INDEXED, self.life, events, decisions)
         return len(page) == _PAGE
 
     def _index(self, event: FinalEvent) -> IndexedEvent:
@@ -198,6 +224,49 @@ class AttestedLane:
         self._head = self._checked_below = None
 
     # --- what was signed
+
+    async def last_common_block(self) -> AttestedBlock:
+        """The highest block ever signed that is on the chain now, its first block if there is none.
+
+        Raises:
+            Abstains: Sources disagree or do not answer.
+        """
+        for generation in range(self.life.generation, 0, -1):
+            life = LaneLife(lane=self.life.lane, generation=Generation(generation))
+            signed = self._store.highest_attested(life)
+            while signed is not None:
+                if await self._asked_only(self.source.reader.block_hash(signed.height)) == signed.block_hash:
+                    return signed
+                signed = self._store.attested_below(life, signed.height - 1)
+        first = await self._asked_only(self.source.reader.block_hash(0))
+        if first is None:
+            raise Abstains(f"{self.source.name} has no first block")
+        return AttestedBlock(height=0, block_hash=first)
+
+    async def check_keeps(self, block: AttestedBlock) -> None:
+        """Check that keeping everything up to `block` contradicts nothing here.
+
+        Raises:
+            Abstains: It is not on the chain, or a block below it that was signed is not.
+        """
+        for kept in (block, self._store.attested_below(self.life, block.height)):
+            if kept is None:
+                continue
+            there = await self._asked_only(self.source.reader.block_hash(kept.height))
+            if there != kept.block_hash:
+                shown = "no block" if there is None else _shown(there)
+                text = f"block {kept.height}: {_shown(kept.block_hash)} would be kept, {shown} is there"
+                raise Abstains(f"{self.source.name}: {text}")
+
+    async def _check_kept(self) -> None:
+        # A generation begins with a block that a quorum named; a chain without it is another one.
+        if self.decided.version == 0:
+            return
+        there = await self._asked(self.source.reader.block_hash(self.decided.height))
+        if there != self.decided.block_hash:
+            shown = "no block" if there is None else _shown(there)
+            kept = f"block {self.decided.height}: governance kept {_shown(self.decided.block_hash)}"
+            raise self._abstain(LaneCondition.ASTRAY, f"{kept}, {shown} is there")
 
     async def _check_on_branch(self, last: IndexedEvent) -> None:
         there = await self._asked(self.source.reader.block_hash(last.height))
@@ -236,8 +305,8 @@ class AttestedLane:
     # --- condition
 
     def _refuse_if_halted(self) -> None:
-        if self._condition is LaneCondition.HALTED:
-            raise Abstains(f"{self.source.name} is halted: {self._cause}")
+        if self._condition in (LaneCondition.HALTED, LaneCondition.DROPPED):
+            raise Abstains(f"{self.source.name} is {self._condition.value}: {self._cause}")
 
     def _halt(self, cause: str) -> NoReturn:
         self._observer.count(FINALITY_ALARMS, lane=self.source.name)
@@ -263,6 +332,13 @@ class AttestedLane:
             raise self._abstain(LaneCondition.UNREACHABLE, f"{type(error).__name__}: {error}") from error
         except CaimiError as error:
             raise self._abstain(LaneCondition.ABSTAINING, f"{type(error).__name__}: {error}") from error
+
+    async def _asked_only(self, answer: Awaitable[T]) -> T:
+        # A question beside the lane's own work leaves its condition as it is.
+        try:
+            return await answer
+        except CaimiError as error:
+            raise Abstains(f"{self.source.name}: {type(error).__name__}: {error}") from error
 
 
 def _shown(value: bytes) -> str:

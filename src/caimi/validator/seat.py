@@ -8,9 +8,10 @@ from caimi.crypto.quorum import ValidatorSet
 from caimi.ports.chain import ChainReader
 from caimi.types.errors import BadValidatorSet, Blame, CaimiError, Certainty, Retry, WrongEpoch
 from caimi.types.primitives import Address, Bytes32, Epoch, SignerIndex
+from caimi.types.records import Lane
 from caimi.validator.attestor import Seat
 
-__all__ = ["NotInSet", "RegistryReader", "WrongNetwork", "check_network", "take_seat"]
+__all__ = ["NotInSet", "RegistryReader", "RootsDiffer", "WrongNetwork", "check_network", "take_seat"]
 
 
 class WrongNetwork(CaimiError):
@@ -28,6 +29,14 @@ class NotInSet(CaimiError):
     certainty = Certainty.PROVEN
     retry = Retry.AFTER
     hint = "compare the key's address with `validators` of the genesis descriptor"
+
+
+class RootsDiffer(CaimiError):
+    """Registries of one network name different root registries."""
+
+    blame = Blame.OPERATOR
+    certainty = Certainty.PROVEN
+    hint = "a registry was created with another root: it cannot be part of this network (docs/adr/0023)"
 
 
 class RegistryReader(ChainReader, Protocol):
@@ -51,19 +60,21 @@ async def check_network(registry: RegistryReader, network: Bytes32) -> None:
 
 
 async def take_seat(registries: tuple[RegistryReader, ...], *, network: Bytes32, address: Address) -> Seat:
-    """Check every registry's network and validator set, and find this validator's place.
+    """Check every registry's network, validator set and root, and find this validator's place.
 
     Raises:
-        WrongNetwork, NotInSet: See above.
+        WrongNetwork, NotInSet, RootsDiffer: See above.
         BadQuorum, BadValidatorSet: A registry's numbers are outside the bounds, or the registries' sets differ.
         WrongEpoch: Registries are in different epochs.
         ChainUnavailable, SourcesDisagree: Ask again later.
     """
     seats: list[tuple[Epoch, ValidatorSet]] = []
+    roots: dict[Lane, Lane] = {}
     for registry in registries:
         await check_network(registry, network)
         view = await registry.validator_set()
         seats.append((view.epoch, ValidatorSet(validators=view.validators, f=view.f, t=view.t)))
+        roots[await registry.root()] = registry.lane
         if address not in view.validators:
             raise NotInSet(f"0x{address.hex()} at registry 0x{registry.lane.registry.hex()}")
     if not seats:
@@ -74,4 +85,7 @@ async def take_seat(registries: tuple[RegistryReader, ...], *, network: Bytes32,
             raise WrongEpoch(epoch, other_epoch)
         if other != validators:
             raise BadValidatorSet
-    return Seat(network=network, epoch=epoch, signer=SignerIndex(validators.validators.index(address)))
+    root, *others = roots
+    if others:
+        raise RootsDiffer(" and ".join(f"0x{at.registry.hex()} names 0x{r.registry.hex()}" for r, at in roots.items()))
+    return Seat(network=network, epoch=epoch, signer=SignerIndex(validators.validators.index(address)), root=root)

@@ -13,6 +13,7 @@ from caimi.relay.calls import concerns, subjects_of
 from caimi.relay.effects import effect_present
 from caimi.relay.follower import Follower
 from caimi.relay.lanes import RelayLane
+from caimi.relay.resumption import LaneDecisions
 from caimi.relay.watcher import abort_call
 from caimi.types.primitives import ZERO32, Generation, Sequence, UnixSeconds
 from caimi.types.records import Certificate, Cid, Event, Item, Kind, Lane
@@ -210,7 +211,13 @@ def test_dropped_events_are_read_again_though_no_block_is_new() -> None:
             liar = LiesAtFirst(world.port("fabric", "reader"))
             lane = RelayLane(name="fabric", port=liar, generation=Generation(1))  # pyright: ignore[reportArgumentType]
             store = world.stores[0]
-            follower = Follower(lane, store=store, clock=world.clock, observer=world.observer)
+            follower = Follower(
+                lane,
+                decisions=LaneDecisions(world.relays[0].lanes, store),
+                store=store,
+                clock=world.clock,
+                observer=world.observer,
+            )
             await follower.turn()
             await follower.turn()
             assert store.followed_about(identifier) == ()

@@ -14,7 +14,7 @@ from caimi.ports.metrics import Gauge, Histogram, Metric, Series
 from caimi.ports.tracing import current_trace
 from caimi.ports.validators import ValidatorPort
 from caimi.protocol.publication import State
-from caimi.protocol.registry_state import RegistryConfig
+from caimi.protocol.registry_state import Limits, RegistryConfig
 from caimi.relay.certifier import ValidatorPeer
 from caimi.relay.engine import Relay
 from caimi.relay.lanes import RelayLane
@@ -23,7 +23,19 @@ from caimi.simulators.ledger import SimulatedLedger, Slots
 from caimi.storage.sqlite_attestations import SqliteAttestationStore
 from caimi.storage.sqlite_relay import SqliteRelayStore
 from caimi.types.primitives import ZERO32, Bytes32, Epoch, Generation, PublicationId, SignerIndex, UnixSeconds
-from caimi.types.records import NO_TERMS, Attestation, Cid, Funding, Genesis, Lane, Publication, Revocation
+from caimi.types.records import (
+    NO_TERMS,
+    Attestation,
+    Cid,
+    Funding,
+    Genesis,
+    Governance,
+    Lane,
+    Pause,
+    Publication,
+    Resume,
+    Revocation,
+)
 from caimi.validator.attestor import Attestor
 from caimi.validator.lane import SourceLane
 from caimi.validator.seat import Seat
@@ -35,6 +47,8 @@ from caimi.wire.keccak import keccak256
 __all__ = ["Counter", "Crashed", "Recorder", "StepClock", "Stop", "World", "Wrap", "conserved", "key", "run"]
 
 START = 1_800_000_000
+RESUME_DELAY = 5
+"""Seconds from a pause to the earliest resumption."""
 Wrap = Callable[[str, SimulatedChain], Any]
 """Puts a fault before the port of a named lane; what it gives is used as a `ChainPort`."""
 
@@ -187,7 +201,7 @@ class World:
             for name in self.ledgers
         ]
         return Attestor(
-            Seat(network=self.network, epoch=Epoch(1), signer=SignerIndex(index)),
+            Seat(network=self.network, epoch=Epoch(1), signer=SignerIndex(index), root=_lane("fabric")),
             key=self.validator_keys[index],
             sources=sources,
             store=self._attestation_store(),
@@ -281,6 +295,13 @@ class World:
         )
         return encode_call("revoke", record, self.publisher.sign(typed_digest(self.network, record)).to_bytes())
 
+    def order(self, record: Pause | Resume | Governance, *signers: int) -> bytes:
+        """The call of an order that those validators signed."""
+        digest = typed_digest(self.network, record)
+        signatures = tuple(self.validator_keys[i].sign(digest).as_record(SignerIndex(i)) for i in sorted(signers))
+        names = {Pause: "pause", Resume: "resume", Governance: "govern"}
+        return encode_call(names[type(record)], record, signatures)
+
     async def send(self, name: str, call: bytes, *, sender: str = "somebody") -> None:
         """Somebody else sends a call; it waits for the next block."""
         port = self.port(name, sender)
@@ -327,8 +348,15 @@ class World:
         return self.attestation_stores[-1]
 
     def _ledger(self, name: str) -> SimulatedLedger:
-        lane = Lane(chain=keccak256(name.encode()), registry=keccak256(b"registry" + name.encode()))
-        config = RegistryConfig(lane=lane, genesis=self.genesis, min_deposit=1, clock_window=5)
+        root = _lane("fabric")
+        config = RegistryConfig(
+            lane=_lane(name),
+            genesis=self.genesis,
+            min_deposit=1,
+            clock_window=5,
+            limits=Limits(resume_delay=RESUME_DELAY),
+            root=None if _lane(name) == root else root,
+        )
         return SimulatedLedger(
             config,
             slots=Slots.NONE if name == "fabric" else Slots.NUMBERED,
@@ -336,6 +364,10 @@ class World:
             now=self.clock.now,
             tokens={self.publisher.address: 1_000},
         )
+
+
+def _lane(name: str) -> Lane:
+    return Lane(chain=keccak256(name.encode()), registry=keccak256(b"registry" + name.encode()))
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:

@@ -50,7 +50,7 @@ class Bench:
         self.world.attestation_stores.append(self.store)
         source = SourceLane(name="ethereum", reader=self.reader, generation=ONE, sources=1, note="a note")
         self.attestor = Attestor(
-            Seat(network=self.world.network, epoch=Epoch(1), signer=SignerIndex(2)),
+            Seat(network=self.world.network, epoch=Epoch(1), signer=SignerIndex(2), root=self.world.lane("fabric")),
             key=self.world.validator_keys[2],
             sources=[source],
             store=self.store,

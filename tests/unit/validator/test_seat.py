@@ -9,8 +9,9 @@ import pytest
 
 from caimi.types.errors import BadQuorum, BadValidatorSet, CaimiError, WrongEpoch
 from caimi.types.primitives import Bytes32, Epoch, SignerIndex
+from caimi.types.records import Lane
 from caimi.validator.attestor import Seat
-from caimi.validator.seat import NotInSet, WrongNetwork, take_seat
+from caimi.validator.seat import NotInSet, RootsDiffer, WrongNetwork, take_seat
 from caimi.wire.keccak import keccak256
 from tests.unit.relay.faulty_ports import FaultyPort
 from tests.unit.relay.world import World, key, run
@@ -31,6 +32,13 @@ class Site(FaultyPort):
         return dataclasses.replace(await self.port.validator_set(), **self.answers)
 
 
+class OwnRoot(Site):
+    """A registry that was created with itself as the root."""
+
+    async def root(self) -> Lane:
+        return self.port.lane
+
+
 async def _seat(world: World, *sites: Site, who: str = "validator 3") -> Seat:
     registries: Any = sites
     return await take_seat(registries, network=world.network, address=key(who).address)
@@ -40,7 +48,15 @@ def test_seat_is_the_place_in_the_set() -> None:
     async def scenario() -> None:
         with World() as world:
             seat = await _seat(world, Site(world, "fabric"), Site(world, "ethereum"))
-            assert seat == Seat(network=world.network, epoch=Epoch(1), signer=SignerIndex(3))
+            assert seat == Seat(network=world.network, epoch=Epoch(1), signer=SignerIndex(3), root=world.lane("fabric"))
+
+    run(scenario())
+
+
+def test_registries_that_name_different_roots_are_no_network() -> None:
+    async def scenario() -> None:
+        with World() as world, pytest.raises(RootsDiffer):
+            await _seat(world, Site(world, "fabric"), OwnRoot(world, "ethereum"))
 
     run(scenario())
 

@@ -144,7 +144,7 @@ class ValidatorSite:
 
     def _make_attestor(self) -> Attestor:
         return Attestor(
-            Seat(network=self._world.network, epoch=EPOCH, signer=self.signer),
+            Seat(network=self._world.network, epoch=EPOCH, signer=self.signer, root=self._world.root),
             key=self._key,
             sources=[
                 SourceLane(name=name, reader=port, generation=Generation(1), sources=1, note="SIMULATED")

@@ -78,6 +78,7 @@ class World:
         self.board_nodes: list[SimulatedBoardNode] = []
         self.lines: list[Line] = []
         self.processes: list[Process] = []
+        self.root = _lane("fabric")
         self.ledgers = {"fabric": self._ledger("fabric", 0), "ethereum": self._ledger("ethereum", 2)}
         self.board = SimulatedBoard(self.genesis, self.ledgers["fabric"].lane, now=self._chain_time, epoch=EPOCH)
         self.stored = MemoryBlockStore()
@@ -126,8 +127,8 @@ class World:
                 self.trace.note(f"{name} block {block.height} {block.hash.hex()[:16]} {len(block.transactions)}")
 
     def _ledger(self, name: str, depth: int) -> SimulatedLedger:
-        lane = Lane(chain=keccak256(name.encode()), registry=keccak256(b"registry " + name.encode()))
-        config = RegistryConfig(lane=lane, genesis=self.genesis, min_deposit=1, clock_window=5)
+        root = None if _lane(name) == self.root else self.root
+        config = RegistryConfig(lane=_lane(name), genesis=self.genesis, min_deposit=1, clock_window=5, root=root)
         ledger = SimulatedLedger(
             config, slots=Slots.NUMBERED if depth else Slots.NONE, depth=depth, now=self._chain_time
         )
@@ -139,6 +140,10 @@ class World:
             return self.clock.now()
         except RuntimeError:
             return START  # the first block is made before the loop runs
+
+
+def _lane(name: str) -> Lane:
+    return Lane(chain=keccak256(name.encode()), registry=keccak256(b"registry " + name.encode()))
 
 
 def _time_out_mirrors(state: RegistryState, now: UnixSeconds) -> None:

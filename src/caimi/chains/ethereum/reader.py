@@ -14,17 +14,20 @@ from caimi.chains.ethereum.finality import Finality
 from caimi.chains.ethereum.jsonrpc import RpcClient
 from caimi.chains.ethereum.reverts import read_revert
 from caimi.ports.call_errors import CallRejected
-from caimi.ports.chain import BatchView, FinalEvent, Head, PublicationView, ValidatorSetView
+from caimi.ports.chain import BatchView, BrakesView, FinalEvent, Head, PublicationView, ValidatorSetView
 from caimi.ports.registry_views import (
     decode_view,
     encode_view,
     read_batch,
+    read_brakes,
     read_bytes32,
+    read_governed,
     read_publication,
     read_state_in,
     read_validator_set,
 )
 from caimi.protocol.publication import Role, State
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types.errors import BadEncoding, Refusal, WrongRegistry
 from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence
 from caimi.types.records import BatchProof, Lane
@@ -147,6 +150,18 @@ class EthereumReader:
     async def validator_set(self) -> ValidatorSetView:
         """See `ChainReader.validator_set`."""
         return await self._view("validatorSet", read_validator_set)
+
+    async def brakes(self) -> BrakesView:
+        """See `ChainReader.brakes`."""
+        return await self._view("brakes", read_brakes)
+
+    async def root(self) -> Lane:
+        """See `ChainReader.root`."""
+        return await self._view("root", _only("root"))
+
+    async def governed(self, lane: Lane) -> GovernedLane:
+        """See `ChainReader.governed`."""
+        return await self._view("governed", read_governed, lane)
 
     async def _view(self, name: str, read: Callable[[bytes], T], *arguments: Any) -> T:
         question = {"to": hex_data(self.site.contract), "data": hex_data(encode_view(name, *arguments))}

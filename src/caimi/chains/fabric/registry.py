@@ -16,6 +16,7 @@ from caimi.chains.fabric.transaction import Committed, EndorsedTransaction
 from caimi.ports.call_errors import CallRejected
 from caimi.ports.chain import (
     BatchView,
+    BrakesView,
     CallStatus,
     ChainUnavailable,
     FinalEvent,
@@ -32,12 +33,15 @@ from caimi.ports.registry_views import (
     decode_view,
     encode_view,
     read_batch,
+    read_brakes,
     read_bytes32,
+    read_governed,
     read_publication,
     read_state_in,
     read_validator_set,
 )
 from caimi.protocol.publication import Role, State
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types.errors import BadEncoding, OutOfRange, WrongRegistry
 from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence, UnixSeconds
 from caimi.types.records import BatchProof, Lane
@@ -185,6 +189,18 @@ class FabricRegistry:
     async def validator_set(self) -> ValidatorSetView:
         """See `ChainReader.validator_set`."""
         return await self.view("validatorSet", read_validator_set)
+
+    async def brakes(self) -> BrakesView:
+        """See `ChainReader.brakes`."""
+        return await self.view("brakes", read_brakes)
+
+    async def root(self) -> Lane:
+        """See `ChainReader.root`."""
+        return await self.view("root", _only("root"))
+
+    async def governed(self, lane: Lane) -> GovernedLane:
+        """See `ChainReader.governed`."""
+        return await self.view("governed", read_governed, lane)
 
     async def view(self, name: str, read: Callable[[bytes], T], *arguments: Any) -> T:
         """Ask for a view and read its answer.

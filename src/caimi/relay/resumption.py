@@ -1,0 +1,83 @@
+"""What governance decided about lanes, and what a relay forgets and does again when one is resumed (spec 35 §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from caimi.ports.chain import FinalEvent
+from caimi.ports.relay_store import CallState, Change, DropEvents, PutCall, RelayStore
+from caimi.protocol.governance import decision_in
+from caimi.protocol.registry_state import GovernedLane
+from caimi.relay.calls import changed
+from caimi.relay.lanes import RelayLane, RelayLanes
+from caimi.types.primitives import Generation, PublicationId, Sequence, UnixSeconds
+from caimi.types.records import Kind, Lane
+from caimi.wire.digests import lane_hash
+
+__all__ = ["LaneDecisions", "events_dropped"]
+
+_PAGE: Final = 1024
+
+
+class LaneDecisions:
+    """The last decision about each lane of a relay, by the events that it followed.
+
+    Only the root registry emits them. A relay believes whoever does: what it carries is judged where it arrives.
+    """
+
+    def __init__(self, lanes: RelayLanes, store: RelayStore) -> None:
+        self._lanes = lanes
+        self._store = store
+        self._last: dict[Lane, GovernedLane] = {}
+        for lane in lanes:
+            self.learn(final.event for final in store.followed_about(lane_hash(lane.lane)))
+
+    def of(self, lane: Lane) -> GovernedLane:
+        """The last decision about a lane."""
+        return self._last.get(lane, GovernedLane())
+
+    def generation(self, lane: RelayLane) -> Generation:
+        """The generation in which a lane is certified."""
+        return max(lane.generation, self.of(lane.lane).generation)
+
+    def learn(self, events: Iterable[FinalEvent]) -> None:
+        """Take note of what stored events decide."""
+        for lane, decided in self._decided(events):
+            self._last[lane] = decided
+
+    def changes(self, events: Iterable[FinalEvent], now: UnixSeconds) -> list[Change]:
+        """What has to become durable together with events, because of what they decide.
+
+        A resumed lane is read again above the last block kept, and what was done there since is to be done again.
+        """
+        changes: list[Change] = []
+        for lane, decided in self._decided(events):
+            if decided.dropped or self._lanes.get(lane) is None:
+                continue
+            first = self._store.first_above(lane, decided.height)
+            if first is not None:
+                changes.append(events_dropped(self._store, lane, first))
+            undone = self._store.done_above(lane, decided.height)
+            fields = {"attempts": 0, "transaction": None, "height": None}
+            changes += [PutCall(row=changed(row, CallState.QUEUED, now, **fields)) for row in undone]
+        return changes
+
+    def _decided(self, events: Iterable[FinalEvent]) -> list[tuple[Lane, GovernedLane]]:
+        # Of each lane the last decision that is new.
+        newest: dict[Lane, GovernedLane] = {}
+        for final in events:
+            found = decision_in(final.item.event)
+            if found is not None and found[1].version > newest.get(found[0], self.of(found[0])).version:
+                newest[found[0]] = found[1]
+        return list(newest.items())
+
+
+def events_dropped(store: RelayStore, lane: Lane, first: Sequence) -> DropEvents:
+    """Forget a lane's stored events from `first` on; publications that they decided are undecided again."""
+    reopened: list[PublicationId] = []
+    following = first
+    while page := store.followed(lane, following, _PAGE):
+        reopened += [PublicationId(final.item.event.subject) for final in page if final.item.event.kind == Kind.OUTCOME]
+        following = Sequence(page[-1].item.sequence + 1)
+    return DropEvents(lane=lane, first=first, reopened=tuple(reopened))
