@@ -11,6 +11,7 @@ from typing import Any, cast
 from caimi.apps.host_api import HostParts, host_app
 from caimi.apps.http_server import bearer_check
 from caimi.apps.json_observer import JsonObserver
+from caimi.apps.order_api import add_orders
 from caimi.apps.relay_api import relay_app
 from caimi.apps.system import SystemClock, SystemEntropy
 from caimi.apps.validator_api import validator_app
@@ -20,8 +21,10 @@ from caimi.relay.engine import Relay
 from caimi.storage.sqlite_attestations import SqliteAttestationStore
 from caimi.storage.sqlite_relay import SqliteRelayStore
 from caimi.types.primitives import ZERO32, Bytes32, Epoch, SignerIndex
+from caimi.types.records import Lane
 from caimi.validator.attestor import Attestor, Seat
 from caimi.validator.keys import ValidatorKeys
+from caimi.validator.orders import Orders
 from caimi.validator.rate_limit import RateLimiter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,9 +33,11 @@ ROOT = Path(__file__).resolve().parent.parent
 def validator_schema() -> dict[str, Any]:
     """Of a validator without lanes."""
     clock, observer = SystemClock(), JsonObserver("schema", sys.stderr)
+    seat = Seat(network=ZERO32, epoch=Epoch(1), signer=SignerIndex(0), root=Lane(chain=ZERO32, registry=ZERO32))
+    key = SigningKey.from_entropy(Bytes32(b"\1" * 32))
     attestor = Attestor(
-        Seat(network=ZERO32, epoch=Epoch(1), signer=SignerIndex(0)),
-        key=SigningKey.from_entropy(Bytes32(b"\1" * 32)),
+        seat,
+        key=key,
         sources=(),
         store=SqliteAttestationStore(":memory:", crash=NoCrash()),
         clock=clock,
@@ -41,7 +46,9 @@ def validator_schema() -> dict[str, Any]:
     limiter = RateLimiter(clock, per_second=1, burst=1)
     # A description needs no keys: no route of it is run.
     keys = cast(ValidatorKeys, None)
-    return validator_app(attestor, keys, limiter, observer, releases=limiter).openapi()
+    app = validator_app(attestor, keys, limiter, observer, releases=limiter)
+    add_orders(app, Orders(seat, attestor, key=key, observer=observer), limiter, may_order=bearer_check(None))
+    return app.openapi()
 
 
 def relay_schema() -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_deeper_reorganisation_halts_its_lane_only_and_nothing_of_it_is_certifie
     assert not status["healthy"]
     said = [problem for problem in status["problems"] if "lane ethereum: HALTED" in problem]
     assert len(said) == 4
-    assert all("governance resumes it" in problem for problem in said)
+    assert all("caimi govern resume-lane" in problem for problem in said)
     assert network.conditions("fabric") == {"following"}
     findings = network.caimi("doctor", code=3)["findings"]
     assert [f["check"] for f in findings if f["severity"] == "broken"] == ["lanes"]

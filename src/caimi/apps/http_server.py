@@ -103,13 +103,13 @@ def read_token(path: Path) -> str:
     return token
 
 
-def bearer_check(token: str) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    """A dependency that lets only requests with the token pass."""
-    expected = f"Bearer {token}".encode()
+def bearer_check(token: str | None) -> Callable[[Request], Coroutine[Any, Any, None]]:
+    """A dependency that lets only requests with the token pass; none at all where there is no token."""
+    expected = None if token is None else f"Bearer {token}".encode()
 
     async def check(request: Request) -> None:
         given = request.headers.get("authorization", "").encode("latin-1", "replace")
-        if not hmac.compare_digest(given, expected):
+        if expected is None or not hmac.compare_digest(given, expected):
             raise Forbidden
 
     return check

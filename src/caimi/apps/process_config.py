@@ -308,6 +308,8 @@ class ValidatorConfig:
     vault: VaultFile
     board: str
     """Name of the Fabric lane whose chaincode is the board (leases, partials, key generation)."""
+    token_file: Path | None = None
+    """Token of this validator's operator, for orders (spec 35); None: it signs none."""
     key_attempt: int = 0
     """Number of the key generation's attempt: raised by the operators together when one was given up."""
     log: Path | None = None

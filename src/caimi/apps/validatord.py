@@ -7,9 +7,10 @@ import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from caimi.apps.http_server import serve
+from caimi.apps.http_server import bearer_check, read_token, serve
 from caimi.apps.key_files import open_key, read_password
 from caimi.apps.lane_wiring import open_board, open_sources
+from caimi.apps.order_api import add_orders
 from caimi.apps.process import crash_points, open_observer, run_daemon, when_reachable
 from caimi.apps.process_config import ValidatorConfig
 from caimi.apps.step_watch import StepWatch
@@ -31,6 +32,7 @@ from caimi.validator.attestor import Attestor, Seat
 from caimi.validator.keygen import KeyGeneration
 from caimi.validator.keys import ValidatorKeys
 from caimi.validator.lane import SourceLane
+from caimi.validator.orders import Orders
 from caimi.validator.rate_limit import RateLimiter
 from caimi.validator.release import KeyRelease
 from caimi.validator.seat import take_seat
@@ -41,6 +43,7 @@ __all__ = ["main"]
 async def _run(config: ValidatorConfig) -> None:
     clock, observer = SystemClock(config.clock_ahead_seconds), open_observer(config.name, config.log)
     key = open_key(config.key)
+    may_order = bearer_check(None if config.token_file is None else read_token(config.token_file))
     async with AsyncExitStack() as stack:
         lanes = [(lane, open_sources(lane, stack, clock)) for lane in config.lanes]
         every = tuple(reader for _, readers in lanes for reader in readers)
@@ -80,6 +83,7 @@ async def _run(config: ValidatorConfig) -> None:
         observer.collect(attestor.collect)
         observer.collect(keys.collect)
         app = validator_app(attestor, keys, limiter, observer, releases=releases)
+        add_orders(app, Orders(seat, attestor, key=key, observer=observer), limiter, may_order=may_order)
         observer.step("process.started", signer=seat.signer, epoch=seat.epoch)
         await serve(app, config.http, _work(attestor, keys))
 

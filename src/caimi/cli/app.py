@@ -14,6 +14,7 @@ from caimi.cli.devnet_commands import down, fund, status, up
 from caimi.cli.doctor_command import doctor
 from caimi.cli.inference_commands import infer, verify
 from caimi.cli.model_commands import models, publish, trace
+from caimi.cli.order_commands import brake_app, govern_app
 from caimi.cli.output import HomeOption
 from caimi.cli.words import CommandGroup
 
@@ -32,6 +33,8 @@ app = typer.Typer(
 for command in (up, down, status, doctor, demo, publish, publish_batch, models, infer, trace, verify, fund):
     app.command()(command)
 app.add_typer(account_app, name="account")
+app.add_typer(brake_app, name="brake")
+app.add_typer(govern_app, name="govern")
 
 
 def _version(asked: bool) -> None:

@@ -14,9 +14,9 @@ from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import Head, PublicationView
 from caimi.protocol.batches import batch_root
 from caimi.sdk.batches import BatchEntry, PublishedBatch, check_batch, check_deposits, ensure_record, post_batch
-from caimi.sdk.connections import Connections
+from caimi.sdk.connections import Connections, home_token
 from caimi.sdk.drafts import DraftFolder
-from caimi.sdk.errors import DirectDeadlineTooFar, MalformedFile, TakesTooLong, UnknownName
+from caimi.sdk.errors import DirectDeadlineTooFar, TakesTooLong, UnknownName
 from caimi.sdk.models import Model, find_model, list_models, model_of, states_of
 from caimi.sdk.network import Network, default_home, read_network
 from caimi.sdk.patience import Patience, Waiting
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["BatchEntry", "Client", "Published", "PublishedBatch", "PublishStep"]
 
 _POLL_S: Final = 0.3
-_TOKEN_NAME: Final = "token"
 _MOST_MODELS: Final = 1000
 PATIENCE_S: Final = 90.0
 """How long a process that does not answer is asked again, unless said otherwise: it may be being restarted."""
@@ -91,7 +90,7 @@ class Client:
         waiting: told which one does not, and that it answers again.
         """
         patience = Patience(patience_s, waiting)
-        self._connections = Connections(network, token=token or _token(network.home), patience=patience)
+        self._connections = Connections(network, token=token or home_token(network.home), patience=patience)
         self._lines: dict[Address, DirectLine] = {}
         self._usable: set[PublicationId] = set()
 
@@ -436,12 +435,3 @@ def _silent(step: PublishStep) -> None:
 
 def _ignored(text: str) -> None:
     del text
-
-
-def _token(home: Path) -> str | None:
-    try:
-        return (home / _TOKEN_NAME).read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise MalformedFile(f"cannot read {home / _TOKEN_NAME}") from error

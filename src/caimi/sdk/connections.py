@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import httpx2
@@ -16,7 +17,7 @@ from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.registry import FabricRegistry
 from caimi.ports.chain import ChainReader, ChainUnavailable
 from caimi.ports.registry_views import read_lease
-from caimi.sdk.errors import KeyFileError, NoBoard, NoHost
+from caimi.sdk.errors import KeyFileError, MalformedFile, NoBoard, NoHost
 from caimi.sdk.network import EthereumLane, FabricLane, Network
 from caimi.sdk.patience import LEDGER_PATIENCE_S, Patience, PatientReader, PatientStore
 from caimi.sdk.services import Service
@@ -28,9 +29,24 @@ from caimi.types.records import LeaseRequest
 if TYPE_CHECKING:
     from caimi.sdk.direct_wire import DirectWire
 
-__all__ = ["Connections"]
+__all__ = ["Connections", "home_token"]
 
+_TOKEN_NAME: Final = "token"
 _DIRECT_CONNECTIONS: Final = 1024
+
+
+def home_token(home: Path) -> str | None:
+    """The token of a state folder's processes, for changing calls; None if it has none.
+
+    Raises:
+        MalformedFile: It cannot be read.
+    """
+    try:
+        return (home / _TOKEN_NAME).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise MalformedFile(f"cannot read {home / _TOKEN_NAME}") from error
 
 
 class Connections:

@@ -146,8 +146,7 @@ class SqliteAttestationStore:
             cursor.executemany(
                 "INSERT INTO governed VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
                 " SET version = excluded.version, generation = excluded.generation, height = excluded.height,"
-                " block_hash = excluded.block_hash,"
-                " dropped = excluded.dropped WHERE excluded.version > version",
+                " block_hash = excluded.block_hash, dropped = excluded.dropped WHERE excluded.version > version",
                 [_governed(lane, decision) for lane, decision in decisions],
             )
 

@@ -141,6 +141,7 @@ def _validator(ledgers: Ledgers, index: int) -> ProcessSpec:
             cost=MIN_COST,
         ),
         board="fabric",
+        token_file=folder.token,
         log=folder.log(name),
         devnet=True,
     )

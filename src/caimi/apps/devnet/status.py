@@ -32,8 +32,8 @@ Readiness = dict[str, tuple[str, ...]]
 
 
 HALTED: Final = (
-    "its chain broke its finality: nothing of this lane is certified until governance resumes it with another "
-    "generation, the other lanes go on"
+    "its chain broke its finality: nothing of this lane is certified until a quorum resumes it under its next "
+    "generation, the other lanes go on; see docs/guide/brakes.md, then `caimi govern resume-lane LANE`"
 )
 """What a halted lane means and needs."""
 

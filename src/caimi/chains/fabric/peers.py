@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from caimi.ports.chain import (
     BatchView,
+    BrakesView,
     CallStatus,
     ChainPort,
     ChainUnavailable,
@@ -19,6 +20,7 @@ from caimi.ports.chain import (
     ValidatorSetView,
 )
 from caimi.protocol.publication import Role, State
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types.primitives import Address, Bytes32, Generation, PublicationId, Sequence
 from caimi.types.records import BatchProof, Lane
 
@@ -81,6 +83,18 @@ class FabricPeers:
     async def publication(self, identifier: PublicationId) -> PublicationView | None:
         """See `ChainReader.publication`."""
         return await self._ask(lambda peer: peer.publication(identifier))
+
+    async def brakes(self) -> BrakesView:
+        """See `ChainReader.brakes`."""
+        return await self._ask(lambda peer: peer.brakes())
+
+    async def root(self) -> Lane:
+        """See `ChainReader.root`."""
+        return await self._ask(lambda peer: peer.root())
+
+    async def governed(self, lane: Lane) -> GovernedLane:
+        """See `ChainReader.governed`."""
+        return await self._ask(lambda peer: peer.governed(lane))
 
     async def batch(self, home: Lane, root: Bytes32) -> BatchView | None:
         """See `ChainReader.batch`."""
