@@ -16,6 +16,7 @@ from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.quorum import ValidatorSet, default_threshold
 from caimi.ports.registry_views import encode_view
 from caimi.protocol.publication import AbortReason, State
+from caimi.protocol.registry_state import Limits
 from caimi.types.primitives import ZERO32, Address, Bytes32, Epoch, Generation, SignerIndex, UnixSeconds
 from caimi.types.primitives import Sequence as Number
 from caimi.types.records import (
@@ -80,7 +81,7 @@ class Caimi:
             attestation=Attestation.NONE,
             nonce=Bytes32(os.urandom(32)),
         )
-        plan = RegistryPlan(genesis=genesis, min_deposit=1, clock_window=5)
+        plan = RegistryPlan(genesis=genesis, min_deposit=1, clock_window=5, limits=Limits(), root=_HOME)
         done = await deploy(sender.rpc, plan, deployer=sender.key, folder=artefact_folder())
         await sender.refresh()
         return cls(sender, done.registry, network_id(genesis), validators)

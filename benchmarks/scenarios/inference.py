@@ -23,9 +23,10 @@ from caimi.host.child import ChildRuntime, ModelChild
 from caimi.host.frames import RunnerLimits
 from caimi.sdk.bundles import read_bundle
 
-__all__ = ["SCENARIOS", "resnet_file"]
+__all__ = ["SCENARIOS", "SEED", "resnet_file"]
 
 SEED: Final = 20_26
+"""Of generated weights and images."""
 _ROUND_S: Final = 1.0
 _ROUNDS: Final = 15
 _TOLERANCE: Final = 1e-5
@@ -50,12 +51,14 @@ async def _measure(stage: Stage, *, side: int, batch: int, aim: float) -> Findin
     path, limits = await resnet_file(stage), RunnerLimits()
     images = np.random.default_rng(SEED).standard_normal((batch, 3, side, side), dtype=np.float32)
     spinning, resting = (_bare_session(path, limits.threads, spin=spin) for spin in ("1", "0"))
+    encoded = encode_tensors({"image": Tensor(dtype=DType.FLOAT32, shape=images.shape, data=images.tobytes())})
     async with _runner(path, limits) as child:
 
         async def ours() -> NDArray[np.float32]:
             # As a host has them: tensors as bytes in, bytes out.
-            given = encode_tensors({"image": Tensor(dtype=DType.FLOAT32, shape=images.shape, data=images.tobytes())})
-            return decode_tensors(await child.run(given), max_bytes=_MAX_BYTES)["logits"].array()
+            given = decode_tensors(encoded, max_bytes=_MAX_BYTES)
+            answer = encode_tensors(await child.run(given))
+            return decode_tensors(answer, max_bytes=_MAX_BYTES)["logits"].array()
 
         async def bare(session: Any) -> NDArray[np.float32]:
             return cast("NDArray[np.float32]", session.run(["logits"], {"image": images})[0])
@@ -81,7 +84,7 @@ async def _measure(stage: Stage, *, side: int, batch: int, aim: float) -> Findin
             "model": "ResNet-50, ImageNet stem, float32, generated weights (speed only)",
             "input": f"{batch} x 3 x {side} x {side}",
             "threads": f"{limits.threads} each",
-            "through": "tensors encoded, the runner process, tensors decoded; no lease, seal or receipt",
+            "through": "bytes decoded, the runner process, tensors encoded; no lease, seal or receipt",
             "peer": "one session in this process, its own defaults but the threads, and once more without spinning",
             "round_s": _ROUND_S,
             "largest_difference": difference,
@@ -118,7 +121,7 @@ async def _rate(call: Callable[[], Awaitable[Any]], batch: int) -> float:
 @asynccontextmanager
 async def _runner(path: Path, limits: RunnerLimits) -> AsyncGenerator[ModelChild]:
     bundle, model = await asyncio.to_thread(lambda: (read_bundle(path), bytearray(path.read_bytes())))
-    child = await ChildRuntime(limits).load(model, bundle.manifest)
+    child = await ChildRuntime(limits).load({path.name: model}, bundle.manifest)
     try:
         yield child
     finally:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from benchmarks.controls import check_signature_counts
 from benchmarks.devnet import BenchDevnet, bench_devnet, fresh_account
@@ -27,11 +28,11 @@ from caimi.wire.codec import encode
 __all__ = ["SCENARIOS", "Bench", "open_bench"]
 
 _SINGLES: Final = 8
-_BURSTS: Final = 3
-_BURST: Final = 128
+_ROUNDS: Final = {10: 4, 100: 2, 1_000: 1}
+_WARM: Final = " (warm-up)"
 _FABRIC_ACCOUNTS: Final = 16
 _TOKENS: Final = 10_000_000
-_TIMEOUT_S: Final = 120.0
+_TIMEOUT_S: Final = 300.0
 _PEER: Final = "HTLC relay"
 
 
@@ -106,94 +107,114 @@ async def _open(stage: Stage) -> Bench:
 
 @dataclass(slots=True)
 class _Samples:
-    # By home; latencies of single ones, latencies in bursts, and rates of bursts.
-    single: dict[str, list[float]] = field(default_factory=lambda: {home: [] for home in LANES})
-    burst: dict[str, list[float]] = field(default_factory=lambda: {home: [] for home in LANES})
+    # By home: latencies of each publication, and rates of whole bursts.
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {home: [] for home in LANES})
     rate: dict[str, list[float]] = field(default_factory=lambda: {home: [] for home in LANES})
 
 
 _Arm = tuple[_Samples, Callable[[str, int], Awaitable[tuple[float, list[float]]]]]
 
 
-async def _single(stage: Stage) -> Findings:
+async def _rounds(stage: Stage, count: int, rounds: int, *, warm_up: int) -> tuple[Bench, _Samples, _Samples]:
     bench = await open_bench(stage)
     ours, peer = _Samples(), _Samples()
     for home in LANES:
         await check_signature_counts(bench.devnet, bench.rpc, home, (await bench.makers[home].make(1))[0])
-    singles, bursts = stage.rounds(_SINGLES), max(2, round(_BURSTS * stage.effort))
-    for number in range(1 + singles):
+    for number in range(warm_up + rounds):
         for home in LANES:
-            for samples, run in _in_turn(number, (ours, bench.ours), (peer, bench.peer)):
-                seconds, _ = await run(home, 1)
-                if number:
-                    samples.single[home].append(seconds)
-        stage.tell(f"one at a time: round {number + 1} of {1 + singles}{'' if number else ' (warm-up)'}")
-    for number in range(bursts):
-        for home in LANES:
-            for samples, run in _in_turn(number, (ours, bench.ours), (peer, bench.peer)):
-                seconds, each = await run(home, _BURST)
-                samples.rate[home].append(_BURST / seconds)
-                samples.burst[home] += each
-        stage.tell(f"{_BURST} at once: round {number + 1} of {bursts}")
+            arms: tuple[_Arm, ...] = ((ours, bench.ours), (peer, bench.peer))
+            for samples, run in arms if number % 2 else arms[::-1]:
+                seconds, each = await run(home, count)
+                if number >= warm_up:
+                    samples.rate[home].append(count / seconds)
+                    samples.seconds[home] += each
+        stage.tell(f"{count} at a time: round {number + 1} of {warm_up + rounds}{_WARM if number < warm_up else ''}")
+    return bench, ours, peer
+
+
+async def _single(stage: Stage) -> Findings:
+    bench, ours, peer = await _rounds(stage, 1, stage.rounds(_SINGLES), warm_up=1)
     return Findings(
-        measures=_measures(ours, peer),
+        measures=(*_latencies(ours, peer), *_rates(ours, peer, aim=None)),
+        conditions={**_conditions(bench), "load": "one publication at a time"},
+    )
+
+
+async def _batch(stage: Stage, *, count: int) -> Findings:
+    bench, ours, peer = await _rounds(stage, count, max(1, round(_ROUNDS[count] * stage.effort)), warm_up=0)
+    return Findings(
+        measures=(*_rates(ours, peer, aim=Aim(of=Quantity.RATIO, bound=5.0)), *_latencies(ours, peer)),
         conditions={
-            **bench.devnet.conditions(),
-            "counted": "its publisher's signature checked by home (a forged one was refused), COMMITTED and of its"
-            " publisher at the tip of both ledgers, read by id",
-            "single": "one at a time, from handing it to the relay until both are read; asked every 0.1 s",
-            "burst": f"{_BURST} handed over at once",
-            "peer": "lock, lock, claim, claim by our own HTLC contract and chaincode on the same ledgers; the locks are"
-            " waited for until final, the claims until included; no journal, no deposit, no key capsule",
-            "content": "none: the numbers are of publications, not of models' bytes",
+            **_conditions(bench),
+            "load": f"{count} publications handed over at once; the next batch when all are readable",
+            "latency": "from the moment when the whole batch is handed over, so that it holds the time in the queue",
         },
     )
 
 
-def _in_turn(number: int, *arms: _Arm) -> Sequence[_Arm]:
-    return arms if number % 2 else arms[::-1]
+def _conditions(bench: Bench) -> dict[str, Any]:
+    return {
+        **bench.devnet.conditions(),
+        "counted": "its publisher's signature checked by home (a forged one was refused), COMMITTED and of its"
+        " publisher at the tip of both ledgers, read by id",
+        "asked": "Ethereum at each new block, Fabric every 0.1 s",
+        "publishers": f"{_FABRIC_ACCOUNTS} with home Fabric, 1 with home Ethereum",
+        "peer": "lock, lock, claim, claim by our own HTLC contract and chaincode on the same ledgers; the locks are"
+        " waited for until final, the claims until included; no journal, no deposit, no key capsule",
+        "content": "none: the numbers are of publications, not of models' bytes",
+    }
 
 
-def _measures(ours: _Samples, peer: _Samples) -> tuple[Measure, ...]:
-    found: list[Measure] = []
-    for home in LANES:
-        for statistic in (Statistic.MEDIAN, Statistic.P99):
-            found.append(_latency(f"latency, home {home}", statistic, ours.single[home], peer.single[home]))
-    for home in LANES:
-        found.append(
-            Measure(
-                name=f"rate in bursts, home {home}",
-                unit="publications/s",
-                statistic=Statistic.MEDIAN,
-                better=Better.HIGHER,
-                samples=tuple(ours.rate[home]),
-                peer=_PEER,
-                peer_samples=tuple(peer.rate[home]),
-                aim=Aim(of=Quantity.RATIO, bound=5.0),
-            )
+def _rates(ours: _Samples, peer: _Samples, *, aim: Aim | None) -> tuple[Measure, ...]:
+    return tuple(
+        Measure(
+            name=f"rate, home {home}",
+            unit="publications/s",
+            statistic=Statistic.MEDIAN,
+            better=Better.HIGHER,
+            samples=tuple(ours.rate[home]),
+            peer=_PEER,
+            peer_samples=tuple(peer.rate[home]),
+            aim=aim,
         )
-        found.append(_latency(f"latency in bursts, home {home}", Statistic.P99, ours.burst[home], peer.burst[home]))
-    return tuple(found)
-
-
-def _latency(name: str, statistic: Statistic, ours: Sequence[float], peer: Sequence[float]) -> Measure:
-    return Measure(
-        name=name,
-        unit="s",
-        statistic=statistic,
-        better=Better.LOWER,
-        samples=tuple(ours),
-        peer=_PEER,
-        peer_samples=tuple(peer),
+        for home in LANES
     )
 
 
-SCENARIOS: Final = (
+def _latencies(ours: _Samples, peer: _Samples) -> tuple[Measure, ...]:
+    return tuple(
+        Measure(
+            name=f"latency, home {home}",
+            unit="s",
+            statistic=statistic,
+            better=Better.LOWER,
+            samples=tuple(ours.seconds[home]),
+            peer=_PEER,
+            peer_samples=tuple(peer.seconds[home]),
+        )
+        for home in LANES
+        for statistic in (Statistic.MEDIAN, Statistic.P99)
+    )
+
+
+def _scenario(count: int, minutes: float) -> Scenario:
+    return Scenario(
+        name=f"publish_batch_{count}",
+        summary=f"{count} publications at once on Fabric and Ethereum, beside hash time-locks",
+        minutes=minutes,
+        run=partial(_batch, count=count),
+    )
+
+
+SCENARIOS: Final[Sequence[Scenario]] = (
     Scenario(
         name="publish_single",
-        summary="publications on Fabric and Ethereum, one at a time and 128 at once, beside hash time-locks",
-        minutes=5.0,
+        summary="publications on Fabric and Ethereum, one at a time, beside hash time-locks",
+        minutes=3.5,
         run=_single,
     ),
+    _scenario(10, 1.0),
+    _scenario(100, 1.5),
+    _scenario(1_000, 3.0),
 )
 """Publications."""

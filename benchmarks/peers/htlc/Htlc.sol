@@ -41,8 +41,7 @@ contract Htlc {
         address publisher = address(bytes20(publication[:20]));
         require(locks[id].state == State.NONE, Known());
         require(signature.length == 65, BadSignature());
-        address signer =
-            ecrecover(id, uint8(signature[64]), bytes32(signature[:32]), bytes32(signature[32:64]));
+        address signer = ecrecover(id, uint8(signature[64]), bytes32(signature[:32]), bytes32(signature[32:64]));
         require(signer != address(0) && signer == publisher, BadSignature());
         locks[id] = Lock({state: State.LOCKED, expiry: expiry, publisher: publisher, hashlock: hashlock});
         emit Locked(id, hashlock, expiry);
