@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import encryption, gas, inference, publishing, serving
+from benchmarks.scenarios import computed, encryption, gas, inference, publishing, serving
 
 __all__ = ["SCENARIOS", "UnknownScenario", "chosen"]
 
@@ -16,6 +16,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *gas.SCENARIOS,
     *publishing.SCENARIOS,
     *serving.SCENARIOS,
+    *computed.SCENARIOS,
 )
 
 
