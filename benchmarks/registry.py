@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import computed, encryption, gas, inference, publishing, serving
+from benchmarks.scenarios import computed, encryption, gas, inference, publishing, serving, wan
 
 __all__ = ["SCENARIOS", "UnknownScenario", "chosen"]
 
@@ -15,6 +15,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *encryption.SCENARIOS,
     *gas.SCENARIOS,
     *publishing.SCENARIOS,
+    *wan.SCENARIOS,
     *serving.SCENARIOS,
     *computed.SCENARIOS,
 )
