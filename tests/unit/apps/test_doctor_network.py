@@ -91,7 +91,14 @@ def _lane(subject: Subject, **changes: Any) -> DevnetStatus:
 
 
 def _block(base_fee: int = _GWEI, time: int = NOW) -> Block:
-    return Block(number=9, hash=Bytes32(bytes(32)), time=UnixSeconds(time), base_fee=base_fee, gas_limit=60_000_000)
+    return Block(
+        number=9,
+        hash=Bytes32(bytes(32)),
+        parent=Bytes32(bytes(32)),
+        time=UnixSeconds(time),
+        base_fee=base_fee,
+        gas_limit=60_000_000,
+    )
 
 
 def test_sound_network_has_no_finding(subject: Subject) -> None:

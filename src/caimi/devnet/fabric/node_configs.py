@@ -173,7 +173,7 @@ def _gossip(endpoint: str) -> dict[str, object]:
             "btlPullMargin": 10,
             "reconcileBatchSize": 10,
             "reconcileSleepInterval": "5s",
-            "reconciliationEnabled": False,
+            "reconciliationEnabled": True,
             "implicitCollectionDisseminationPolicy": {"requiredPeerCount": 0, "maxPeerCount": 1},
         },
         "state": {"enabled": False},
