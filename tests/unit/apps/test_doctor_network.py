@@ -140,7 +140,7 @@ def test_finds_a_halted_lane_once_for_all_validators(subject: Subject) -> None:
     (finding,) = _judged(subject, _lane(subject, validators=seen))
     assert finding.severity is Severity.BROKEN
     assert "lane ethereum at validators 1, 2: HALTED: block 9" in finding.text
-    assert "governance" in finding.text
+    assert "caimi govern resume-lane" in finding.text
 
 
 @pytest.mark.parametrize("condition", ["unreachable", "abstaining", "stalled"])
