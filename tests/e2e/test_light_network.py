@@ -1,4 +1,4 @@
-"""A light network: chosen once, kept, and as careful as a full one. The last test breaks its Ethereum lane for good."""
+"""A light network: chosen once, kept, as careful as a full one. The last tests break its Ethereum lane and heal it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_it_commits_and_stays_light_after_a_restart(network: OwnNetwork, model: 
     assert network.caimi("doctor")["findings"] == []
 
 
-# --- what does not heal
+# --- what does not heal by itself
 
 
 @pytest.mark.slow
@@ -92,15 +92,37 @@ def test_deeper_reorganisation_halts_its_lane_only_and_nothing_of_it_is_certifie
     network.wait_blocks(_DEPTH + 3)
 
     asyncio.run(_all_abstain(network, {1, max(1, signed)}))
-    pending = network.caimi(
-        "publish", str(model), "--name", "late", "--home", "fabric", "--mirror", "ethereum", "--no-wait"
-    )
+    words = ("--name", "late", "--home", "fabric", "--mirror", "ethereum", "--deadline", "3600", "--no-wait")
+    pending = network.caimi("publish", str(model), *words)
     network.wait(lambda: network.caimi("trace", pending["id"])["states"].get("fabric") == "LOCKED")
     network.wait_blocks(_DEPTH + 3)
     assert network.caimi("trace", pending["id"])["states"]["fabric"] == "LOCKED"
     # The halt is durable: a validator that is killed does not forget it.
     network.kill("validator-1")
     network.wait(lambda: network.conditions("ethereum") == {"halted"})
+
+
+@pytest.mark.slow
+def test_resumed_lane_goes_on_under_its_next_generation(network: OwnNetwork, model: Path) -> None:
+    assert network.conditions("ethereum") == {"halted"}, "the test before this one breaks the lane"
+    shown = network.caimi("govern", "resume-lane", "ethereum", "--dry-run")
+    assert (shown["order"]["generation"], shown["needed"], shown["signers"]) == (2, 3, [])
+    assert network.caimi("govern", "show")["lanes"]["ethereum"]["version"] == 0
+    assert network.conditions("ethereum") == {"halted"}
+
+    resumed = network.caimi("govern", "resume-lane", "ethereum")
+    assert resumed["signers"] == [1, 2, 3, 4]
+    assert resumed["order"] == shown["order"]
+    network.wait(lambda: network.conditions("ethereum") == {"following"})
+    assert network.caimi("govern", "show")["lanes"]["ethereum"]["generation"] == 2
+
+    # What waited for the lane ends, what the chain had lost is there again, and new publications go both ways.
+    committed = {"fabric": "COMMITTED", "ethereum": "COMMITTED"}
+    for name in ("late", "signed"):
+        identifier = next(m["id"] for m in network.caimi("models")["models"] if m["name"] == name)
+        network.wait(lambda i=identifier: network.caimi("trace", i)["states"] == committed)
+    network.publish(model, "after", home="ethereum", mirror="fabric")
+    assert network.status()["healthy"]
 
 
 async def _last_event(network: OwnNetwork) -> int:
