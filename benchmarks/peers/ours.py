@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from benchmarks.evm import EvmSender
@@ -15,13 +16,24 @@ from caimi.chains.ethereum.fees import MAX_CALL_BYTES
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.quorum import ValidatorSet, default_threshold
 from caimi.ports.registry_views import encode_view
+from caimi.protocol.batches import MAX_BATCH, batch_root
 from caimi.protocol.publication import AbortReason, State
 from caimi.protocol.registry_state import Limits
-from caimi.types.primitives import ZERO32, Address, Bytes32, Epoch, Generation, SignerIndex, UnixSeconds
+from caimi.types.primitives import (
+    ZERO32,
+    Address,
+    Bytes32,
+    Epoch,
+    Generation,
+    PublicationId,
+    SignerIndex,
+    UnixSeconds,
+)
 from caimi.types.primitives import Sequence as Number
 from caimi.types.records import (
     NO_TERMS,
     Attestation,
+    BatchProof,
     Certificate,
     Checkpoint,
     Cid,
@@ -33,15 +45,13 @@ from caimi.types.records import (
     Publication,
 )
 from caimi.wire.chain_ids import chain_hash, ethereum_registry
-from caimi.wire.digests import POLICY_OPEN, leaf_hash, network_id, typed_digest
+from caimi.wire.digests import POLICY_OPEN, batch_leaf, leaf_hash, network_id, typed_digest
 from caimi.wire.functions import encode_body, encode_call
 from caimi.wire.merkle import merkle_multiproof, merkle_root
 
 __all__ = ["Caimi"]
 
 _HOME: Final = Lane(chain=chain_hash("fabric:benchmark"), registry=Bytes32(bytes(31) + b"\x07"))
-_LOCKS: Final = 64
-_RUN: Final = 1_024
 _CARRIED: Final = 256
 _GAS: Final = 16_700_000
 _STATE_WORD: Final = 1
@@ -62,10 +72,12 @@ class Caimi:
         self._lane = Lane(chain=chain_hash(f"eip155:{sender.rpc.chain_id}"), registry=ethereum_registry(registry))
         self._publisher = SigningKey.from_entropy(Bytes32(os.urandom(32)))
         self._sequence = 0
+        self._proofs: dict[Bytes32, Callable[[], BatchProof]] = {}
         self._q = _validator_set(validators).q
         self.rule = (
-            f"{self._q} of {len(validators)} validators; the mirror checks the publisher's own signature, keeps the"
-            " record, and applies home's certified outcome"
+            f"{self._q} of {len(validators)} validators; one alone: the mirror checks the publisher's own signature and"
+            " keeps the record; many: it keeps the root of the batch, home has checked the signatures, and one id is"
+            " read by its proof; then it applies home's certified outcome"
         )
 
     @classmethod
@@ -101,24 +113,34 @@ class Caimi:
 
     def question(self, identifier: Bytes32) -> Question:
         """See `Gateway.question`."""
-        return Question(target=self._registry, call=encode_view("publication", identifier), word=_STATE_WORD)
+        proof = self._proofs.get(identifier)
+        call = encode_view("publication", identifier)
+        if proof is not None:
+            call = encode_view("stateIn", identifier, proof())
+        return Question(target=self._registry, call=call, word=_STATE_WORD)
 
     async def _publish(self, publications: Sequence[Publication], ids: Sequence[Bytes32]) -> dict[str, int]:
-        # The one place that knows how publications go to a mirror: locks with their signatures in multicalls, then
-        # home's outcomes as certified runs, each in as few transactions as one may hold.
-        gas = {"lock": 0, "outcome": 0}
-        for start in range(0, len(publications), _LOCKS):
-            part = range(start, min(start + _LOCKS, len(publications)))
-            calls = tuple(
-                encode_call("lockModel", publications[i], self._publisher.sign(ids[i]).to_bytes()) for i in part
-            )
-            gas["lock"] += await self._send(calls[0] if len(calls) == 1 else encode_call("multicall", calls))
-        for start in range(0, len(ids), _RUN):
-            gas["outcome"] += await self._carry(ids[start : start + _RUN])
-        return gas
+        # The one place that knows how publications go to a mirror: one alone is locked with its signature, many are
+        # answered by the roots of their batches; then home's outcomes come as one certified run.
+        if len(publications) == 1:
+            signature = self._publisher.sign(ids[0]).to_bytes()
+            lock = await self._send(encode_call("lockModel", publications[0], signature))
+            return {"lock": lock, "outcome": await self._carry([self._outcome(ids[0])])}
+        gas, outcomes = 0, list[Item]()
+        for start in range(0, len(ids), MAX_BATCH):
+            batch = tuple(PublicationId(one) for one in ids[start : start + MAX_BATCH])
+            root = batch_root(batch)
+            gas += await self._send(encode_call("answerBatch", _HOME, root))
+            outcomes.append(self._batch_outcome(root, len(batch)))
+            self._remember(root, batch)
+        return {"answer": gas, "outcome": await self._carry(outcomes)}
 
-    async def _carry(self, ids: Sequence[Bytes32]) -> int:
-        items = [self._outcome(identifier) for identifier in ids]
+    def _remember(self, root: Bytes32, batch: tuple[PublicationId, ...]) -> None:
+        leaves = [batch_leaf(index, identifier) for index, identifier in enumerate(batch)]
+        for index, identifier in enumerate(batch):
+            self._proofs[identifier] = partial(_proof, root, leaves, index)
+
+    async def _carry(self, items: Sequence[Item]) -> int:
         leaves = [leaf_hash(_HOME, item) for item in items]
         certificate = self._certificate(items, merkle_root(leaves), self._validators)
         gas = 0
@@ -149,6 +171,12 @@ class Caimi:
         event = Event(schema=1, kind=Kind.OUTCOME, destinations=(self._lane,), subject=identifier, body=body)
         return Item(sequence=Number(self._sequence), event=event)
 
+    def _batch_outcome(self, root: Bytes32, count: int) -> Item:
+        self._sequence += 1
+        body = encode_body(Kind.BATCH_OUTCOME, State.COMMITTED, AbortReason.NONE, count, 0)
+        event = Event(schema=1, kind=Kind.BATCH_OUTCOME, destinations=(self._lane,), subject=root, body=body)
+        return Item(sequence=Number(self._sequence), event=event)
+
     async def _send(self, call: bytes) -> int:
         if len(call) > MAX_CALL_BYTES:
             raise ValueError(f"a call of {len(call)} bytes")
@@ -173,6 +201,10 @@ class Caimi:
             deadline=UnixSeconds(int(time.time()) + 3_600),
             extension_hash=ZERO32,
         )
+
+
+def _proof(root: Bytes32, leaves: Sequence[Bytes32], index: int) -> BatchProof:
+    return BatchProof(home=_HOME, root=root, index=index, siblings=merkle_multiproof(leaves, [index]))
 
 
 def _validator_set(validators: Sequence[SigningKey]) -> ValidatorSet:

@@ -73,11 +73,14 @@ class LaneDecisions:
         return list(newest.items())
 
 
+_OUTCOMES: Final = (Kind.OUTCOME, Kind.BATCH_OUTCOME)
+
+
 def events_dropped(store: RelayStore, lane: Lane, first: Sequence) -> DropEvents:
     """Forget a lane's stored events from `first` on; publications that they decided are undecided again."""
     reopened: list[PublicationId] = []
     following = first
     while page := store.followed(lane, following, _PAGE):
-        reopened += [PublicationId(final.item.event.subject) for final in page if final.item.event.kind == Kind.OUTCOME]
+        reopened += [PublicationId(final.item.event.subject) for final in page if final.item.event.kind in _OUTCOMES]
         following = Sequence(page[-1].item.sequence + 1)
     return DropEvents(lane=lane, first=first, reopened=tuple(reopened))

@@ -13,6 +13,7 @@ from caimi.types.records import Governance, GovernanceAction, Pause, Resume
 from caimi.validator.attestor import Attestor
 from caimi.validator.lane import LaneCondition
 from caimi.wire.keccak import keccak256
+from tests.unit.relay.batch_world import sign_batch
 from tests.unit.relay.world import RESUME_DELAY, World, conserved, run
 
 ONE = Epoch(1)
@@ -132,6 +133,29 @@ def test_lane_that_broke_its_finality_halts_alone_and_is_healed_by_its_next_gene
             await world.until(lambda: world.state("ethereum", lost) is State.COMMITTED)
             assert world.state("ethereum", before) is State.COMMITTED
             assert all(conserved(world, name) for name in ("fabric", "third"))
+
+    run(scenario())
+
+
+def test_batch_that_its_chain_has_lost_is_locked_and_decided_again() -> None:
+    async def scenario() -> None:
+        with World() as world:
+            await world.fund("ethereum", 100)
+            for _ in range(3):
+                await world.step()
+            kept = world.ledgers["ethereum"].tip.height
+            batch = sign_batch(world, "ethereum", "fabric", deadlines=(200, 200, 200))
+            accepted = await batch.bring()
+            await world.until(lambda: batch.all_at(State.COMMITTED, accepted.root))
+            for _ in range(4):
+                await world.step()
+            await break_finality(world, "ethereum", world.ledgers["ethereum"].tip.height - kept)
+            assert set(batch.states("ethereum", accepted.root)) == {State.NONE}
+            await govern(world, GovernanceAction.RESUME_LANE, kept=await kept_block(world))
+            await world.until(lambda: len(world.stores[0].undecided(world.lane("ethereum"))) == 1)
+            await world.until(lambda: batch.all_at(State.COMMITTED, accepted.root))
+            await world.until(lambda: not world.stores[0].undecided(world.lane("ethereum")))
+            assert conserved(world, "ethereum")
 
     run(scenario())
 
