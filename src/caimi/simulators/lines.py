@@ -11,10 +11,11 @@ from typing import Any, Final, TypeVar
 from caimi.simulators.processes import ProcessDown
 from caimi.types.errors import CaimiError
 
-__all__ = ["Line"]
+__all__ = ["PATIENCE_S", "Line"]
 
 T = TypeVar("T")
-_PATIENCE: Final = 60.0
+PATIENCE_S: Final = 60.0
+"""How long whoever asks waits for an answer that never comes."""
 
 
 class Line:
@@ -54,7 +55,7 @@ class Line:
             case 0:
                 pass
             case 1:
-                await asyncio.sleep(_PATIENCE)
+                await asyncio.sleep(PATIENCE_S)
             case 2:
                 await self._silently(work)
             case _:
