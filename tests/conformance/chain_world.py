@@ -53,6 +53,8 @@ class World:
     """Let the ledger make its next block."""
     endow: Callable[[Signer, int], Awaitable[None]]
     """Give an account a registry balance."""
+    root: Lane | None = None
+    """What the registry was created with; None for itself."""
 
     @property
     def lane(self) -> Lane:

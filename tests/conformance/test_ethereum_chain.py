@@ -70,6 +70,7 @@ async def ethereum_world(anvil: AnvilNode, label: str, depth: int = 1) -> AsyncG
             foreign=EthereumRegistry(await client(chain=1), other, sender=SENDER),
             advance=advance,
             endow=lambda account, amount: _endow(world, rpc, made, account, amount),
+            root=_PLAN.root,
         )
         await rpc.call("evm_setAutomine", False)
         yield world

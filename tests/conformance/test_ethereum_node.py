@@ -95,7 +95,7 @@ def test_reorganisation_moves_events_to_other_blocks(anvil: AnvilNode) -> None:
 def test_rejects_a_batch_beyond_the_gas_of_one_transaction(anvil: AnvilNode) -> None:
     async def scene(world: World, port: EthereumRegistry) -> None:
         publisher = await world.publisher(10_000)
-        calls = [publisher.lock(await world.at_home(publisher, f"-{n}")) for n in range(110)]
+        calls = [publisher.lock(await world.at_home(publisher, f"-{n}")) for n in range(136)]
         with pytest.raises(CallTooLarge):
             await port.prepare(encode_call("multicall", tuple(calls)), slot=None)
         half = encode_call("multicall", tuple(calls[:20]))
