@@ -50,6 +50,10 @@ _AT_MIRROR = (RelayStep.INCLUDED, RelayStep.CARRIED, ValidatorStep.ATTESTED)
 _QUICK = (RelayStep.PREPARED, RelayStep.SENT, KeyStep.RELEASE_RECORDED)
 _NO_OWN_PART = "of publications: test_publication_steps.py"
 NO_INFERENCE: dict[Step | HostStep, str] = {
+    RelayStep.REPRICED: "the devnet's Ethereum takes every price; tests/unit/relay/test_crash_points.py",
+    RelayStep.FILLED: "the ledger has to forget a final transaction; tests/unit/relay/test_crash_points.py",
+    RelayStep.ABANDONED: "a step of batches; tests/unit/relay/test_crash_points.py",
+    RelayStep.TAKE_OUTS_QUEUED: "a step of batches; tests/unit/relay/test_crash_points.py",
     **dict.fromkeys(
         (
             RelayStep.REWOUND,

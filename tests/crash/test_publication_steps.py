@@ -208,6 +208,10 @@ _SPECIAL: dict[RelayStep, Scene] = {
 NO_PUBLICATION: dict[RelayStep | ValidatorStep | KeyStep, str] = {
     RelayStep.SPLIT: "a run of this network always fits a transaction; tests/unit/relay/test_crash_points.py",
     RelayStep.RECERTIFIED: "there is one epoch; tests/unit/relay/test_crash_points.py",
+    RelayStep.REPRICED: "the devnet's Ethereum takes every price; tests/unit/relay/test_crash_points.py",
+    RelayStep.FILLED: "the ledger has to forget a final transaction; tests/unit/relay/test_crash_points.py",
+    RelayStep.ABANDONED: "a step of batches; tests/unit/relay/test_crash_points.py",
+    RelayStep.TAKE_OUTS_QUEUED: "a step of batches; tests/unit/relay/test_crash_points.py",
     ValidatorStep.REWOUND: "the chain has to take back final blocks; tests/unit/validator/test_attestor.py",
     ValidatorStep.HALTED: "the chain has to take back final blocks; tests/unit/validator/test_attestor.py",
     KeyStep.VAULT_MADE: "before the first publication; tests/unit/validator/test_keygen.py",
