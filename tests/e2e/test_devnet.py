@@ -127,6 +127,36 @@ def test_a_publication_is_committed_on_both_ledgers(home: Path, model: Path) -> 
     assert not list((home / "drafts").glob("*.draft"))
 
 
+@pytest.mark.parametrize(("at", "mirror"), [("fabric", "ethereum"), ("ethereum", "fabric")])
+def test_a_batch_is_committed_by_one_decision_and_one_of_it_is_used(
+    home: Path, model: Path, tmp_path: Path, at: str, mirror: str
+) -> None:
+    names = [f"{name}-{at}" for name in ("red", "green", "blue")]
+    before = _balance(home)
+    words = ["publish-batch", *(f"{name}={model}" for name in names), "--home", at, "--mirror", mirror]
+    published = _caimi(home, *words)
+    everywhere = {at: "COMMITTED", mirror: "COMMITTED"}
+    assert (published["trace"]["kind"], published["trace"]["states"]) == ("batch", everywhere)
+    ids = [one["id"] for one in published["publications"]]
+    told = [step["what"] for step in published["trace"]["steps"] if step["what"].startswith("event")]
+    assert sorted(told) == ["event BATCH_ANSWERED", "event BATCH_LOCKED", "event BATCH_OUTCOME"]
+    listed = {m["name"]: m for m in _caimi(home, "models")["models"] if m["name"] in names}
+    assert [listed[name]["id"] for name in names] == ids
+    assert all(m["states"] == everywhere for m in listed.values())
+    if at == "fabric":
+        assert _balance(home) < before
+    # The same again is the same batch, which home has.
+    refused = _caimi(home, *words, code=2)
+    assert refused["problem"]["error"] in ("NameTaken", "BatchItem")
+    np.savez(tmp_path / "in.npz", image=train_digits(seed=1).images[:2])
+    files = ["--output", str(tmp_path / "out.npz"), "--receipt", str(tmp_path / "r.json")]
+    answered = _caimi(home, "infer", names[1], "--input", str(tmp_path / "in.npz"), "--on", mirror, *files)
+    assert answered["verified"]
+    taken = _caimi(home, "trace", ids[1])
+    assert taken["states"] == everywhere
+    assert not list((home / "drafts").glob("*.draft"))
+
+
 def test_the_same_name_and_version_again_is_refused_by_home(home: Path, model: Path) -> None:
     words = ["publish", str(model), "--name", "digits", "--home", "fabric", "--mirror", "ethereum"]
     refused = _caimi(home, *words, code=2)

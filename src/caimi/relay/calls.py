@@ -12,11 +12,11 @@ from typing import Any, Final
 from caimi.ports.chain import PreparedCall
 from caimi.ports.relay_store import AddCall, CallRow, CallState, Purpose, PutCall, TransactionRow, TransactionState
 from caimi.protocol.publication import Role
-from caimi.types.errors import BadBody, CaimiError, Refusal, Retry
+from caimi.types.errors import BadBody, BatchItem, CaimiError, Refusal, Retry
 from caimi.types.primitives import Bytes32, Generation, PublicationId, UnixSeconds
 from caimi.types.primitives import Sequence as EventSequence
 from caimi.types.records import Certificate, Event, Item, Kind, Lane
-from caimi.types.refusals import BY_NAME
+from caimi.types.refusals import BY_CODE, BY_NAME
 from caimi.wire.functions import decode_body, decode_call, encode_call
 from caimi.wire.refusal_json import refusal_to_json
 
@@ -32,6 +32,7 @@ __all__ = [
     "concerns",
     "failed",
     "gives_up",
+    "is_for_good",
     "lock_key",
     "new_call",
     "new_transaction",
@@ -152,6 +153,14 @@ def brought_again(before: CallRow | None, row: CallRow) -> AddCall | PutCall:
     refusal = BY_NAME.get(before.refusal or "")
     is_for_good = refusal is not None and refusal.retry is Retry.NEVER
     return AddCall(row=row) if is_for_good and before.call == row.call else PutCall(row=row)
+
+
+def is_for_good(error: CaimiError) -> bool:
+    """Whether the same call will be refused for ever: of a batch, because of the item that is to blame."""
+    if isinstance(error, BatchItem):
+        item = BY_CODE.get(int(error.values[1]))
+        return item is not None and item.retry is Retry.NEVER
+    return error.retry is Retry.NEVER
 
 
 def gives_up(row: CallRow, max_attempts: int) -> bool:

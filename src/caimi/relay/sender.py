@@ -24,13 +24,23 @@ from caimi.ports.relay_store import (
     RelayStore,
 )
 from caimi.relay.backoff import Pauses
-from caimi.relay.calls import Failure, changed, failed, gives_up, new_transaction, packed, same_slot, subjects_in
+from caimi.relay.calls import (
+    Failure,
+    changed,
+    failed,
+    gives_up,
+    is_for_good,
+    new_transaction,
+    packed,
+    same_slot,
+    subjects_in,
+)
 from caimi.relay.effects import effect_present
 from caimi.relay.lanes import RelayLane
 from caimi.relay.runs import halves
 from caimi.relay.slots import SlotKeeper
 from caimi.relay.tracker import Tracker
-from caimi.types.errors import CaimiError, ClockSkew, NotInitialised, Refusal, Retry, WrongChain
+from caimi.types.errors import CaimiError, ClockSkew, NotInitialised, Refusal, WrongChain
 from caimi.types.primitives import Bytes32
 
 __all__ = ["Sender"]
@@ -207,7 +217,7 @@ class Sender:
             again = failed(row, CallState.UNCERTIFIED, cause, now)
             self._store.write(RelayStep.POSTPONED, PutCall(row=again))
             return
-        final = error.retry is Retry.NEVER or gives_up(row, self._max_attempts)
+        final = is_for_good(error) or gives_up(row, self._max_attempts)
         self._failed(cause, "refused" if final else "retried")
         if final:
             self._store.write(RelayStep.REFUSED, PutCall(row=failed(row, CallState.REFUSED, cause, now)))

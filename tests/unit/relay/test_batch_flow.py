@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caimi.ports.relay_store import Purpose, Watched
+from caimi.ports.relay_store import CallState, Purpose, Watched
 from caimi.protocol.publication import State
 from caimi.types.primitives import PublicationId
 from caimi.types.records import Kind, Lane
@@ -188,5 +188,24 @@ def test_timeline_of_a_publication_is_that_of_its_batch_until_it_is_taken_out() 
             whole = await world.relays[0].timelines.publication(PublicationId(accepted.root))
             assert whole is not None
             assert (whole.watched, whole.outcome) == (Watched.BATCH, "COMMITTED")
+
+    run(scenario())
+
+
+def test_batch_with_an_item_that_is_refused_for_good_is_given_up_at_once() -> None:
+    async def scenario() -> None:
+        with World() as world:
+            await world.fund("fabric", 100)
+            first = sign_batch(world, "fabric", "ethereum", count=2)
+            accepted = await first.bring()
+            await world.until(lambda: first.all_at(State.COMMITTED, accepted.root))
+            again = sign_batch(world, "fabric", "ethereum", count=2, nonce=keccak256(b"another"))
+            taken = await again.bring()
+            for _ in range(3):
+                await world.step()
+            locks = [c for c in world.stores[0].calls_about(taken.root) if c.lane == world.lane("fabric")]
+            assert [(call.state, call.refusal, call.attempts) for call in locks] == [
+                (CallState.REFUSED, "BatchItem", 1)
+            ]
 
     run(scenario())
