@@ -25,13 +25,14 @@ from caimi.types.records import Kind, Publication
 from caimi.wire.functions import encode_call
 from tests.conformance.batch_contract import BatchContract
 from tests.conformance.chain_world import World, all_events
+from tests.conformance.incident_contract import IncidentContract
 from tests.conformance.registry_contract import RegistryContract
 from tests.conformance.scenario import ELSEWHERE, MIN_DEPOSIT, VALIDATORS, word
 
 __all__ = ["ChainPortContract", "SlottedChainContract"]
 
 
-class ChainPortContract(RegistryContract, BatchContract):
+class ChainPortContract(RegistryContract, BatchContract, IncidentContract):
     """Subclasses say where the world comes from."""
 
     keeps_answers = True
