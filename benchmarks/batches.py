@@ -21,7 +21,7 @@ from caimi.sdk.publishing import SignedPublication
 from caimi.types.primitives import Bytes32, PublicationId
 from caimi.types.records import BatchProof, Lane
 from caimi.wire.digests import batch_leaf
-from caimi.wire.merkle import merkle_multiproof
+from caimi.wire.merkle import merkle_paths
 
 __all__ = ["HandedBatch", "await_batches", "check_each", "hand_over_batches"]
 
@@ -39,10 +39,13 @@ class HandedBatch:
     ids: tuple[PublicationId, ...]
     """By index."""
 
-    def proof(self, index: int) -> BatchProof:
-        """That the id at `index` is in it."""
-        leaves = [batch_leaf(place, identifier) for place, identifier in enumerate(self.ids)]
-        return BatchProof(home=self.home, root=self.root, index=index, siblings=merkle_multiproof(leaves, [index]))
+    def proofs(self) -> list[tuple[PublicationId, BatchProof]]:
+        """That each id is in it."""
+        paths = merkle_paths([batch_leaf(place, identifier) for place, identifier in enumerate(self.ids)])
+        return [
+            (identifier, BatchProof(home=self.home, root=self.root, index=index, siblings=path))
+            for index, (identifier, path) in enumerate(zip(self.ids, paths, strict=True))
+        ]
 
 
 async def hand_over_batches(
@@ -95,7 +98,7 @@ async def check_each(devnet: BenchDevnet, rpc: RpcClient, batches: Sequence[Hand
     """
     contract, gate = hex_data(devnet.ethereum.contract), asyncio.Semaphore(_AT_ONCE)
     fabric = devnet.connections.reader("fabric")
-    proofs = [(identifier, b.proof(index)) for b in batches for index, identifier in enumerate(b.ids)]
+    proofs = [proof for batch in batches for proof in batch.proofs()]
     questions: list[tuple[str, tuple[Any, ...]]] = [
         ("eth_call", ({"to": contract, "data": hex_data(encode_view("stateIn", *one))}, "latest")) for one in proofs
     ]

@@ -27,7 +27,7 @@ from caimi.ports.relay_store import (
 from caimi.protocol.batches import MAX_BATCH, batch_root
 from caimi.protocol.publication import State
 from caimi.protocol.validity import check_publication
-from caimi.relay.batch_calls import take_out
+from caimi.relay.batch_calls import take_out, take_out_all
 from caimi.relay.calls import brought_again, lock_key, new_call
 from caimi.relay.follower import Follower
 from caimi.relay.group_commit import GroupCommit
@@ -120,7 +120,7 @@ class BatchIntake:
         answers = [self._lock(root, mirror, encode_call("answerBatch", home.lane, root)) for mirror in known]
         # Of a batch that was aborted before its bytes came, the deposits are still there.
         is_aborted = before is not None and before.outcome is State.ABORTED
-        refunds = [take_out(item, items, home, self._clock.now()) for item in items] if is_aborted else []
+        refunds = take_out_all(items, home, self._clock.now()) if is_aborted else []
         await self._commit.write(AddPublication(row=row), AddBatchItems(items=items), lock, *answers, *refunds)
         self._observer.step("relay.accepted-batch", about=(root,), home=home.name, count=len(items))
         unknown = tuple(mirror for mirror in mirrors if mirror not in known)

@@ -20,7 +20,7 @@ from caimi.ports.relay_store import (
     Watched,
 )
 from caimi.protocol.publication import State
-from caimi.relay.batch_calls import take_out
+from caimi.relay.batch_calls import take_out_all
 from caimi.relay.calls import abort_key, lock_key, new_call, take_out_key
 from caimi.relay.follower import Follower
 from caimi.relay.lanes import RelayLane, RelayLanes
@@ -98,13 +98,13 @@ class BatchWatcher:
         items = self._store.batch_items(row.id)
         if not items or self._store.call(take_out_key(items[0].id, self._lane.name)) is not None:
             return
-        changes: list[Change] = []
+        changes: list[Change] = [*take_out_all(items, self._lane, self._clock.now())]
         for item in items:
-            changes += self._go_on_alone(item, items, now)
+            changes += self._go_on_alone(item, now)
         self._observer.step("relay.takes-out", about=(row.id,), lane=self._lane.name, count=len(items))
         self._store.write(RelayStep.TAKE_OUTS_QUEUED, *changes)
 
-    def _go_on_alone(self, item: BatchItem, items: tuple[BatchItem, ...], now: UnixSeconds) -> list[Change]:
+    def _go_on_alone(self, item: BatchItem, now: UnixSeconds) -> list[Change]:
         publication = decode(Publication, item.publication)
         row = PublicationRow(
             id=item.id,
@@ -117,7 +117,7 @@ class BatchWatcher:
             accepted=self._clock.now(),
             capsule=item.capsule,
         )
-        changes: list[Change] = [AddPublication(row=row), take_out(item, items, self._lane, self._clock.now())]
+        changes: list[Change] = [AddPublication(row=row)]
         if now <= publication.deadline:
             changes += [self._lock(item, publication, mirror) for mirror in self._mirrors(publication)]
         return changes

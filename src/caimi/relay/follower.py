@@ -10,7 +10,7 @@ from caimi.ports.clock import Clock
 from caimi.ports.observer import Observer
 from caimi.ports.relay_store import AddEvents, AddPublication, Change, PublicationRow, RelayStep, RelayStore, Watched
 from caimi.protocol.publication import Role, State
-from caimi.relay.batch_calls import take_out
+from caimi.relay.batch_calls import take_out_all
 from caimi.relay.calls import subjects_of
 from caimi.relay.lanes import RelayLane
 from caimi.relay.resumption import LaneDecisions
@@ -155,8 +155,7 @@ class Follower:
         # Deposits of an aborted batch go back one by one (spec 37 §4).
         if row.watched is not Watched.BATCH or row.outcome is not State.ABORTED:
             return []
-        items = self._store.batch_items(row.id)
-        return [take_out(item, items, self._lane, self._clock.now()) for item in items]
+        return [*take_out_all(self._store.batch_items(row.id), self._lane, self._clock.now())]
 
     def _publication_change(self, final: FinalEvent) -> AddPublication | None:
         event = final.item.event

@@ -8,7 +8,7 @@ from caimi.types.errors import EmptyRun, ItemOutOfRun, ProofTooLong, ProofTooSho
 from caimi.types.primitives import Bytes32
 from caimi.wire.keccak import keccak256
 
-__all__ = ["merkle_multiproof", "merkle_root", "multiproof_root", "node_hash"]
+__all__ = ["merkle_multiproof", "merkle_paths", "merkle_root", "multiproof_root", "node_hash"]
 
 
 def node_hash(left: Bytes32, right: Bytes32) -> Bytes32:
@@ -42,6 +42,20 @@ def merkle_multiproof(leaves: Sequence[Bytes32], indices: Sequence[int]) -> tupl
         level = paired + level[len(paired) * 2 :]
         wanted = sorted({i // 2 for i in wanted})
     return tuple(proof)
+
+
+def merkle_paths(leaves: Sequence[Bytes32]) -> tuple[tuple[Bytes32, ...], ...]:
+    """For each leaf what `merkle_multiproof` gives for it alone; the tree is made once."""
+    paths: list[list[Bytes32]] = [[] for _ in leaves]
+    level, depth = list(leaves), 0
+    while len(level) > 1:
+        for index, path in enumerate(paths):
+            sibling = (index >> depth) ^ 1
+            if sibling < len(level):
+                path.append(level[sibling])
+        paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level, depth = paired + level[len(paired) * 2 :], depth + 1
+    return tuple(tuple(path) for path in paths)
 
 
 def multiproof_root(width: int, indices: Sequence[int], leaves: Sequence[Bytes32], proof: Sequence[Bytes32]) -> Bytes32:
