@@ -16,6 +16,8 @@ from caimi.ports.relay_store import (
     AddCall,
     AddPublication,
     BatchItem,
+    CallRow,
+    CallState,
     Change,
     PublicationRow,
     Purpose,
@@ -28,7 +30,7 @@ from caimi.protocol.batches import MAX_BATCH, batch_root
 from caimi.protocol.publication import State
 from caimi.protocol.validity import check_publication
 from caimi.relay.batch_calls import take_out, take_out_all
-from caimi.relay.calls import brought_again, lock_key, new_call
+from caimi.relay.calls import brought_again, lock_key, new_call, take_out_key
 from caimi.relay.follower import Follower
 from caimi.relay.group_commit import GroupCommit
 from caimi.relay.lanes import RelayLane, RelayLanes, UnknownLane
@@ -135,20 +137,28 @@ class BatchIntake:
         item = self._store.batch_item(identifier)
         if item is None:
             raise errors.UnknownPublication(identifier)
-        calls = self.take_outs(identifier)
-        await self._commit.write(*calls)
-        return tuple(change.row.key for change in calls)
+        await self._commit.write(*self.take_outs(identifier))
+        return tuple(take_out_key(identifier, lane.name) for lane in self._registries(item))
 
     def take_outs(self, identifier: PublicationId) -> list[AddCall | PutCall]:
-        """The calls of `take_out`; none if the publication is in no batch that was brought here."""
+        """The calls of `take_out` that are not on their way; none if it is in no batch that was brought here.
+
+        They come again with every request, so nothing is computed for those that are there.
+        """
         item = self._store.batch_item(identifier)
-        row = None if item is None else self._store.publication(PublicationId(item.root))
-        if item is None or row is None:
+        if item is None:
             return []
-        items, now = self._store.batch_items(item.root), self._clock.now()
-        served = [self._lanes.get(lane) for lane in (row.home, *row.mirrors)]
-        calls = [take_out(item, items, lane, now) for lane in served if lane is not None]
-        return [brought_again(self._store.call(call.row.key), call.row) for call in calls]
+        known = {lane.name: self._store.call(take_out_key(identifier, lane.name)) for lane in self._registries(item)}
+        missing = [lane for lane in self._registries(item) if _is_missing(known[lane.name])]
+        items = self._store.batch_items(item.root) if missing else ()
+        calls = [(lane, take_out(item, items, lane, self._clock.now())) for lane in missing]
+        return [brought_again(known[lane.name], call.row) for lane, call in calls]
+
+    def _registries(self, item: BatchItem) -> list[RelayLane]:
+        row = self._store.publication(PublicationId(item.root))
+        lanes = () if row is None else (row.home, *row.mirrors)
+        served = [self._lanes.get(lane) for lane in lanes]
+        return [lane for lane in served if lane is not None]
 
     # --- checks
 
@@ -198,6 +208,10 @@ class BatchIntake:
         key = lock_key(PublicationId(root), self._lanes.name(lane))
         row = new_call(key, lane, call, purpose=Purpose.LOCK, subjects=(root,), now=self._clock.now())
         return brought_again(self._store.call(key), row)
+
+
+def _is_missing(call: CallRow | None) -> bool:
+    return call is None or call.state is CallState.REFUSED
 
 
 def _split(capsules: bytes | None, publications: tuple[Publication, ...]) -> list[bytes | None]:

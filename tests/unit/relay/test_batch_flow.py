@@ -121,6 +121,9 @@ def test_request_takes_the_publication_out_first() -> None:
             await world.until(lambda: world.all_at(State.COMMITTED, batch.ids[1]))
             calls = world.stores[0].calls_about(batch.ids[1])
             assert [call.purpose for call in calls] == [Purpose.TAKE_OUT, Purpose.TAKE_OUT]
+            # Again it is the same calls, and nothing is computed for them.
+            assert world.relays[0].batches.take_outs(batch.ids[1]) == []
+            assert await world.relays[0].batches.take_out(batch.ids[1]) == keys
 
     run(scenario())
 
