@@ -10,6 +10,7 @@ import contextlib
 import errno
 import random
 import socket
+from collections.abc import Collection
 from typing import Final
 
 from caimi.types.failure import Blame, CaimiError, Retry
@@ -28,11 +29,12 @@ class NoFreePorts(CaimiError):
     hint = "stop another devnet"
 
 
-def choose_ports(count: int, *, order: random.Random) -> list[int]:
+def choose_ports(count: int, *, order: random.Random, taken: Collection[int] = ()) -> list[int]:
     """Return `count` different ports that are free on 127.0.0.1 now, in no order.
 
     Args:
         order: Where in the range to look first; two devnets started at once should not look at the same place.
+        taken: Promised to somebody who does not listen yet.
 
     Raises:
         NoFreePorts: There are fewer.
@@ -40,6 +42,8 @@ def choose_ports(count: int, *, order: random.Random) -> list[int]:
     with contextlib.ExitStack() as held:
         found: list[int] = []
         for port in order.sample(PORT_RANGE, len(PORT_RANGE)):
+            if port in taken:
+                continue
             if len(found) == count:
                 break
             probe = held.enter_context(socket.socket())

@@ -88,7 +88,7 @@ async def running_devnet(
         ledgers = await asyncio.to_thread(prepare, folder, progress, choice)
         observer = JsonObserver.open("supervisor", folder.log("supervisor-steps"))
         keeper = StateKeeper(ledgers.plan.anvil(folder))
-        async with keeper.running(), showing_children(supervisor, observer) as readiness:
+        async with keeper.running(), showing_children(supervisor, observer, taken=ledgers.plan.ports) as readiness:
             network = await _start(ledgers, supervisor, progress)
             write_targets(folder.root, supervisor)
             await _wait_ready(readiness, progress)

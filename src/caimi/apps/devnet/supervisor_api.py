@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,13 +103,17 @@ def supervisor_app(readiness: ChildReadiness, observer: JsonObserver) -> FastAPI
 
 
 @asynccontextmanager
-async def showing_children(supervisor: Supervisor, observer: JsonObserver) -> AsyncGenerator[ChildReadiness]:
+async def showing_children(
+    supervisor: Supervisor, observer: JsonObserver, *, taken: Collection[int]
+) -> AsyncGenerator[ChildReadiness]:
     """Serve the supervisor's interface on a free port while the block runs; `supervisor.json` says where.
 
+    Arguments:
+        taken: ports of children that do not listen yet.
     Raises:
         NoFreePorts: There is none.
     """
-    (port,) = choose_ports(1, order=random.Random())
+    (port,) = choose_ports(1, order=random.Random(), taken=taken)
     clock = SystemClock()
     async with httpx2.AsyncClient(trust_env=False) as client:
         readiness = ChildReadiness(supervisor.children, client, clock=clock, observer=observer)
