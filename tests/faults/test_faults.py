@@ -178,7 +178,7 @@ def test_whatever_it_hits_ends_once_and_in_one_way(
             f"\n{fault.name:<24} {shown}; {fault.progress.value} after {recovery_s:5.2f} s "
             f"(bound {fault.bound_s:.0f} s, load per core {load:.1f})"
         )
-    # How quick it is says the line above; a machine that does other things too is slow. What never comes back fails here.
+    # The line above says how quick it is; a busy machine is slow. What never comes back fails here.
     assert recovery_s <= _LOST_S
 
 
