@@ -163,7 +163,9 @@ _SLOW: Final = (
 )
 
 
-_LOST_S = 60.0
+_MISSES_ITS_BOUND: Final = {"kill-host", "ethereum-torn"}
+"""Known to take longer than the issue allows; docs/operations/faults.md says how long. None may be added."""
+_LOST_S: Final = 60.0
 
 
 @pytest.mark.parametrize("fault", [*_QUICK, *(pytest.param(fault, marks=pytest.mark.slow) for fault in _SLOW)], ids=str)
@@ -178,8 +180,8 @@ def test_whatever_it_hits_ends_once_and_in_one_way(
             f"\n{fault.name:<24} {shown}; {fault.progress.value} after {recovery_s:5.2f} s "
             f"(bound {fault.bound_s:.0f} s, load per core {load:.1f})"
         )
-    # The line above says how quick it is; a busy machine is slow. What never comes back fails here.
-    assert recovery_s <= _LOST_S
+    # On a machine that does other things too a bound is stretched by what these take.
+    assert recovery_s <= (_LOST_S if fault.name in _MISSES_ITS_BOUND else fault.bound_s * load)
 
 
 @pytest.mark.slow
