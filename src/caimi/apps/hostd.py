@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sys
 from contextlib import AsyncExitStack
@@ -36,8 +37,11 @@ from caimi.host.serving import DirectServing, ServingLimits
 from caimi.host.shelf import ModelShelf, ShelfLimits
 from caimi.host.tensor_checks import TensorLimits
 from caimi.host.timed_runtime import TimedRuntime
+from caimi.host.warming import warm
 from caimi.ports.agreement import AgreeingReader
 from caimi.ports.chain import BoardPort, ChainReader
+from caimi.ports.clock import Clock
+from caimi.ports.host_store import HostStore
 from caimi.ports.observer import Observer
 from caimi.storage.content_client import HttpBlockStore
 from caimi.storage.sqlite_host import SqliteHostStore
@@ -61,13 +65,26 @@ class _Outside:
     client: httpx2.AsyncClient
 
 
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    # What one start of the host has.
+    store: HostStore
+    publications: Publications
+    runtime: ChildRuntime
+
+
 async def _run(config: HostConfig) -> None:
     clock, observer = SystemClock(config.clock_ahead_seconds), open_observer(config.name, config.log)
     token = read_token(config.token_file)
     async with AsyncExitStack() as stack:
         readers = [open_sources(lane, stack, clock) for lane in config.lanes]
         sites: tuple[RegistryReader, ...] = tuple(reader for some in readers for reader in some)
-        epoch = await when_reachable(lambda: _epoch(sites, config), clock=clock, observer=observer)
+        reached = when_reachable(lambda: _epoch(sites, config), clock=clock, observer=observer)
+        # Deriving the key that opens the operator's takes as long as reaching the ledgers.
+        operator, epoch = await asyncio.gather(asyncio.to_thread(open_key, config.operator), reached)
+        runtime = ChildRuntime(_runner_limits(config.limits))
+        stack.push_async_callback(runtime.close)
+        runtime.prepare()
         steps = StepWatch(crash_points(config.crash_at), clock=clock, observer=observer)
         store = SqliteHostStore(str(config.store), crash=steps)
         stack.callback(store.close)
@@ -80,12 +97,12 @@ async def _run(config: HostConfig) -> None:
             content=Content(sources=[blocks], store=blocks),
             client=client,
         )
-        operator = open_key(config.operator)
         identity = make_identity(
             operator, network=config.network.id, epoch=epoch, now=clock.now(), entropy=SystemEntropy()
         )
         del operator
-        parts = _parts(config, identity, outside, store, observer)
+        publications = Publications(identity.network, outside.relay)
+        parts = _parts(config, identity, outside, _Inside(store, publications, runtime), observer)
         stack.push_async_callback(parts.shelf.close)
         observer.collect(parts.host.collect)
         observer.collect(parts.shelf.collect)
@@ -99,7 +116,13 @@ async def _run(config: HostConfig) -> None:
         drain = functools.partial(parts.serving.drain, config.limits.drain_seconds)
         # More than calls that it takes: who is too much shall be told so.
         connections = 2 * config.limits.direct_calls + _OTHER_CONNECTIONS
-        await serve(app, config.http, parts.host.run(), drain=drain, connections=connections)
+        await serve(app, config.http, _work(parts, publications, observer, clock), drain=drain, connections=connections)
+
+
+async def _work(parts: HostParts, publications: Publications, observer: Observer, clock: Clock) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(parts.host.run())
+        tasks.create_task(warm(parts.shelf, publications, store=parts.host.store, clock=clock, observer=observer))
 
 
 async def _epoch(sites: tuple[RegistryReader, ...], config: HostConfig) -> Epoch:
@@ -131,7 +154,7 @@ def _keys(config: HostConfig, identity: HostIdentity, outside: _Outside, observe
 
 
 def _shelf(
-    config: HostConfig, identity: HostIdentity, outside: _Outside, keys: KeyClient, observer: Observer
+    config: HostConfig, identity: HostIdentity, outside: _Outside, inside: _Inside, keys: KeyClient, observer: Observer
 ) -> ModelShelf:
     clock, limits = SystemClock(config.clock_ahead_seconds), config.limits
     desk = LeaseDesk(
@@ -148,7 +171,8 @@ def _shelf(
         desk=desk,
         keys=keys,
         content=outside.content,
-        runtime=TimedRuntime(ChildRuntime(_runner_limits(limits)), clock=clock, observer=observer),
+        runtime=TimedRuntime(inside.runtime, clock=clock, observer=observer),
+        store=inside.store,
         clock=clock,
         observer=observer,
     )
@@ -176,13 +200,13 @@ def _serving(
 
 
 def _parts(
-    config: HostConfig, identity: HostIdentity, outside: _Outside, store: SqliteHostStore, observer: Observer
+    config: HostConfig, identity: HostIdentity, outside: _Outside, inside: _Inside, observer: Observer
 ) -> HostParts:
     clock, limits = SystemClock(config.clock_ahead_seconds), config.limits
     keys = _keys(config, identity, outside, observer)
-    shelf = _shelf(config, identity, outside, keys, observer)
+    shelf = _shelf(config, identity, outside, inside, keys, observer)
     tensors = TensorLimits(input_bytes=limits.tensor_bytes, output_bytes=limits.tensor_bytes)
-    publications = Publications(identity.network, outside.relay)
+    store, publications = inside.store, inside.publications
     answerer = Answerer(
         identity,
         tensors,

@@ -3,9 +3,10 @@
 A supervisor killed with SIGKILL can clean up nothing. So it keeps a pipe to this process, on which it names the
 process groups that live (`+PGID`) and those that are over (`-PGID`). The kernel closes the pipe when the
 supervisor ends, however it ends; the guard reads the end of file and stops the groups that are left, first
-with SIGTERM, then with SIGKILL. It uses process groups only, hence no `/proc`, and neither Linux's
-PR_SET_PDEATHSIG, which is bound to the *thread* that forked and does not reach grandchildren. The guard
-inherits the lock of the state folder, so a new supervisor waits until the last child is gone.
+with SIGTERM, then with SIGKILL. It uses process groups, which every system has (`/proc`, where there is one, only
+tells when a group is over), and not Linux's PR_SET_PDEATHSIG, which is bound to the *thread* that forked and does
+not reach grandchildren. The guard inherits the lock of the state folder, so a new supervisor waits until the last
+child is gone.
 
 Run as a file with `python -I -S`: it must stay small, so it imports no package.
 """
@@ -41,9 +42,27 @@ def end_groups(groups: set[int], grace_s: float) -> None:
     deadline = time.monotonic() + grace_s
     while left and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-        left = {group for group in left if _signal(group, 0)}
+        left = {group for group in left if _signal(group, 0) and not _is_dead(group)}
     for group in left:
         _signal(group, signal.SIGKILL)
+
+
+def _is_dead(group: int) -> bool:
+    # A group lasts until init has reaped its last zombie: in a container that may be seconds, or never.
+    try:
+        processes = [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return False
+    for name in processes:
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                # The name of the program is in brackets and may hold anything.
+                state, _, found, *_ = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        if int(found) == group and state not in (b"Z", b"X"):
+            return False
+    return bool(processes)
 
 
 def _signal(group: int, number: int) -> bool:

@@ -40,20 +40,44 @@ _ERRORS: Final[dict[str, type[BundleError]]] = {
 
 
 class ChildRuntime:
-    """Starts a runner for each model."""
+    """A runner for each model, and one more that has started before there is a model for it."""
 
     def __init__(self, limits: RunnerLimits) -> None:
         self._limits = limits
+        self._spare: ModelChild | None = None
+
+    @property
+    def waiting(self) -> int | None:
+        """The process id of the runner that waits for a model, None if there is none."""
+        return self._spare.pid if self._spare is not None and self._spare.is_alive else None
+
+    def prepare(self) -> None:
+        """Start the runner of the next model: the runtime's library takes longer to start than most models to load."""
+        if self._spare is None:
+            self._spare = ModelChild.start(self._limits)
 
     async def load(self, files: Mapping[str, bytearray], manifest: Manifest) -> ModelChild:
         """See `ModelRuntime.load`."""
-        child = ModelChild.start(self._limits)
+        child, self._spare = self._spare, None
+        keeps_one = child is not None
+        if child is not None and not child.is_alive:
+            await child.close()
+            child = None
+        child = child or ModelChild.start(self._limits)
         try:
             await child.load(files, manifest)
         except BaseException:
             await child.close()
             raise
+        if keeps_one:
+            self.prepare()
         return child
+
+    async def close(self) -> None:
+        """End the runner that has no model. Models are closed by themselves."""
+        if self._spare is not None:
+            await self._spare.close()
+            self._spare = None
 
 
 class ModelChild:

@@ -107,7 +107,7 @@ class KeyClient:
                     raise KeyRefused(f"{len(refusing)} of {key.n} validators refuse", told)
                 if self._clock.monotonic() > until:
                     raise KeyNotReleased(f"fewer than {key.threshold} partials in {self._patience_s:.0f} s", told)
-                await self._clock.sleep(_PAUSE_S)
+                await self._pause(asking)
         finally:
             for task in asking:
                 task.cancel()
@@ -115,6 +115,14 @@ class KeyClient:
             for outcome in await asyncio.gather(*asking, return_exceptions=True):
                 if isinstance(outcome, Exception):
                     raise outcome
+
+    async def _pause(self, asking: Sequence[asyncio.Task[None]]) -> None:
+        # Until the next validator says that its partial is on the board; others' may come to be seen meanwhile.
+        pause = asyncio.ensure_future(self._clock.sleep(_PAUSE_S))
+        try:
+            await asyncio.wait({pause, *(t for t in asking if not t.done())}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
 
     async def _ask(
         self,

@@ -16,6 +16,7 @@ from caimi.host.publications import KnownPublication
 from caimi.host.telling import public_text
 from caimi.ports.clock import Clock
 from caimi.ports.content import ContentStore
+from caimi.ports.host_store import HostStore, ShelfRow
 from caimi.ports.metrics import LEASE_CALLS, LEASE_LOOKUPS, LEASE_SECONDS, LEASES, LOAD_SECONDS
 from caimi.ports.model_runtime import LoadedModel, ModelRuntime
 from caimi.ports.observer import Observer
@@ -46,6 +47,8 @@ class ShelvedModel:
     manifest: Manifest
     lease: Bytes32
     lease_end: UnixSeconds
+    opening: Bytes32
+    """The request for which the lease was opened."""
     calls_left: int
 
 
@@ -83,6 +86,7 @@ class ModelShelf:
         keys: KeyClient,
         content: ContentStore,
         runtime: ModelRuntime,
+        store: HostStore,
         clock: Clock,
         observer: Observer,
     ) -> None:
@@ -91,6 +95,7 @@ class ModelShelf:
         self._keys = keys
         self._content = content
         self._runtime = runtime
+        self._store = store
         self._clock = clock
         self._observer = observer
         for found in ("model", "lease", "key", "held"):
@@ -106,7 +111,7 @@ class ModelShelf:
 
         Arguments:
             opening: the request for which it is.
-            calls: counted against the lease.
+            calls: counted against the lease; 0 only to have the model loaded.
         Raises:
             KeyRefused, KeyNotReleased, NoGroupKey, CapsuleRefused: Of `KeyClient.fetch`.
             Refusal, ChainUnavailable: Of the board.
@@ -138,6 +143,7 @@ class ModelShelf:
                 manifest=place.manifest,
                 lease=place.lease.id,
                 lease_end=place.lease.record.end,
+                opening=place.lease.record.opening,
                 calls_left=place.lease.calls_left,
             )
             for place in self._places.values()
@@ -178,6 +184,7 @@ class ModelShelf:
             combined = await self._keys.fetch(place.lease, place.publication)
         place.is_released = True
         if is_loaded:
+            self._remember()
             return
         if place.model is not None:
             await place.model.close()
@@ -190,6 +197,16 @@ class ModelShelf:
                 place.failure = error
             raise
         await self._make_room(place)
+        self._remember()
+
+    def _remember(self) -> None:
+        # For the next start, which has other keys: it opens leases of its own for what is in use now.
+        self._store.put_shelf(
+            [
+                ShelfRow(publication=one.publication.id, opening=one.opening, lease_end=one.lease_end)
+                for one in self.shown()
+            ]
+        )
 
     def _renew_if_due(self, place: _Place, lease: Lease, opening: Bytes32) -> None:
         # Opening a lease and fetching its key takes seconds, for which nobody should wait.
@@ -212,6 +229,7 @@ class ModelShelf:
         else:
             if place.lease is present:
                 place.lease, place.is_released = lease, True
+                self._remember()
         finally:
             place.renewal = None
 

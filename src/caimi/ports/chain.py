@@ -174,6 +174,9 @@ class Reverted:
 class NotIncluded:
     """The node knows it, or may still take it: wait, or send the same bytes again."""
 
+    is_forgotten: bool = False
+    """The node says that it does not have it: what waited there is gone, as after a restart, or never came."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:

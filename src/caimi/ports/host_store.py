@@ -1,4 +1,7 @@
-"""What a host keeps: how far it followed each lane, and every request with what became of it. No key, no plaintext."""
+"""What a host keeps: how far it followed each lane, every request with what became of it, what it had loaded.
+
+No key, no plaintext.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from caimi.types.primitives import Address, Bytes32, UnixSeconds
 from caimi.types.primitives import Sequence as EventSequence
 from caimi.types.records import Cid, Lane
 
-__all__ = ["HostStep", "HostStore", "RequestRow", "RequestState", "SignedAnswer"]
+__all__ = ["HostStep", "HostStore", "RequestRow", "RequestState", "ShelfRow", "SignedAnswer"]
 
 
 class HostStep(StrEnum):
@@ -29,6 +32,8 @@ class HostStep(StrEnum):
     """A request's input is not sealed to the keys of this start."""
     EXPIRED = "host.expired"
     """A request's deadline passed."""
+    SHELVED = "host.shelved"
+    """Which models are loaded, or under which lease, has changed."""
 
 
 class RequestState(StrEnum):
@@ -91,6 +96,16 @@ class RequestRow:
     sent: UnixSeconds | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShelfRow:
+    """A model that was loaded."""
+
+    publication: Bytes32
+    opening: Bytes32
+    """The request for which its lease was opened."""
+    lease_end: UnixSeconds
+
+
 class HostStore(Protocol):
     """Durable before it returns. One process at a time."""
 
@@ -128,4 +143,12 @@ class HostStore(Protocol):
 
     def counts(self) -> Mapping[RequestState, int]:
         """How many requests are in each state."""
+        ...
+
+    def shelf(self) -> tuple[ShelfRow, ...]:
+        """The models that were loaded last, of this start or an earlier one."""
+        ...
+
+    def put_shelf(self, rows: Sequence[ShelfRow]) -> None:
+        """Replace them all (`HostStep.SHELVED`)."""
         ...

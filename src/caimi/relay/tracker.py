@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from typing import Final, assert_never
 
 from caimi.ports.call_errors import CallRejected, FeeTooLow, NotTakenNow, SenderUnfunded
@@ -39,6 +40,8 @@ from caimi.types.primitives import UnixSeconds
 
 __all__ = ["Tracker", "judge"]
 
+# A node may take a moment to show what it was given.
+_FORGOTTEN_SECONDS: Final = 0.5
 _WAITING: Final = (TransactionState.PREPARED, TransactionState.SENT)
 _TAKEN: Final = (TransactionState.DONE, TransactionState.INCLUDED)
 _USELESS: Final = (TransactionState.FAILED, TransactionState.REVERTED)
@@ -191,10 +194,14 @@ class Tracker:
         # The same bytes take effect at most once: what was not handed over is, whatever the node knows; what a node
         # refused for a reason waits like the rest.
         sent_at = self._sent_at.get(row.transaction)
-        if sent_at is None or self._clock.monotonic() - sent_at >= self._resend_seconds:
+        since = math.inf if sent_at is None else self._clock.monotonic() - sent_at
+        if since >= self._resend_seconds:
             return row.state is TransactionState.PREPARED or isinstance(status, NotIncluded)
-        unanswered = not isinstance(self._refused.get(row.transaction), (FeeTooLow, NotTakenNow, SenderUnfunded))
-        return row.state is TransactionState.PREPARED and unanswered
+        if isinstance(self._refused.get(row.transaction), (FeeTooLow, NotTakenNow, SenderUnfunded)):
+            return False
+        # A node that was started again has lost what waited: nobody else will include it.
+        is_forgotten = isinstance(status, NotIncluded) and status.is_forgotten and since >= _FORGOTTEN_SECONDS
+        return row.state is TransactionState.PREPARED or is_forgotten
 
     def _forget_all_but(self, transactions: set[str]) -> None:
         self._sent_at = {t: at for t, at in self._sent_at.items() if t in transactions}

@@ -62,20 +62,21 @@ class SqliteDatabase:
         version: int,
         durability: Durability,
         crash: CrashPoints,
-        indexes: tuple[str, ...] = (),
+        additions: tuple[str, ...] = (),
     ) -> None:
         """Open or create the file `path` (":memory:" for none) and take hold of it.
 
         Arguments:
-            indexes: CREATE INDEX IF NOT EXISTS statements. They change nothing that is stored, so that they need no
-                version: a file without them gets them, a program that does not know them keeps them up.
+            additions: CREATE INDEX or CREATE TABLE IF NOT EXISTS statements. They change nothing that is stored
+                elsewhere, so that they need no version: a file without them gets them, a program that does not know
+                them keeps indexes up and leaves tables as they are.
         Raises:
             StoreInUse, StoreVersionUnknown: See above.
         """
         self.crash = crash
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=0.0)
         try:
-            self._prepare(schema, version, durability, indexes)
+            self._prepare(schema, version, durability, additions)
         except sqlite3.OperationalError as error:
             self._connection.close()
             if "locked" in str(error):
@@ -85,7 +86,7 @@ class SqliteDatabase:
             self._connection.close()
             raise
 
-    def _prepare(self, schema: str, version: int, durability: Durability, indexes: tuple[str, ...]) -> None:
+    def _prepare(self, schema: str, version: int, durability: Durability, additions: tuple[str, ...]) -> None:
         run = self._connection.execute
         run("PRAGMA locking_mode=EXCLUSIVE")
         run("PRAGMA journal_mode=WAL")
@@ -100,8 +101,8 @@ class SqliteDatabase:
         if found not in (0, version):
             run("ROLLBACK")
             raise StoreVersionUnknown(f"found {found}, know {version}")
-        for index in indexes:
-            run(index)
+        for addition in additions:
+            run(addition)
         run("COMMIT")
 
     @contextmanager

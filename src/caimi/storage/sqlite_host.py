@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from caimi.ports.crash import CrashPoints
-from caimi.ports.host_store import HostStep, RequestRow, RequestState, SignedAnswer
+from caimi.ports.host_store import HostStep, RequestRow, RequestState, ShelfRow, SignedAnswer
 from caimi.storage.sqlite_database import Durability, SqliteDatabase
 from caimi.types.primitives import Address, Bytes32, UnixSeconds
 from caimi.types.primitives import Sequence as EventSequence
@@ -28,6 +28,10 @@ CREATE TABLE requests (
   output_codec INTEGER, output BLOB) STRICT;
 CREATE INDEX requests_by_state ON requests (state, number)
 """
+_SHELF: Final = (
+    "CREATE TABLE IF NOT EXISTS shelf (publication BLOB PRIMARY KEY, opening BLOB NOT NULL, lease_end INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID"
+)
 _COLUMNS: Final = (
     "id, chain, registry, publication, consumer, input_codec, input, input_commitment, client_key, deadline, seen,"
     " state, reason, text, sent, answer, answer_signature, receipt, receipt_signature, receipt_hash, host_key,"
@@ -49,7 +53,12 @@ class SqliteHostStore:
             StoreInUse, StoreVersionUnknown: See `caimi.storage.sqlite_database`.
         """
         self._database = SqliteDatabase(
-            path, schema=_SCHEMA, version=_VERSION, durability=Durability.POWER_LOSS, crash=crash
+            path,
+            schema=_SCHEMA,
+            version=_VERSION,
+            durability=Durability.POWER_LOSS,
+            crash=crash,
+            additions=(_SHELF,),
         )
 
     def close(self) -> None:
@@ -103,6 +112,22 @@ class SqliteHostStore:
         """See `HostStore`."""
         rows: list[Any] = self._database.rows("SELECT state, count(*) FROM requests GROUP BY state")
         return {RequestState(state): count for state, count in rows}
+
+    def shelf(self) -> tuple[ShelfRow, ...]:
+        """See `HostStore`."""
+        rows: list[Any] = self._database.rows("SELECT publication, opening, lease_end FROM shelf")
+        return tuple(
+            ShelfRow(publication=Bytes32(publication), opening=Bytes32(opening), lease_end=UnixSeconds(end))
+            for publication, opening, end in rows
+        )
+
+    def put_shelf(self, rows: Sequence[ShelfRow]) -> None:
+        """See `HostStore`."""
+        with self._database.step(HostStep.SHELVED) as cursor:
+            cursor.execute("DELETE FROM shelf")
+            cursor.executemany(
+                "INSERT INTO shelf VALUES (?, ?, ?)", [(row.publication, row.opening, row.lease_end) for row in rows]
+            )
 
 
 def _settle(cursor: sqlite3.Cursor, request: Bytes32, receipt_hash: Bytes32) -> None:

@@ -93,7 +93,7 @@ class SqliteRelayStore:
             StoreInUse, StoreVersionUnknown: See `caimi.storage.sqlite_database`.
         """
         self._database = SqliteDatabase(
-            path, schema=_SCHEMA, version=_VERSION, durability=durability, crash=crash, indexes=INDEXES
+            path, schema=_SCHEMA, version=_VERSION, durability=durability, crash=crash, additions=INDEXES
         )
 
     def close(self) -> None:

@@ -63,6 +63,7 @@ def _node() -> FakeNode:
             "eth_getBalance": lambda _: hex(10**18),
             "eth_getTransactionCount": lambda _: "0x3",
             "eth_getTransactionReceipt": lambda _: None,
+            "eth_getTransactionByHash": lambda asked: {"hash": asked[0]},
             "eth_sendRawTransaction": lambda asked: "0x" + keccak256(bytes.fromhex(asked[0][2:])).hex(),
         }
     )
@@ -415,6 +416,26 @@ def test_lost_is_what_lost_its_slot_for_good(slot: int, expected: object) -> Non
         assert await port.status(await port.prepare(_CALL, slot=slot)) == expected
 
     _act(_node(), scene)
+
+
+def test_what_the_node_does_not_know_is_forgotten() -> None:
+    node = _node()
+    node.methods["eth_getTransactionByHash"] = lambda _: None
+
+    async def scene(port: EthereumRegistry) -> None:
+        assert await port.status(await port.prepare(_CALL, slot=3)) == NotIncluded(is_forgotten=True)
+
+    _act(node, scene)
+
+
+def test_node_that_does_not_tell_what_it_knows_has_forgotten_nothing() -> None:
+    node = _node()
+    node.methods["eth_getTransactionByHash"] = _fail(-32000, "transaction indexing is in progress")
+
+    async def scene(port: EthereumRegistry) -> None:
+        assert await port.status(await port.prepare(_CALL, slot=3)) == NotIncluded()
+
+    _act(node, scene)
 
 
 def test_slot_used_in_a_block_that_is_not_final_is_not_lost() -> None:

@@ -1,9 +1,13 @@
-"""The parts of the supervisor that need no processes: pauses, the guard's messages, health addresses."""
+"""The parts of the supervisor that need no network: pauses, the guard, health addresses."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +44,27 @@ def test_the_guard_knows_which_groups_live_when_the_pipe_ends(chunks: list[bytes
         assert guard.read_groups(reader) == left
     finally:
         os.close(reader)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only /proc tells zombies from processes")
+def test_a_group_that_nobody_reaps_is_over_when_its_last_process_is() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as child:
+        begin = time.monotonic()
+        guard.end_groups({child.pid}, 60.0)
+        assert time.monotonic() - begin < 30.0
+        assert child.wait() == -signal.SIGTERM
+
+
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_only() -> None:
+    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"deaf\n"
+        begin = time.monotonic()
+        guard.end_groups({child.pid}, 0.5)
+        assert time.monotonic() - begin >= 0.5
+        assert child.wait() == -signal.SIGKILL
 
 
 def test_the_guard_imports_nothing_but_the_standard_library() -> None:

@@ -283,6 +283,7 @@ class HostWorld:
             keys=self.key_client,
             content=self.content,
             runtime=self.runtime,
+            store=self.store,
             clock=self.clock,
             observer=chains.observer,
         )

@@ -67,6 +67,47 @@ async def loaded(limits: RunnerLimits = LIMITS) -> ModelChild:
     return await ChildRuntime(limits).load({"m.onnx": bytearray(model_bytes())}, GOOD)
 
 
+def test_runner_that_waits_gets_the_next_model_and_the_next_one_waits() -> None:
+    async def scenario() -> None:
+        runtime = ChildRuntime(LIMITS)
+        runtime.prepare()
+        waiting = runtime.waiting
+        runtime.prepare()
+        assert waiting is not None and runtime.waiting == waiting, "one is enough"
+        child = await runtime.load({"m.onnx": bytearray(model_bytes())}, GOOD)
+        try:
+            assert child.pid == waiting
+            assert runtime.waiting not in (None, waiting)
+        finally:
+            await child.close()
+            await runtime.close()
+        assert runtime.waiting is None
+
+    asyncio.run(scenario())
+
+
+def test_runner_that_died_while_it_waited_is_not_used() -> None:
+    async def scenario() -> None:
+        runtime = ChildRuntime(LIMITS)
+        runtime.prepare()
+        waiting = runtime.waiting
+        assert waiting is not None
+        os.kill(waiting, signal.SIGKILL)
+        async with asyncio.timeout(30.0):
+            while runtime.waiting is not None:  # noqa: ASYNC110 - the kernel tells nobody
+                await asyncio.sleep(0.01)
+        child = await runtime.load({"m.onnx": bytearray(model_bytes())}, GOOD)
+        try:
+            assert child.pid != waiting
+            outputs = await child.run(given(INPUT))
+            assert np.array_equal(outputs["y"].array(), INPUT @ WEIGHTS)
+        finally:
+            await child.close()
+            await runtime.close()
+
+    asyncio.run(scenario())
+
+
 def test_runs_a_model_again_and_again_and_survives_wrong_inputs() -> None:
     async def scenario() -> None:
         child = await loaded(RunnerLimits(threads=1, max_input_bytes=4096))

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from caimi.ports.call_errors import CallTooLarge
-from caimi.ports.chain import CallStatus, ChainUnavailable, FinalEvent, PreparedCall, StatusUnknown
+from caimi.ports.chain import CallStatus, ChainUnavailable, FinalEvent, NotIncluded, PreparedCall, StatusUnknown
 from caimi.simulators.chain import SimulatedChain
 from caimi.types.errors import WrongEpoch
 from caimi.types.primitives import Sequence
@@ -14,6 +14,7 @@ from caimi.wire.functions import decode_call
 
 __all__ = [
     "FaultyPort",
+    "Forgetful",
     "HoldsOneItem",
     "LiesAtFirst",
     "LiesUntilForgotten",
@@ -103,6 +104,14 @@ class Unknowing(FaultyPort):
 
     async def status(self, prepared: PreparedCall) -> CallStatus:
         return StatusUnknown(because="the node has forgotten")
+
+
+class Forgetful(FaultyPort):
+    """A node that was started again: it says so of what it does not have any more."""
+
+    async def status(self, prepared: PreparedCall) -> CallStatus:
+        status = await self.port.status(prepared)
+        return NotIncluded(is_forgotten=True) if isinstance(status, NotIncluded) else status
 
 
 class SendsNothing(FaultyPort):

@@ -13,7 +13,7 @@ from caimi.relay.tracker import judge
 from caimi.simulators.chain import SimulatedChain
 from caimi.types.primitives import ZERO32, UnixSeconds
 from caimi.types.records import Lane
-from tests.unit.relay.faulty_ports import SendsNothing, Unknowing
+from tests.unit.relay.faulty_ports import Forgetful, SendsNothing, Unknowing
 from tests.unit.relay.world import World, run
 
 NOW = UnixSeconds(1000)
@@ -121,6 +121,26 @@ def test_broken_line_is_answered_with_the_same_bytes() -> None:
             assert before <= after
             locks = [world.stores[0].call(f"lock/{identifier.hex()}/{name}") for name in world.ledgers]
             assert {lock.transaction for lock in locks if lock} == before
+
+    run(scenario())
+
+
+def test_forgotten_transaction_is_sent_again_at_once() -> None:
+    async def scenario() -> None:
+        with World(wrap=lambda name, port: Forgetful(port)) as world:
+            await world.fund("fabric", 100)
+            publication, signature, identifier = world.publication("fabric", "ethereum")
+            await world.publish(publication, signature)
+            await world.relays[0].turn()
+            await world.relays[0].turn()
+            (before,) = world.stores[0].transactions(world.lane("fabric"), [T.SENT])
+            world.ledgers["fabric"].drop_pool()
+            await world.step()
+            await world.step()
+            # Not after the ten seconds that a transaction may wait in a pool.
+            assert world.state("fabric", identifier) is State.LOCKED
+            (lock,) = world.stores[0].calls_in(before.lane, before.transaction)
+            assert lock.transaction == before.transaction, "the same bytes"
 
     run(scenario())
 

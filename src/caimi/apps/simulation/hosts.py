@@ -164,6 +164,7 @@ class HostSite:
             keys=keys,
             content=world.content,
             runtime=self.runtime,
+            store=self.store,
             clock=clock,
             observer=world.trace,
         )

@@ -222,7 +222,11 @@ class EthereumRegistry(EthereumReader):
         # Only a final count shows that the slot is gone for good.
         sender, final = hex_data(self._sender.address), hex_quantity(tip.final.number)
         (count,) = await self.rpc.batch([("eth_getTransactionCount", (sender, final))])
-        answer = await self.rpc.call("eth_getTransactionReceipt", prepared.transaction)
+        answer, known = await self.rpc.batch(
+            [(f"eth_getTransaction{what}", (prepared.transaction,)) for what in ("Receipt", "ByHash")]
+        )
+        if isinstance(answer, RpcFailure):
+            raise answer
         receipt = _read_receipt(answer, prepared.transaction)
         if receipt is not None:
             return await self._outcome(prepared, receipt, tip.final.number)
@@ -231,7 +235,7 @@ class EthereumRegistry(EthereumReader):
             return StatusUnknown(because=f"no transaction count at block {tip.final.number}: {count.message}")
         used = as_quantity(count, "the transaction count")
         if prepared.slot is None or used <= prepared.slot:
-            return NotIncluded()
+            return NotIncluded(is_forgotten=known is None)
         # Both answers have to be of one branch, or a reorganisation would look like a loss.
         if await self.block_hash(tip.final.number) != tip.final.hash:
             return StatusUnknown(because="the branch changed while it was read")
