@@ -79,7 +79,7 @@ class _Publisher:
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        self._process.communicate()
 
     def finish(self) -> dict[str, Any]:
         self._watch(lambda: self._process.poll() is not None)

@@ -183,8 +183,17 @@ class PatientStore:
         return await self._ask(lambda: self._store.get(cid))
 
     async def put(self, block: Block) -> None:
-        """See `BlockStore.put`."""
-        await self._ask(lambda: self._store.put(block))
+        """See `BlockStore.put`. Before a block is sent again, the store is asked whether it took it the last time."""
+        is_sent = False
+
+        async def send() -> None:
+            nonlocal is_sent
+            if is_sent and await self._store.has(block.cid):
+                return
+            is_sent = True
+            await self._store.put(block)
+
+        await self._ask(send)
 
     async def missing(self, cids: Several[Cid]) -> frozenset[Cid]:
         """See `BlockStore.missing`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
 from typing import cast
 
 import httpx2
@@ -27,6 +29,7 @@ class HttpBlockStore:
         """`token` is for `put`, reading needs none; `transport` is for tests."""
         self.name = base_url
         self._authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._handing_over = asyncio.Lock()
         self._client = httpx2.AsyncClient(
             base_url=base_url, headers=PLAIN, timeout=TIMEOUT, transport=transport, trust_env=False
         )
@@ -51,11 +54,15 @@ class HttpBlockStore:
             return verify_block(cid, await block_body(response, self.name))
 
     async def put(self, block: Block) -> None:
-        """As `BlockStore.put`."""
+        """As `BlockStore.put`. Of several at a time one is being handed over, while the others wait for their answers:
+        a process that is killed leaves one block in the middle, and no more are sent again (spec 15 §9)."""
         url, data = f"/v1/blocks/{format_cid(block.cid)}", bytes(block.data)
-        request = self._client.stream("PUT", url, content=data, headers=self._authorization)
-        async with raised(self.name), request as response:
-            await answer_body(response, self.name)
+        headers = {**self._authorization, "Content-Length": str(len(data))}
+        async with AsyncExitStack() as turn:
+            await turn.enter_async_context(self._handing_over)
+            request = self._client.stream("PUT", url, content=_handed_over(data, turn), headers=headers)
+            async with raised(self.name), request as response:
+                await answer_body(response, self.name)
         if response.status_code not in (200, 201):
             raise refusal_of(response.status_code, self.name)
 
@@ -84,6 +91,12 @@ class HttpBlockStore:
         if not answer <= frozenset(cids):
             raise StoreUnavailable(f"{self.name} names blocks that were not asked for")
         return answer
+
+
+async def _handed_over(data: bytes, turn: AsyncExitStack) -> AsyncGenerator[bytes]:
+    yield data
+    # The operating system has all of it, and delivers it whatever becomes of this process.
+    await turn.aclose()
 
 
 def _parse_cids(body: bytes, source: str) -> list[Cid]:

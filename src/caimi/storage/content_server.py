@@ -24,6 +24,7 @@ from caimi.ports.content import (
 )
 from caimi.ports.metrics import CONTENT_BYTES, CONTENT_REQUESTS
 from caimi.ports.observer import Observer
+from caimi.storage.settled import SettledStore
 from caimi.types.failure import CaimiError
 
 __all__ = ["MissingAnswer", "MissingQuestion", "create_app"]
@@ -80,7 +81,7 @@ def create_app(
 
     app.add_exception_handler(ContentError, refuse)
     app.add_exception_handler(BundleError, refuse)
-    _add_block_routes(app, store, observer, token.encode())
+    _add_block_routes(app, SettledStore(store), observer, token.encode())
     _add_health(app, check_writable)
     return app
 

@@ -117,7 +117,6 @@ def test_says_once_what_it_waits_for_and_that_it_is_back() -> None:
 
 _QUESTIONS: list[Callable[[PatientStore], Awaitable[Any]]] = [
     lambda store: store.get(BLOCK.cid),
-    lambda store: store.put(BLOCK),
     lambda store: store.missing([BLOCK.cid]),
     lambda store: store.has(BLOCK.cid),
 ]
@@ -139,3 +138,34 @@ def test_rejects_a_full_store_at_once() -> None:
     with pytest.raises(StoreFull):
         asyncio.run(PatientStore(moody, Patience(9.0)).put(BLOCK))
     assert moody.asked == 1
+
+
+class Deaf:
+    """A store that takes a block but whose first answer gets lost, or that does not even take it the first time."""
+
+    name = "deaf"
+
+    def __init__(self, *, takes_the_first: bool) -> None:
+        self.puts = 0
+        self._takes_the_first = takes_the_first
+
+    async def put(self, *_: Any) -> None:
+        self.puts += 1
+        if self.puts == 1:
+            raise StoreUnavailable("no answer in time")
+
+    async def has(self, *_: Any) -> bool:
+        return self.puts > 1 or self._takes_the_first
+
+
+@pytest.mark.parametrize("takes_the_first", [True, False])
+def test_a_block_is_sent_again_only_if_the_store_did_not_take_it(takes_the_first: bool) -> None:
+    deaf: Any = Deaf(takes_the_first=takes_the_first)
+    asyncio.run(PatientStore(deaf, Patience(9.0)).put(BLOCK))
+    assert deaf.puts == (1 if takes_the_first else 2)
+
+
+def test_rejects_a_store_that_stays_away_during_a_put() -> None:
+    moody: Any = Moody(*[StoreUnavailable("away")] * 99)
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(PatientStore(moody, Patience(9.0)).put(BLOCK))

@@ -1,0 +1,62 @@
+"""A block store that answers for what it is keeping at the moment, so that nobody sends a block a second time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from caimi.bundle.unixfs import Block
+from caimi.ports.content import BlockStore
+from caimi.types.records import Cid
+
+__all__ = ["SettledStore"]
+
+
+class SettledStore:
+    """Asked for a block that is being kept, it waits for the end of that: what a killed uploader had sent is there when
+    he comes back (spec 15 §9). Keeping goes on when whoever waits for it is gone."""
+
+    def __init__(self, store: BlockStore) -> None:
+        """In front of all that reaches `store`."""
+        self._store = store
+        self._keeping: dict[Cid, asyncio.Task[None]] = {}
+
+    @property
+    def name(self) -> str:
+        """As `BlockStore.name`."""
+        return self._store.name
+
+    async def get(self, cid: Cid) -> Block:
+        """As `BlockStore.get`."""
+        await self._settle([cid])
+        return await self._store.get(cid)
+
+    async def put(self, block: Block) -> None:
+        """As `BlockStore.put`; of a block that is being kept already, nothing is done twice."""
+        task = self._keeping.get(block.cid)
+        if task is None:
+            task = self._keeping[block.cid] = asyncio.create_task(self._store.put(block))
+            task.add_done_callback(lambda done: self._kept(block.cid, done))
+        await asyncio.shield(task)
+
+    async def missing(self, cids: Sequence[Cid]) -> frozenset[Cid]:
+        """As `BlockStore.missing`."""
+        await self._settle(cids)
+        return await self._store.missing(cids)
+
+    async def has(self, cid: Cid) -> bool:
+        """As `BlockStore.has`."""
+        await self._settle([cid])
+        return await self._store.has(cid)
+
+    async def _settle(self, cids: Iterable[Cid]) -> None:
+        # Whether it works out is told to whoever put it; here it is over.
+        tasks = [self._keeping[cid] for cid in cids if cid in self._keeping]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _kept(self, cid: Cid, task: asyncio.Task[None]) -> None:
+        del self._keeping[cid]
+        if not task.cancelled():
+            # Somebody may have gone before he could be told.
+            task.exception()
