@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
 
 from caimi.crypto.errors import CryptoError, NotEnoughPartials, PartialRefused, SealNotOpened
 from caimi.crypto.key_share import ThresholdKey
@@ -19,13 +20,17 @@ from caimi.ports.chain import BoardPort
 from caimi.ports.clock import Clock
 from caimi.ports.key_release import KeyReleasePort
 from caimi.ports.observer import Observer
+from caimi.ports.validators import ValidatorUnavailable
 from caimi.types.errors import CaimiError, Retry
 from caimi.types.primitives import Bytes32
 from caimi.wire.digests import capsule_label
 
 __all__ = ["KeyClient"]
 
+T = TypeVar("T")
 _PAUSE_S: Final = 0.2
+_ANSWER_S: Final = 10.0
+# How long one question is waited for. One that got lost is asked again while the others' answers still count.
 
 
 class KeyClient:
@@ -56,18 +61,13 @@ class KeyClient:
         self._key: ThresholdKey | None = None
 
     async def public_key(self) -> ThresholdKey:
-        """The epoch's public key, once q validators report the same one.
+        """The epoch's public key, as soon as q validators report the same one; nobody is waited for longer.
 
         Raises:
-            NoGroupKey: Fewer do.
+            NoGroupKey: Fewer do, of those that answer in time.
         """
         if self._key is None:
-            answers = await asyncio.gather(*(p.public_key() for p in self._ports.values()), return_exceptions=True)
-            keys = Counter(answer.to_bytes() for answer in answers if isinstance(answer, ThresholdKey))
-            for other in answers:
-                if isinstance(other, BaseException) and not isinstance(other, CaimiError):
-                    raise other
-            encoded, count = keys.most_common(1)[0] if keys else (b"", 0)
+            encoded, count = await self._most_reported()
             if count < self._validators.q:
                 raise NoGroupKey(f"{count} of {self._validators.q} validators agree")
             key = ThresholdKey.from_bytes(encoded)
@@ -76,6 +76,25 @@ class KeyClient:
                 raise NoGroupKey(f"the key is of epoch {key.epoch} with {key.threshold} of {key.n}")
             self._key = key
         return self._key
+
+    async def _most_reported(self) -> tuple[bytes, int]:
+        reported: Counter[bytes] = Counter()
+
+        async def ask(port: KeyReleasePort) -> None:
+            with suppress(CaimiError):
+                reported[(await _in_time(port.public_key())).to_bytes()] += 1
+
+        waiting = {asyncio.create_task(ask(port)) for port in self._ports.values()}
+        try:
+            while waiting and max(reported.values(), default=0) < self._validators.q:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        return reported.most_common(1)[0] if reported else (b"", 0)
 
     async def fetch(self, lease: Lease, publication: KnownPublication) -> Combined:
         """Ask all validators and combine as soon as t partials are sound. Names whose were not.
@@ -135,7 +154,7 @@ class KeyClient:
     ) -> None:
         while True:
             try:
-                await port.release(lease.id, publication.encoded, publication.capsule.to_bytes())
+                await _in_time(port.release(lease.id, publication.encoded, publication.capsule.to_bytes()))
                 return
             except CaimiError as error:
                 told[index] = f"{type(error).__name__}: {error}"
@@ -181,3 +200,11 @@ class KeyClient:
             self._observer.step(
                 "host.bad_partial", index=index, error=type(error).__name__, certainty=error.certainty.value
             )
+
+
+async def _in_time(answer: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await answer
+    except TimeoutError as error:
+        raise ValidatorUnavailable(f"no answer within {_ANSWER_S:.0f} s") from error

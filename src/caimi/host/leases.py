@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,8 @@ __all__ = ["Lease", "LeaseDesk", "LeaseTerms"]
 _SERVE: Final = 1
 _ATTEMPTS: Final = 5
 _PAUSE_S: Final = 0.5
+_ANSWER_S: Final = 15.0
+# A post that got lost is repeated while its lease may still be opened.
 _POSTING_S: Final = 60
 _MARGIN_S: Final = 30
 _LAST_PART: Final = 5
@@ -111,7 +114,7 @@ class LeaseDesk:
         # The same bytes again are a no-op, so a lost answer costs nothing.
         for left in reversed(range(_ATTEMPTS)):
             try:
-                await self._board.post(call)
+                await self._post_once(call)
                 return
             except (ChainUnavailable, ClockSkew):
                 if not left:
@@ -120,3 +123,10 @@ class LeaseDesk:
                 # Final for this lease, and for nothing that waits for one.
                 raise LeaseNotPosted(str(error)) from error
             await self._clock.sleep(_PAUSE_S)
+
+    async def _post_once(self, call: bytes) -> None:
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._board.post(call)
+        except TimeoutError as error:
+            raise ChainUnavailable(f"the board did not take a lease within {_ANSWER_S:.0f} s") from error

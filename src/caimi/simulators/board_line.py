@@ -13,38 +13,41 @@ __all__ = ["UnreliableBoard"]
 
 
 class UnreliableBoard:
-    """A board behind a line whose error is `ChainUnavailable`."""
+    """A board behind lines whose error is `ChainUnavailable`."""
 
-    def __init__(self, board: BoardPort, line: Line, *, heard: Callable[[bytes], None]) -> None:
+    def __init__(self, board: BoardPort, *, reads: Line, posts: Line, heard: Callable[[bytes], None]) -> None:
         """Arguments:
+        reads: to the peer that is read.
+        posts: to the peers and orderers that take what is posted.
         heard: told of all bytes that are posted.
         """
         self._board = board
-        self._line = line
+        self._reads = reads
+        self._posts = posts
         self._heard = heard
 
     async def lease(self, identifier: Bytes32) -> LeaseRequest | None:
         """See `BoardPort`."""
-        return await self._line.ask(lambda: self._board.lease(identifier))
+        return await self._reads.ask(lambda: self._board.lease(identifier))
 
     async def leases_since(self, height: int) -> tuple[int, tuple[Bytes32, ...]]:
         """See `BoardPort`."""
-        return await self._line.ask(lambda: self._board.leases_since(height))
+        return await self._reads.ask(lambda: self._board.leases_since(height))
 
     async def partials(self, lease: Bytes32) -> tuple[bytes, ...]:
         """See `BoardPort`."""
-        return await self._line.ask(lambda: self._board.partials(lease))
+        return await self._reads.ask(lambda: self._board.partials(lease))
 
     async def posts(self, epoch: Epoch, phase: int) -> tuple[bytes, ...]:
         """See `BoardPort`."""
-        return await self._line.ask(lambda: self._board.posts(epoch, phase))
+        return await self._reads.ask(lambda: self._board.posts(epoch, phase))
 
     async def post_partial(self, call: bytes, sealed: bytes) -> None:
         """See `BoardPort`."""
         self._heard(call + sealed)
-        await self._line.ask(lambda: self._board.post_partial(call, sealed))
+        await self._posts.ask(lambda: self._board.post_partial(call, sealed))
 
     async def post(self, call: bytes) -> None:
         """See `BoardPort`."""
         self._heard(call)
-        await self._line.ask(lambda: self._board.post(call))
+        await self._posts.ask(lambda: self._board.post(call))

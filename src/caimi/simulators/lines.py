@@ -6,29 +6,29 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from caimi.simulators.processes import ProcessDown
 from caimi.types.errors import CaimiError
 
-__all__ = ["PATIENCE_S", "Line"]
+__all__ = ["Line"]
 
 T = TypeVar("T")
-PATIENCE_S: Final = 60.0
-"""How long whoever asks waits for an answer that never comes."""
 
 
 class Line:
     """One way to somebody. `loss` is a probability, `delay` the longest delay in seconds; both are 0 at first."""
 
-    def __init__(self, *, rng: random.Random, unavailable: Callable[[str], CaimiError]) -> None:
+    def __init__(self, *, rng: random.Random, unavailable: Callable[[str], CaimiError], patience_s: float) -> None:
         """Arguments:
         unavailable: makes the error that whoever asks gets when no answer comes.
+        patience_s: how long the client that stands for waits for an answer that never comes.
         """
         self.loss = 0.0
         self.delay = 0.0
         self._rng = rng
         self._unavailable = unavailable
+        self._patience_s = patience_s
         # What arrives after its sender gave up; kept, since the loop keeps no task alive by itself.
         self._late: dict[asyncio.Task[Any], None] = {}
 
@@ -55,7 +55,7 @@ class Line:
             case 0:
                 pass
             case 1:
-                await asyncio.sleep(PATIENCE_S)
+                await asyncio.sleep(self._patience_s)
             case 2:
                 await self._silently(work)
             case _:

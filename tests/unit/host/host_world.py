@@ -34,6 +34,7 @@ from caimi.host.service import Host, HostTuning
 from caimi.host.serving import DirectServing, ServingLimits
 from caimi.host.shelf import ModelShelf, ShelfLimits
 from caimi.host.tensor_checks import TensorLimits
+from caimi.ports.clock import Clock
 from caimi.ports.crash import CrashPoints, NoCrash
 from caimi.ports.host_relay import PublicationUnknown, PublishedBytes, SignedBytes
 from caimi.ports.host_store import RequestRow, RequestState
@@ -267,15 +268,8 @@ class HostWorld:
             key("operator"), network=chains.network, epoch=EPOCH, now=chains.clock.now(), entropy=entropy
         )
         self.store = SqliteHostStore(self.path, crash=crash or NoCrash())
-        self.desk = LeaseDesk(
-            self.identity,
-            self.terms,
-            board=self.board,
-            lane=self.keys.board.lane,
-            clock=self.clock,
-            entropy=entropy,
-            observer=chains.observer,
-        )
+        self.entropy = entropy
+        self.desk = self.make_desk(self.clock)
         self.key_client = self.make_key_client({v.validator.index: v for v in self.validators})
         self.shelf = ModelShelf(
             self.shelf_limits,
@@ -323,16 +317,30 @@ class HostWorld:
             entropy=entropy,
         )
 
-    def make_key_client(self, ports: Mapping[int, KeyReleasePort]) -> KeyClient:
+    def make_desk(self, clock: Clock) -> LeaseDesk:
+        """Of the present keys, at the present board."""
+        return LeaseDesk(
+            self.identity,
+            self.terms,
+            board=self.board,
+            lane=self.keys.board.lane,
+            clock=clock,
+            entropy=self.entropy,
+            observer=self.keys.chains.observer,
+        )
+
+    def make_key_client(
+        self, ports: Mapping[int, KeyReleasePort], *, clock: Clock | None = None, patience_s: float = 3.0
+    ) -> KeyClient:
         """Of the present keys, over any validators."""
         return KeyClient(
             self.identity,
             validators=self.keys.session.validators,
             ports=ports,
             board=self.board,
-            clock=self.clock,
+            clock=clock or self.clock,
             observer=self.keys.chains.observer,
-            patience_s=3.0,
+            patience_s=patience_s,
         )
 
     async def restart(self, crash: CrashPoints | None = None) -> None:

@@ -15,12 +15,14 @@ from caimi.host.publications import KnownPublication, Publications
 from caimi.host.shelf import ShelfLimits
 from caimi.ports.chain import ChainUnavailable
 from caimi.ports.host_store import RequestState
+from caimi.ports.key_release import KeyReleasePort
 from caimi.simulators.board import SimulatedBoardNode
+from caimi.simulators.virtual_time import VirtualClock, run_virtual
 from caimi.types.errors import BadLease, CaimiError, HostKeyExpired, UnknownOperator
-from caimi.types.primitives import ZERO32, Bytes32, Epoch
+from caimi.types.primitives import ZERO32, Bytes32, Epoch, UnixSeconds
 from caimi.wire.digests import capsule_label
 from tests.unit.host.host_world import HostWorld
-from tests.unit.relay.world import key
+from tests.unit.relay.world import START, key
 
 
 async def trouble(world: HostWorld, publication: Bytes32) -> tuple[Bytes32, CaimiError]:
@@ -236,6 +238,78 @@ def test_a_lost_answer_of_the_board_leaves_one_lease() -> None:
             assert len(world.keys.board.leases) == 1
 
     asyncio.run(scenario())
+
+
+class _LosesFirst:
+    # A validator whose first question of each kind gets lost: no answer ever comes.
+    def __init__(self, port: KeyReleasePort) -> None:
+        self._port = port
+        self._lost: set[str] = set()
+
+    async def public_key(self) -> ThresholdKey:
+        await self._lose("public_key")
+        return await self._port.public_key()
+
+    async def release(self, lease: Bytes32, publication: bytes, capsule: bytes) -> None:
+        await self._lose("release")
+        await self._port.release(lease, publication, capsule)
+
+    async def _lose(self, question: str) -> None:
+        if question not in self._lost:
+            self._lost.add(question)
+            await asyncio.Event().wait()
+
+
+def test_a_silent_validator_keeps_nobody_from_the_key_that_the_others_report() -> None:
+    async def scenario() -> float:
+        async with HostWorld() as world:
+            ports: dict[int, KeyReleasePort] = dict(enumerate(world.validators, start=1))
+            ports[1] = _LosesFirst(ports[1])
+            assert await world.make_key_client(ports).public_key() == world.keys.key
+            return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario()) == 0.0
+
+
+def test_questions_that_got_lost_are_asked_again_after_ten_seconds() -> None:
+    async def scenario() -> tuple[float, float]:
+        async with HostWorld() as world:
+            clock = VirtualClock(UnixSeconds(START))
+            ports: dict[int, KeyReleasePort] = {i: _LosesFirst(v) for i, v in enumerate(world.validators, start=1)}
+            client = world.make_key_client(ports, clock=clock, patience_s=30.0)
+            with pytest.raises(NoGroupKey):
+                await client.public_key()
+            known = clock.monotonic()
+            assert await client.public_key() == world.keys.key
+            publication = await _known(world, await world.publish())
+            lease = await world.desk.open(publication.id, opening=ZERO32)
+            assert len((await client.fetch(lease, publication)).used) >= 2
+            return known, clock.monotonic() - known
+
+    known, fetched = run_virtual(scenario())
+    assert known == 10.0
+    assert 10.0 <= fetched < 11.0
+
+
+def test_a_post_that_got_lost_is_repeated_while_its_lease_may_still_be_opened() -> None:
+    class LosesFirst(SimulatedBoardNode):
+        is_lost = False
+
+        async def post(self, call: bytes) -> None:
+            if not self.is_lost:
+                self.is_lost = True
+                await asyncio.Event().wait()
+            await super().post(call)
+
+    async def scenario() -> None:
+        async with HostWorld() as world:
+            clock = VirtualClock(UnixSeconds(START))
+            world.board = LosesFirst(board=world.keys.board)
+            lease = await world.make_desk(clock).open(ZERO32, opening=ZERO32)
+            assert set(world.keys.board.leases) == {lease.id}
+            assert 15.0 <= clock.monotonic() < 16.0
+
+    run_virtual(scenario())
 
 
 def test_the_model_that_was_not_used_for_the_longest_makes_room() -> None:

@@ -175,7 +175,7 @@ class Ways:
     """A line and how often what it carries was done."""
 
     def __init__(self, seed: int = 1, *, loss: float = 0.0, delay: float = 0.0) -> None:
-        self.line = Line(rng=random.Random(seed), unavailable=ValidatorUnavailable)
+        self.line = Line(rng=random.Random(seed), unavailable=ValidatorUnavailable, patience_s=60.0)
         self.line.loss, self.line.delay = loss, delay
         self.times = 0
 

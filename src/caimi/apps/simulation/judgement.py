@@ -30,7 +30,6 @@ from caimi.ports.host_store import RequestRow, RequestState, SignedAnswer
 from caimi.ports.model_runtime import RuntimeFailed
 from caimi.protocol.audit import Finding
 from caimi.protocol.publication import State
-from caimi.simulators.lines import PATIENCE_S
 from caimi.storage.transfer import Content
 from caimi.types.errors import BadLength
 from caimi.types.primitives import ZERO32, Bytes32, PublicationId
@@ -42,8 +41,8 @@ from caimi.wire.functions import decode_body
 __all__ = ["bugs", "judge_inference", "leaks", "request_states", "unsettled"]
 
 _LATE_S = 60
-# A question that was lost in the last moment before the calm keeps its asker waiting.
-_RECOVERY_S = 30.0 + PATIENCE_S
+# A question that was lost in the last moment before the calm keeps its asker waiting that long at most.
+_RECOVERY_S = 30.0
 _LIMIT = 1 << 16
 
 

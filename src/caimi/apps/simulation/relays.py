@@ -96,7 +96,7 @@ class RelayLine:
 
     def __init__(self, world: World, site: RelaySite, owner: str) -> None:
         self.site = site
-        self._line = world.line(f"{owner} to {site.name}", RelayUnavailable)
+        self._line = world.line(f"{owner} to {site.name}", RelayUnavailable, patience_s=30.0)
         self._heard = world.wiretap.heard
 
     async def publish(self, publication: bytes, signature: bytes, capsule: bytes | None) -> None:

@@ -66,7 +66,7 @@ class ValidatorSite:
         return UnreliableValidator(
             self._running,
             process=self.process,
-            line=self._world.line(f"{self.name} attesting", ValidatorUnavailable),
+            line=self._world.line(f"{self.name} attesting", ValidatorUnavailable, patience_s=10.0),
             signer=self.signer,
             key=self._key,
             network=self._world.network,
@@ -89,7 +89,7 @@ class ValidatorSite:
                 share=lambda: self.share,
                 rng=rng,
             )
-        line = world.line(f"{owner} to {self.name}", ValidatorUnavailable)
+        line = world.line(f"{owner} to {self.name}", ValidatorUnavailable, patience_s=30.0)
         return UnreliableKeyHolder(port, line, heard=world.wiretap.heard)
 
     # --- what its HTTP interface does

@@ -38,6 +38,10 @@ START: Final = UnixSeconds(1_800_000_000)
 TOKENS: Final = 1_000
 """What the publisher has on each ledger at the beginning."""
 EPOCH: Final = Epoch(1)
+_HTTP_S: Final = 30.0
+_READ_S: Final = 10.0
+_POST_S: Final = 60.0
+# How long the clients of content stores and of Fabric wait: a post is endorsed, ordered and committed.
 NOWHERE: Final = Lane(chain=keccak256(b"no such chain"), registry=keccak256(b"no such registry"))
 
 
@@ -84,7 +88,7 @@ class World:
         self.stored = MemoryBlockStore()
         self.blocks = UnreliableBlocks(
             self.stored,
-            self.line("content", StoreUnavailable),
+            self.line("content", StoreUnavailable, patience_s=_HTTP_S),
             rng=self.rng("content gaps"),
             heard=self.wiretap.heard,
         )
@@ -94,9 +98,9 @@ class World:
         """Randomness of a named actor: what one draws changes nothing for the others."""
         return random.Random(f"{self.seed}/{name}")
 
-    def line(self, name: str, unavailable: Callable[[str], CaimiError]) -> Line:
-        """A connection that faults will hit."""
-        self.lines.append(Line(rng=self.rng(f"line {name}"), unavailable=unavailable))
+    def line(self, name: str, unavailable: Callable[[str], CaimiError], *, patience_s: float) -> Line:
+        """A connection that faults will hit; whoever asks waits as long as the client that is used in its place."""
+        self.lines.append(Line(rng=self.rng(f"line {name}"), unavailable=unavailable, patience_s=patience_s))
         return self.lines[-1]
 
     def port(self, ledger: str, owner: str) -> SimulatedChain:
@@ -109,7 +113,12 @@ class World:
         """The board through a node of the owner's."""
         node = SimulatedBoardNode(board=self.board)
         self.board_nodes.append(node)
-        return UnreliableBoard(node, self.line(f"board {owner}", ChainUnavailable), heard=self.wiretap.heard)
+        return UnreliableBoard(
+            node,
+            reads=self.line(f"board {owner}", ChainUnavailable, patience_s=_READ_S),
+            posts=self.line(f"posts of {owner}", ChainUnavailable, patience_s=_POST_S),
+            heard=self.wiretap.heard,
+        )
 
     def registries(self) -> dict[str, RegistryState]:
         """What each ledger holds at its tip."""
