@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caimi.apps.demo.graph import linear, save
+from caimi.ports.content import StoreFull
 from caimi.protocol.publication import State
 from caimi.sdk import inference
 from caimi.sdk.bundles import read_bundle
@@ -116,11 +117,11 @@ async def answered(devnet: Devnet, question: Question) -> None:
 
 
 async def _patient(act: Callable[[], Awaitable[T]]) -> T:
-    # A service that was just killed is asked again.
+    # A service that was just killed, or has no room for a while, is asked again.
     end = asyncio.get_running_loop().time() + PATIENCE_S
     while True:
         try:
             return await act()
-        except (ServiceUnavailable, ServiceAnswer):
+        except (ServiceUnavailable, ServiceAnswer, StoreFull):
             assert asyncio.get_running_loop().time() < end
             await asyncio.sleep(0.3)
