@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import computed, encryption, gas, inference, publishing, serving, wan
+from benchmarks.scenarios import beside_mlserver, computed, encryption, gas, inference, publishing, serving, wan
 
 __all__ = ["SCENARIOS", "UnknownScenario", "chosen"]
 
@@ -17,6 +17,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *publishing.SCENARIOS,
     *wan.SCENARIOS,
     *serving.SCENARIOS,
+    *beside_mlserver.SCENARIOS,
     *computed.SCENARIOS,
 )
 

@@ -1,7 +1,7 @@
 """Make a peer of the benchmarks ready and print the folder or program: `python3 tools/bench_peers.py NAME`.
 
-What is not ours is fetched by exact version, checked against the hash in benchmarks/peers/npm.json, and lies in the
-cache; nothing of it is ever part of the repository.
+What is not ours is fetched by exact version, checked against the hash in benchmarks/peers/npm.json or in a file of
+requirements, and lies in the cache; nothing of it is ever part of the repository.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from toolchain.cache import Cache, content_key, default_root
 from toolchain.errors import ToolchainError
 from toolchain.golang import Go
 from toolchain.node import Node
+from toolchain.platforms import platform_name
 from toolchain.process import say
+from toolchain.python_env import install_locked
 
 __all__ = ["check_integrity", "main", "unpack"]
 
@@ -72,16 +74,26 @@ def _npm(name: str, cache: Cache) -> Path:
     return cache.ensure(f"peer-{name}", key, build)
 
 
+def _packages(name: str, cache: Cache) -> Path:
+    requirements = _PEERS / name / "requirements.txt"
+    key = content_key([platform_name(), *map(str, sys.version_info[:2])], [("requirements", requirements)])
+    return cache.ensure(
+        f"peer-{name}", key, lambda folder: install_locked(requirements, folder, _ROOT, cache, dict(os.environ))
+    )
+
+
 def main(arguments: list[str]) -> int:
     """Print where the peer is. Returns 0, 1 if it cannot be made, 2 for a name that nobody has."""
     cache = Cache(default_root(dict(os.environ)), say=say)
-    names = ("htlc", *json.loads((_PEERS / "npm.json").read_text(encoding="utf-8")))
+    names = ("htlc", "mlserver", *json.loads((_PEERS / "npm.json").read_text(encoding="utf-8")))
     if len(arguments) != 1 or arguments[0] not in names:
         say(f"usage: bench_peers.py {'|'.join(names)}")
         return 2
     try:
         if arguments[0] == "htlc":
             print(Go(_ROOT, cache, dict(os.environ)).program_of(_PEERS / "htlc" / "fabric", "the HTLC chaincode"))
+        elif arguments[0] == "mlserver":
+            print(_packages(arguments[0], cache))
         else:
             print(_npm(arguments[0], cache))
     except ToolchainError as error:

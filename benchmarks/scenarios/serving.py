@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.devnet import BenchDevnet, bench_devnet
 from benchmarks.direct import Call, DirectCaller
@@ -26,7 +27,7 @@ from caimi.sdk.client import Client
 from caimi.types.primitives import PublicationId
 from caimi.wire.direct_body import DirectReply
 
-__all__ = ["SCENARIOS"]
+__all__ = ["SCENARIOS", "Served", "image", "served_model", "serving_conditions"]
 
 _SIDE: Final = 32
 _COLD: Final = 3
@@ -41,10 +42,39 @@ _OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Served:
+class Served:
+    """A model that the host has loaded, and who asks it."""
+
     devnet: BenchDevnet
     caller: DirectCaller
     payload: bytes
+
+    async def calls(self, count: int) -> list[Call]:
+        """So many calls, made ahead."""
+        return await asyncio.to_thread(lambda: [self.caller.call(self.payload) for _ in range(count)])
+
+    def check(self, calls: Sequence[Call], answers: Sequence[Answered]) -> None:
+        """Open one answer in a hundred and verify its receipt.
+
+        Raises:
+            CaimiError, ValueError: One does not hold.
+        """
+        # In a closed loop answers come in another order than calls.
+        good = {answer.body for answer in answers[::100] if answer.status == _OK}
+        by_id = {call.request: call for call in calls}
+        for body in good:
+            self.caller.open(by_id[DirectReply.from_bytes(body).receipt.request], body)
+
+    async def logits(self) -> NDArray[np.float32]:
+        """Of one answer."""
+        pool, (call,) = HttpPool(self.caller.host, self.caller.port), await self.calls(1)
+        try:
+            status, body = await pool.send(call.wire)
+        finally:
+            await pool.close()
+        if status != _OK:
+            raise ValueError(f"the host answers {status}: {body[:300].decode('utf-8', 'replace')}")
+        return self.caller.open(call, body)["logits"].array()[0]
 
 
 async def _publish(stage: Stage) -> tuple[BenchDevnet, PublicationId]:
@@ -64,9 +94,14 @@ async def _publish(stage: Stage) -> tuple[BenchDevnet, PublicationId]:
     return devnet, published.id
 
 
+def image() -> NDArray[np.float32]:
+    """The input of all calls, 1 x 3 x 32 x 32."""
+    return np.random.default_rng(SEED).standard_normal((1, 3, _SIDE, _SIDE), dtype=np.float32)
+
+
 def _payload() -> bytes:
-    image = np.random.default_rng(SEED).standard_normal((1, 3, _SIDE, _SIDE), dtype=np.float32)
-    return encode_tensors({"image": Tensor(dtype=DType.FLOAT32, shape=image.shape, data=image.tobytes())})
+    pixels = image()
+    return encode_tensors({"image": Tensor(dtype=DType.FLOAT32, shape=pixels.shape, data=pixels.tobytes())})
 
 
 async def _first_answer(caller: DirectCaller, payload: bytes) -> float:
@@ -86,14 +121,16 @@ async def _first_answer(caller: DirectCaller, payload: bytes) -> float:
         await pool.close()
 
 
-async def _served(stage: Stage) -> _Served:
-    async def make() -> _Served:
+async def served_model(stage: Stage) -> Served:
+    """ResNet-50 on the devnet of this run, published once and loaded."""
+
+    async def make() -> Served:
         devnet, publication = await _publish(stage)
         caller = await DirectCaller.begin(devnet, publication)
         await _first_answer(caller, _payload())
-        return _Served(devnet=devnet, caller=caller, payload=_payload())
+        return Served(devnet=devnet, caller=caller, payload=_payload())
 
-    return cast(_Served, await stage.once("served", make))
+    return cast(Served, await stage.once("served", make))
 
 
 # --- cold start
@@ -163,34 +200,22 @@ def _seconds(name: str, samples: Sequence[float], aim: Aim | None = None) -> Mea
 # --- load
 
 
-async def _calls(served: _Served, count: int) -> list[Call]:
-    return await asyncio.to_thread(lambda: [served.caller.call(served.payload) for _ in range(count)])
-
-
-def _checked(served: _Served, calls: Sequence[Call], answers: Sequence[Answered]) -> None:
-    # One in a hundred is opened and its receipt verified; in a closed loop answers come in another order than calls.
-    good = {answer.body for answer in answers[::100] if answer.status == _OK}
-    by_id = {call.request: call for call in calls}
-    for body in good:
-        served.caller.open(by_id[DirectReply.from_bytes(body).receipt.request], body)
-
-
 def _share(answers: Sequence[Answered], status: int) -> float:
     return sum(answer.status == status for answer in answers) / len(answers)
 
 
 async def _open_480(stage: Stage) -> Findings:
-    served = await _served(stage)
+    served = await served_model(stage)
     seconds = max(5.0, _OPEN_S * stage.effort)
     times = poisson_times(_RATE, seconds, rng=random.Random(SEED))
     pool = HttpPool(served.caller.host, served.caller.port)
-    warm = await _calls(served, 200)
+    warm = await served.calls(200)
     await closed_loop([call.wire for call in warm], 32, pool.send, seconds=_CLOSED_S)
-    calls = await _calls(served, len(times))
+    calls = await served.calls(len(times))
     stage.tell(f"{len(times)} calls in {seconds:.0f} s")
     answers = await open_loop([call.wire for call in calls], times, pool.send)
     await pool.close()
-    _checked(served, calls, answers)
+    served.check(calls, answers)
     done = [answer.seconds for answer in answers if answer.status == _OK]
     if not done:
         raise ValueError(f"no call of {len(answers)} was answered; the first got {answers[0].status}")
@@ -215,7 +240,7 @@ async def _open_480(stage: Stage) -> Findings:
             ),
         ),
         conditions={
-            **_serving_conditions(served),
+            **serving_conditions(served),
             "load": f"Poisson, {_RATE:.0f} calls/s for {seconds:.0f} s, from this machine too",
             "latency": "from the moment when the call was due until its last byte, of the calls that were answered",
             "refused with 429": _share(answers, 429),
@@ -224,18 +249,18 @@ async def _open_480(stage: Stage) -> Findings:
 
 
 async def _closed_600(stage: Stage) -> Findings:
-    served = await _served(stage)
+    served = await served_model(stage)
     length = max(3.0, _CLOSED_S * stage.effort)
     rates: dict[int, float] = {}
     latencies: dict[int, list[float]] = {}
     for in_flight in _IN_FLIGHT:
         pool = HttpPool(served.caller.host, served.caller.port)
-        warm = await _calls(served, 64)
+        warm = await served.calls(64)
         await closed_loop([call.wire for call in warm], 16, pool.send, seconds=length)
-        calls = await _calls(served, max(2 * in_flight, round(length * _MOST_RATE)))
+        calls = await served.calls(max(2 * in_flight, round(length * _MOST_RATE)))
         seconds, answers = await closed_loop([call.wire for call in calls], in_flight, pool.send, seconds=length)
         await pool.close()
-        _checked(served, calls, answers)
+        served.check(calls, answers)
         done = [answer.seconds for answer in answers if answer.status == _OK]
         rates[in_flight], latencies[in_flight] = len(done) / seconds, done
         stage.tell(f"{in_flight} in flight: {rates[in_flight]:.0f} calls/s, {len(done)} of {len(answers)} answered")
@@ -257,7 +282,7 @@ async def _closed_600(stage: Stage) -> Findings:
             *(_seconds(f"latency at {n} in flight", latencies[n]) for n in _IN_FLIGHT if latencies[n]),
         ),
         conditions={
-            **_serving_conditions(served),
+            **serving_conditions(served),
             "load": f"{length:.0f} s each with {', '.join(map(str, _IN_FLIGHT))} in flight, from this machine too",
             "counted": "calls that were answered; one in a hundred was opened and its receipt verified",
         },
@@ -268,7 +293,8 @@ def _throughput(name: str, rate: float, aim: Aim | None = None) -> Measure:
     return Measure(name=name, unit="calls/s", statistic=Statistic.MEAN, better=Better.HIGHER, samples=(rate,), aim=aim)
 
 
-def _serving_conditions(served: _Served) -> dict[str, Any]:
+def serving_conditions(served: Served) -> dict[str, Any]:
+    """What is served, and how."""
     return {
         "model": "ResNet-50, ImageNet stem, float32, generated weights",
         "input": f"1 x 3 x {_SIDE} x {_SIDE}, {len(served.payload)} bytes, sealed",

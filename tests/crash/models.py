@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caimi.apps.demo.graph import linear, save
-from caimi.ports.content import StoreFull
+from caimi.ports.chain import ChainUnavailable
+from caimi.ports.content import AllSourcesFailed, StoreFull, StoreUnavailable
 from caimi.protocol.publication import State
 from caimi.sdk import inference
 from caimi.sdk.bundles import read_bundle
@@ -28,6 +29,8 @@ __all__ = ["PublishedModel", "Question", "answered", "ask", "infer", "publish_mo
 
 T = TypeVar("T")
 _INPUTS, _OUTPUTS = 64, 512
+# What a service says that was just killed or stopped, or that has no room.
+_NOT_NOW = (ServiceUnavailable, ServiceAnswer, StoreUnavailable, StoreFull, AllSourcesFailed, ChainUnavailable)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +120,11 @@ async def answered(devnet: Devnet, question: Question) -> None:
 
 
 async def _patient(act: Callable[[], Awaitable[T]]) -> T:
-    # A service that was just killed, or has no room for a while, is asked again.
+    # Asked again and again, for a while.
     end = asyncio.get_running_loop().time() + PATIENCE_S
     while True:
         try:
             return await act()
-        except (ServiceUnavailable, ServiceAnswer, StoreFull):
+        except _NOT_NOW:
             assert asyncio.get_running_loop().time() < end
             await asyncio.sleep(0.3)

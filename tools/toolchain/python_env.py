@@ -13,7 +13,7 @@ from .errors import ToolchainError
 from .platforms import platform_name
 from .process import run_logged, say
 
-__all__ = ["clean_environment", "make_environment", "site_packages", "venv_python", "venv_version"]
+__all__ = ["clean_environment", "install_locked", "make_environment", "site_packages", "venv_python", "venv_version"]
 
 # Variables of a caller's own Python environment that would send our tools to the wrong interpreter.
 _FOREIGN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON")
@@ -70,6 +70,27 @@ def make_environment(repository: Path, cache: Cache, environment: dict[str, str]
                 "UV_NO_PROGRESS": "1",
             },
         )
+
+
+def install_locked(
+    requirements: Path, folder: Path, repository: Path, cache: Cache, environment: dict[str, str]
+) -> None:
+    """Put the packages of a file with hashes into a folder for PYTHONPATH, for the Python that runs us.
+
+    Raises:
+        ToolchainError: uv failed; the text has its last words.
+    """
+    run_logged(
+        [
+            *(_uv(repository, cache, environment), "pip", "install", "--python", sys.executable, "--target", folder),
+            # Compiled now: what is written later would make a cached folder another one.
+            *("--require-hashes", "--only-binary", ":all:", "--compile-bytecode", "-r", requirements),
+        ],
+        label=f"Python packages of {requirements.parent.name}",
+        log=cache.root / "logs" / f"uv-{requirements.parent.name}.log",
+        cwd=repository,
+        environment={**clean_environment(environment), "UV_NO_PROGRESS": "1"},
+    )
 
 
 def _make_venv(repository: Path) -> None:

@@ -64,7 +64,6 @@ class StoreFull(ContentError):
 
     blame = Blame.OPERATOR
     certainty = Certainty.PROVEN
-    retry = Retry.AFTER
     hint = "free disk space at the store, then repeat the upload: it continues where it stopped"
 
 
