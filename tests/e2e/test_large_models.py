@@ -24,7 +24,7 @@ from caimi.bundle.framing import bundle_bytes
 from caimi.bundle.stream import StreamSize
 from caimi.sdk.bundles import read_bundle
 from tests.crash.devnet_fixture import Devnet, running_devnet
-from tests.e2e.large_models import MARKED, expected_rows, write_tables
+from tests.e2e.large_models import MARKED, expected_rows, write_one_file, write_tables
 
 pytestmark = [pytest.mark.devnet, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -56,11 +56,11 @@ def _peak_mib(pid: int) -> int:
 
 
 class _Publisher:
-    """`caimi publish` of a folder, watched."""
+    """`caimi publish` of a folder or file, watched."""
 
-    def __init__(self, devnet: Devnet, folder: Path, name: str) -> None:
-        self._told = folder.with_name(f"{time.monotonic_ns()}.err")
-        words = ["publish", str(folder), "--name", name, "--home", "fabric", "--mirror", "ethereum", "--json"]
+    def __init__(self, devnet: Devnet, path: Path, name: str) -> None:
+        self._told = path.with_name(f"{time.monotonic_ns()}.err")
+        words = ["publish", str(path), "--name", name, "--home", "fabric", "--mirror", "ethereum", "--json"]
         environment = {**os.environ, "CAIMI_HOME": str(devnet.home)}
         with self._told.open("w") as told:
             self._process = subprocess.Popen(
@@ -138,6 +138,19 @@ def test_a_gibibyte_is_published_and_answered_within_bounds(devnet: Devnet, tmp_
     assert 0 < publisher.peak_mib <= _MOST_MIB
     assert 0 < relay_mib <= _MOST_MIB
     assert 0 < content_mib <= _MOST_MIB
+
+
+def test_a_model_in_one_file_is_published_and_answered_within_bounds(devnet: Devnet, tmp_path: Path) -> None:
+    path = tmp_path / "one.onnx"
+    assert write_one_file(path, 5) > 5 << 28
+    publisher = _Publisher(devnet, path, "one")
+    assert publisher.finish()["trace"]["states"] == {"fabric": "COMMITTED", "ethereum": "COMMITTED"}
+    path.unlink()
+    _check_answer(devnet, tmp_path, "one", 5)
+    relay_mib = _peak_mib(devnet.process("relay")["pid"])
+    print(f"1.25 GiB in one file: publisher {publisher.peak_mib} MiB, relay {relay_mib} MiB")
+    assert 0 < publisher.peak_mib <= _MOST_MIB
+    assert 0 < relay_mib <= _MOST_MIB
 
 
 def test_three_gibibytes_go_on_after_a_kill_and_send_nothing_twice(devnet: Devnet, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 * ModelRefused
   + MalformedModel: not an ONNX model, or one whose parts contradict each other
   + ModelTooLarge: beyond a limit
+    - ModelFileTooLarge: beyond what a model in one file can be
   + UnsupportedVersion: IR version or operator set
   + CustomOperator: an operator outside the standard domains
   + ExternalData: tensor data outside the model's own bytes and its bundle's data files
@@ -23,6 +24,7 @@ __all__ = [
     "CustomOperator",
     "ExternalData",
     "MalformedModel",
+    "ModelFileTooLarge",
     "ModelRefused",
     "ModelTooLarge",
     "SignatureMismatch",
@@ -52,6 +54,15 @@ class ModelTooLarge(ModelRefused):
     """The model is beyond a limit of the inspection."""
 
     hint = "use a smaller model, or raise the host's inspection limits if you trust the publisher"
+
+
+class ModelFileTooLarge(ModelTooLarge):
+    """The model's file is larger than protocol buffers, and so any runtime, can hold: 2 GiB."""
+
+    hint = (
+        "keep the constants in data files (onnx.save_model(model, path, save_as_external_data=True, "
+        "location='model.data')) and publish the folder"
+    )
 
 
 class UnsupportedVersion(ModelRefused):

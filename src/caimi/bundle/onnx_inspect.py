@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, cast
+from typing import Final
 
 import onnx
 import onnx.defs
@@ -17,6 +17,7 @@ from caimi.bundle.onnx_errors import (
     BadInterface,
     CustomOperator,
     MalformedModel,
+    ModelFileTooLarge,
     ModelTooLarge,
     SignatureMismatch,
     UnsupportedFeature,
@@ -24,17 +25,19 @@ from caimi.bundle.onnx_errors import (
 )
 from caimi.bundle.onnx_external import ExternalFiles, SizeOf, no_external_files
 from caimi.bundle.onnx_rows import keeps_rows_apart
-from caimi.bundle.onnx_scan import scan_model
+from caimi.bundle.onnx_scan import ModelSource, scan_model
 from caimi.bundle.onnx_tensors import check_inner_type, checked_tensor_bytes, tensor_spec
 from caimi.bundle.signature import MAX_NAME_CHARS, MAX_TENSORS, ModelSignature, TensorSpec
 
 __all__ = [
     "DEFAULT_LIMITS",
     "IR_VERSIONS",
+    "MAX_FILE_BYTES",
     "OPSETS",
     "ControlFlow",
     "InspectedModel",
     "InspectionLimits",
+    "check_file_size",
     "inspect_model",
     "verify_signature",
 ]
@@ -43,6 +46,9 @@ IR_VERSIONS: Final = range(7, 11)
 """IR versions accepted."""
 OPSETS: Final = {"": range(17, 22), "ai.onnx.ml": range(3, 6)}
 """Operator-set versions accepted by domain; "ai.onnx" is another name of ""."""
+
+MAX_FILE_BYTES: Final = (1 << 31) - 1
+"""What protocol buffers hold in one message, and so a model in one file. Data files may be of any size."""
 
 _ALIAS: Final = "ai.onnx"
 _LOOPS: Final = frozenset({"Loop", "Scan", "SequenceMap"})
@@ -75,9 +81,11 @@ class ControlFlow(Enum):
 class InspectionLimits:
     """How much a model may be. The host takes these from its configuration."""
 
-    model_bytes: int = 1 << 30
-    """Size of the file; at most 2**31 - 1, which is what protocol buffers can hold."""
-    tensor_bytes: int = 1 << 30
+    model_bytes: int = MAX_FILE_BYTES
+    """Size of the file; more than `MAX_FILE_BYTES` has no effect."""
+    graph_bytes: int = 1 << 26
+    """Bytes of the file without the data of constants of more than 1 KiB; bounds the memory of the inspection."""
+    tensor_bytes: int = MAX_FILE_BYTES
     """Bytes of all constant tensors in the file together."""
     external_bytes: int = 1 << 40
     """Bytes of all constant tensors in data files together."""
@@ -105,22 +113,22 @@ class InspectedModel:
 
 
 def inspect_model(
-    model: BytesLike, *, limits: InspectionLimits = DEFAULT_LIMITS, size_of: SizeOf = no_external_files
+    model: BytesLike | ModelSource, *, limits: InspectionLimits = DEFAULT_LIMITS, size_of: SizeOf = no_external_files
 ) -> InspectedModel:
     """Refuse everything that is not a plain, self-contained, bounded ONNX model, and say what it is.
 
     Arguments:
+        model: its bytes, or where they are read from: then the memory needed does not grow with the constants.
         size_of: the data files of its bundle, which its constants may lie in.
 
     Raises:
         ModelRefused: One of its subclasses, which see; nothing else, whatever the bytes are.
     """
-    if len(model) > limits.model_bytes:
-        raise ModelTooLarge(f"{len(model)} bytes, the limit is {limits.model_bytes}")
-    data = memoryview(model).cast("B")
-    scan_model(data, max_fields=limits.fields)
+    source = model if isinstance(model, ModelSource) else ModelSource.of_bytes(model)
+    check_file_size(source.size, limits=limits)
+    scanned = scan_model(source, max_fields=limits.fields, max_graph_bytes=limits.graph_bytes)
     try:
-        parsed = ModelProto.FromString(cast(bytes, data))  # the parser reads any buffer: no copy of the weights here
+        parsed = ModelProto.FromString(scanned)
     except DecodeError as error:
         raise MalformedModel(f"not a protocol buffer: {error}") from error
     opsets = _checked_versions(parsed)
@@ -133,6 +141,19 @@ def inspect_model(
         keeps_rows_apart=keeps_rows_apart(parsed.graph, signature),
         external=external.locations,
     )
+
+
+def check_file_size(size: int, *, limits: InspectionLimits = DEFAULT_LIMITS) -> None:
+    """Refuse a model by the size of its file, before anything of it is read.
+
+    Raises:
+        ModelFileTooLarge: No parser could hold it.
+        ModelTooLarge: Beyond the limit.
+    """
+    if size > MAX_FILE_BYTES:
+        raise ModelFileTooLarge(f"{size} bytes in one file, the format holds {MAX_FILE_BYTES}")
+    if size > limits.model_bytes:
+        raise ModelTooLarge(f"{size} bytes, the limit is {limits.model_bytes}")
 
 
 def verify_signature(announced: ModelSignature, found: ModelSignature) -> None:

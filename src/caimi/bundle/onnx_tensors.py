@@ -9,6 +9,7 @@ from onnx import TensorProto, TypeProto
 
 from caimi.bundle.onnx_errors import BadInterface, BadTensor, ExternalData
 from caimi.bundle.onnx_external import ExternalFiles
+from caimi.bundle.onnx_scan import DATA_WIDTHS, bytes_left_out
 from caimi.bundle.signature import MAX_DIMENSION, MAX_RANK, DType, TensorSpec
 
 __all__ = ["MAX_ELEMENTS", "check_inner_type", "checked_tensor_bytes", "tensor_spec"]
@@ -61,6 +62,7 @@ def checked_tensor_bytes(tensor: TensorProto, where: str, external: ExternalFile
     """Check one constant tensor and return the bytes that its elements take.
 
     Arguments:
+        tensor: of a model as `scan_model` gives it.
         external: where its data may lie instead; None if it may not.
     Raises:
         ExternalData: Its data is elsewhere.
@@ -75,21 +77,24 @@ def checked_tensor_bytes(tensor: TensorProto, where: str, external: ExternalFile
     bits, typed_field = stored
     elements = _checked_elements(tensor.dims, where)
     size = (elements * bits + 7) // 8
-    counts: dict[str, int] = {name: len(getattr(tensor, name)) for name in _TYPED_FIELDS}
-    typed = counts.pop(typed_field)
-    if any(counts.values()) or (typed and tensor.raw_data):
+    counts = {name: _count(tensor, name) for name in _TYPED_FIELDS}
+    typed, raw = counts.pop(typed_field), _count(tensor, "raw_data")
+    if any(counts.values()) or (typed and raw):
         raise BadTensor("its data is in more than one field or in the wrong one", where=where)
     if is_outside and external is not None:
-        if typed or tensor.raw_data:
+        if typed or raw:
             raise BadTensor("its data is inside and outside", where=where)
         external.take(tensor, size, where)
         return size
     expected = size if bits < 8 else elements
-    if (typed and typed != expected) or (not typed and len(tensor.raw_data) != size):
-        raise BadTensor(
-            f"{elements} elements of {bits} bits announced, {typed or len(tensor.raw_data)} found", where=where
-        )
+    if (typed and typed != expected) or (not typed and raw != size):
+        raise BadTensor(f"{elements} elements of {bits} bits announced, {typed or raw} found", where=where)
     return size
+
+
+def _count(tensor: TensorProto, field: str) -> int:
+    # Elements, or bytes of raw data, with those that the scan left out.
+    return len(getattr(tensor, field)) + bytes_left_out(tensor, field) // DATA_WIDTHS.get(field, 1)
 
 
 def tensor_spec(name: str, kind: TypeProto, where: str) -> TensorSpec:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from caimi.bundle.manifest import BundleKind, FileEntry, Framework, Manifest, Role, encode_manifest
-from caimi.bundle.onnx_errors import ModelTooLarge
-from caimi.bundle.onnx_inspect import DEFAULT_LIMITS, InspectedModel, inspect_model
+from caimi.bundle.onnx_inspect import InspectedModel, check_file_size, inspect_model
+from caimi.bundle.onnx_scan import ModelSource
 from caimi.sdk.errors import BadBundle
 from caimi.types.primitives import ZERO32, Bytes32
 
@@ -76,7 +77,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError as error:
-        raise BadBundle(f"cannot read {path}: {error.strerror}") from error
+        raise _unreadable(path, error) from error
 
 
 def _inspect(root: Path, model: str, sizes: Mapping[str, int]) -> InspectedModel:
@@ -84,12 +85,19 @@ def _inspect(root: Path, model: str, sizes: Mapping[str, int]) -> InspectedModel
     size, path = sizes[model], root / model
     if size == 0:
         raise BadBundle(f"{path} is empty")
-    if size > DEFAULT_LIMITS.model_bytes:
-        raise ModelTooLarge(f"{path}: {size} bytes, the limit is {DEFAULT_LIMITS.model_bytes}")
+    check_file_size(size)
     start = model[: model.rfind("/") + 1]
     others = {name.removeprefix(start): size for name, size in sizes.items() if name.startswith(start)}
     del others[model.removeprefix(start)]
-    return inspect_model(_content(path), size_of=others.get)
+    with _opened(path) as file:
+
+        def read(offset: int, most: int) -> bytes:
+            try:
+                return os.pread(file.fileno(), most, offset)
+            except OSError as error:
+                raise _unreadable(path, error) from error
+
+        return inspect_model(ModelSource(size=size, read=read), size_of=others.get)
 
 
 def _files(path: Path) -> tuple[Path, list[str]]:
@@ -132,17 +140,21 @@ def _entry(root: Path, name: str, role: Role, expected: int) -> FileEntry:
     return FileEntry(path=name, size=size, sha256=Bytes32(digest.digest()), role=role)
 
 
-def _content(path: Path) -> bytes:
+def _opened(path: Path) -> BinaryIO:
     try:
-        return path.read_bytes()
+        return path.open("rb")
     except OSError as error:
-        raise BadBundle(f"cannot read {path}: {error.strerror}") from error
+        raise _unreadable(path, error) from error
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
+    with _opened(path) as file:
+        try:
             while piece := file.read(_CHUNK):
                 yield piece
-    except OSError as error:
-        raise BadBundle(f"cannot read {path}: {error.strerror}") from error
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> BadBundle:
+    return BadBundle(f"cannot read {path}: {error.strerror}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from caimi.apps.demo.graph import linear, save
 from caimi.bundle.manifest import Role
-from caimi.bundle.onnx_errors import ModelRefused, ModelTooLarge
+from caimi.bundle.onnx_errors import ModelFileTooLarge, ModelRefused
 from caimi.sdk.bundles import read_bundle
 from caimi.sdk.errors import BadBundle
 from caimi.types.primitives import ZERO32
@@ -80,15 +81,29 @@ def test_rejects_a_model_that_no_host_would_load(tmp_path: Path) -> None:
 
 def test_rejects_a_model_beyond_the_limit_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "m.onnx").open("wb") as file:
-        file.truncate((1 << 30) + 1)
+        file.truncate(1 << 31)
 
     def read(path: Path) -> bytes:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr(Path, "read_bytes", read)
-    monkeypatch.setattr("caimi.sdk.bundles._pieces", read)
-    with pytest.raises(ModelTooLarge, match="the limit is 1073741824"):
+    monkeypatch.setattr("caimi.sdk.bundles._opened", read)
+    with pytest.raises(ModelFileTooLarge, match="the format holds 2147483647"):
         read_bundle(tmp_path / "m.onnx")
+
+
+def test_a_model_in_one_file_is_never_in_memory_whole(tmp_path: Path) -> None:
+    weight, bias = np.zeros((2, 8 << 20), dtype=np.float32), np.zeros(8 << 20, dtype=np.float32)
+    nodes, weights = linear("x", "y", weight, bias, rectify=False)
+    (tmp_path / "m.onnx").write_bytes(save("wide", nodes, weights, ("x", [None, 2]), ("y", [None, 8 << 20])))
+    read_bundle(tmp_path / "m.onnx")
+    tracemalloc.start()
+    try:
+        bundle = read_bundle(tmp_path / "m.onnx")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert bundle.manifest.content_bytes > 96 << 20
+    assert peak < 4 << 20
 
 
 def test_rejects_an_empty_model(tmp_path: Path) -> None:
