@@ -47,7 +47,8 @@ from caimi.storage.content_client import HttpBlockStore
 from caimi.storage.sqlite_host import SqliteHostStore
 from caimi.storage.transfer import Content
 from caimi.types.primitives import Epoch
-from caimi.validator.seat import RegistryReader, check_network
+from caimi.types.records import Lane
+from caimi.validator.seat import RegistryReader, check_network, common_root
 
 __all__ = ["main"]
 
@@ -59,6 +60,7 @@ _OTHER_CONNECTIONS: Final = 128
 class _Outside:
     # What the host reaches over the network.
     lanes: tuple[ChainReader, ...]
+    root: Lane
     board: BoardPort
     relay: HttpHostRelay
     content: Content
@@ -80,8 +82,9 @@ async def _run(config: HostConfig) -> None:
         readers = [open_sources(lane, stack, clock) for lane in config.lanes]
         sites: tuple[RegistryReader, ...] = tuple(reader for some in readers for reader in some)
         reached = when_reachable(lambda: _epoch(sites, config), clock=clock, observer=observer)
+        rooted = when_reachable(lambda: common_root(sites), clock=clock, observer=observer)
         # Deriving the key that opens the operator's takes as long as reaching the ledgers.
-        operator, epoch = await asyncio.gather(asyncio.to_thread(open_key, config.operator), reached)
+        operator, epoch, root = await asyncio.gather(asyncio.to_thread(open_key, config.operator), reached, rooted)
         runtime = ChildRuntime(_runner_limits(config.limits))
         stack.push_async_callback(runtime.close)
         runtime.prepare()
@@ -92,6 +95,7 @@ async def _run(config: HostConfig) -> None:
         blocks = await stack.enter_async_context(HttpBlockStore(config.content, token=token))
         outside = _Outside(
             lanes=tuple(AgreeingReader(some) for some in readers),
+            root=root,
             board=open_board(config.board_lane, stack, clock),
             relay=HttpHostRelay(config.relay, client, token=token),
             content=Content(sources=[blocks], store=blocks),
@@ -216,8 +220,16 @@ def _parts(
         clock=clock,
         entropy=SystemEntropy(),
     )
-    lanes, relay = outside.lanes, outside.relay
-    host = Host(identity, lanes=lanes, answerer=answerer, relay=relay, store=store, clock=clock, observer=observer)
+    host = Host(
+        identity,
+        lanes=outside.lanes,
+        root=outside.root,
+        answerer=answerer,
+        relay=outside.relay,
+        store=store,
+        clock=clock,
+        observer=observer,
+    )
     calls = RegistryCalls(
         identity.network, CallLimits(), relay=outside.relay, content=outside.content, store=store, clock=clock
     )

@@ -11,6 +11,7 @@
     - KeyNotReleased: fewer than t partials came in time
     - KeyRefused: so many validators refuse that t partials cannot come
     - HostKeysEnded: the keys of this start have run out
+    - LaneAstray: a node does not have the block from which a lane was resumed
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "InputMismatch",
     "KeyNotReleased",
     "KeyRefused",
+    "LaneAstray",
     "LeaseNotPosted",
     "NoGroupKey",
     "NotAModel",
@@ -118,3 +120,17 @@ class HostKeysEnded(HostError):
     certainty = Certainty.PROVEN
     retry = Retry.SAFE
     hint = "start the host again; the supervisor does so by itself"
+
+
+class LaneAstray(HostError):
+    """A lane was resumed by governance, and the block that it kept is not on the chain that is read here."""
+
+    blame = Blame.NODE
+    retry = Retry.AFTER
+    hint = (
+        "read the lane from a node on the branch that governance kept: `governed` of the root registry names its block"
+    )
+
+    def __init__(self, height: int, kept: bytes, there: bytes | None) -> None:
+        shown = "no block" if there is None else "0x" + there.hex()
+        super().__init__(f"block {height}: governance kept 0x{kept.hex()}, {shown} is there")

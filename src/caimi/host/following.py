@@ -1,13 +1,20 @@
-"""Requests and accepted answers of one lane, by its final events."""
+"""Requests and accepted answers of one lane, by its final events; of the root's, what governance decides (spec 35 §3).
+
+A lane whose chain broke its finality numbers other events than before. Once governance has resumed it under its next
+generation, it is followed again from the last block kept, and from no chain that lacks that block.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
-from caimi.ports.chain import ChainReader, FinalEvent
+from caimi.host.errors import LaneAstray
+from caimi.ports.chain import ChainReader, FinalEvent, Forgetful
 from caimi.ports.clock import Clock
-from caimi.ports.host_store import HostStep, HostStore, RequestRow, RequestState
-from caimi.types.primitives import Bytes32, Sequence
+from caimi.ports.host_store import AcceptedAnswer, HostStep, HostStore, RequestRow, RequestState
+from caimi.protocol.governance import decision_in
+from caimi.protocol.registry_state import GovernedLane
+from caimi.types.primitives import Sequence
 from caimi.types.records import Kind, Lane
 from caimi.wire.functions import decode_body
 
@@ -19,11 +26,16 @@ _PAGE: Final = 256
 class LaneFollower:
     """Follows one lane from where the store says that it stopped."""
 
-    def __init__(self, reader: ChainReader, *, store: HostStore, clock: Clock) -> None:
+    def __init__(self, reader: ChainReader, *, root: Lane, store: HostStore, clock: Clock) -> None:
+        """Arguments:
+        root: the lane whose events decide about lanes; those of any other decide nothing.
+        """
         self._reader = reader
+        self._root = root
         self._store = store
         self._clock = clock
         self._read_at = clock.monotonic()
+        self._decided = GovernedLane()
 
     @property
     def unread_seconds(self) -> float:
@@ -36,29 +48,59 @@ class LaneFollower:
         return self._reader.lane
 
     async def turn(self) -> None:
-        """Store what became final since the last turn.
+        """Store what became final since the last turn. Of a lane that was dropped nothing is read.
 
         Raises:
             ChainError: Ask again later.
+            LaneAstray: The node is not on the branch that governance kept.
         """
-        while events := await self._reader.events(Sequence(self._store.cursor(self.lane) + 1), _PAGE):
-            requests: list[RequestRow] = []
-            answered: dict[Bytes32, Bytes32] = {}
-            for final in events:
-                event = final.item.event
-                # The lane's own registry made these events, so their bodies decode.
-                if event.schema == 1 and event.kind == Kind.REQUESTED:
-                    requests.append(self._requested(final))
-                elif event.schema == 1 and event.kind == Kind.ANSWERED:
-                    request, receipt_hash, _ = decode_body(Kind.ANSWERED, event.body)
-                    answered[request] = receipt_hash
+        while not self._store.governed(self.lane).dropped and (events := await self._next()):
+            last = events[-1]
             self._store.follow(
-                HostStep.FOLLOWED, self.lane, events[-1].item.sequence, requests=requests, answered=answered
+                HostStep.FOLLOWED,
+                self.lane,
+                last.item.sequence,
+                last.height,
+                requests=[self._requested(final) for final in events if _is(final, Kind.REQUESTED)],
+                answered=[_accepted(final) for final in events if _is(final, Kind.ANSWERED)],
+                decisions=self._decisions(events),
             )
         self._read_at = self._clock.monotonic()
 
+    async def _next(self) -> tuple[FinalEvent, ...]:
+        while True:
+            decided = await self._note_decision()
+            first = Sequence(self._store.cursor(self.lane) + 1)
+            events = await self._reader.events(first, _PAGE)
+            if events and decided.version:
+                await self._check_kept(decided)
+            # Else the lane was resumed meanwhile, and these events follow nothing.
+            if self._store.governed(self.lane) == decided:
+                return events
+
+    async def _note_decision(self) -> GovernedLane:
+        # After a decision about this lane, what its node said before counts no more.
+        decided = self._store.governed(self.lane)
+        if decided != self._decided and isinstance(self._reader, Forgetful):
+            await self._reader.forget(Sequence(self._store.cursor(self.lane) + 1))
+        self._decided = decided
+        return decided
+
+    async def _check_kept(self, decided: GovernedLane) -> None:
+        there = await self._reader.block_hash(decided.height)
+        if there != decided.block_hash:
+            raise LaneAstray(decided.height, decided.block_hash, there)
+
+    def _decisions(self, events: tuple[FinalEvent, ...]) -> list[tuple[Lane, GovernedLane]]:
+        if self.lane != self._root:
+            return []
+        found = (decision_in(final.item.event) for final in events)
+        # Nobody decides about the root's own lane.
+        return [decision for decision in found if decision is not None and decision[0] != self._root]
+
     def _requested(self, final: FinalEvent) -> RequestRow:
         event = final.item.event
+        # The lane's own registry made these events, so their bodies decode.
         request, consumer, cid, commitment, client_key, deadline = decode_body(Kind.REQUESTED, event.body)
         return RequestRow(
             id=request,
@@ -70,5 +112,15 @@ class LaneFollower:
             client_key=client_key,
             deadline=deadline,
             seen=self._clock.now(),
+            height=final.height,
             state=RequestState.SEEN,
         )
+
+
+def _is(final: FinalEvent, kind: Kind) -> bool:
+    return final.item.event.schema == 1 and final.item.event.kind == kind
+
+
+def _accepted(final: FinalEvent) -> AcceptedAnswer:
+    request, receipt_hash, _ = decode_body(Kind.ANSWERED, final.item.event.body)
+    return AcceptedAnswer(request=request, receipt_hash=receipt_hash, height=final.height)

@@ -71,6 +71,7 @@ class Host:
         identity: HostIdentity,
         *,
         lanes: Sequence[ChainReader],
+        root: Lane,
         answerer: Answerer,
         relay: HostRelay,
         store: HostStore,
@@ -78,6 +79,9 @@ class Host:
         observer: Observer,
         tuning: HostTuning | None = None,
     ) -> None:
+        """Arguments:
+        root: the registry whose events decide about lanes, one of `lanes` as a rule.
+        """
         self.identity = identity
         self.store = store
         self._answerer = answerer
@@ -85,7 +89,7 @@ class Host:
         self._clock = clock
         self._observer = observer
         self._tuning = tuning or HostTuning()
-        self._followers = [LaneFollower(lane, store=store, clock=clock) for lane in lanes]
+        self._followers = [LaneFollower(lane, root=root, store=store, clock=clock) for lane in lanes]
         self._troubles: dict[Bytes32, _Trouble] = {}
         self._sent_at: dict[Bytes32, float] = {}
         self._busy: set[Bytes32] = set()

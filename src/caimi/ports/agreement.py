@@ -88,7 +88,7 @@ class AgreeingReader:
         for rivals in zip(*answers, strict=False):
             for rival in rivals[1:]:
                 if rival != rivals[0]:
-                    await self._forget(rivals[0].item.sequence)
+                    await self.forget(rivals[0].item.sequence)
                     raise SourcesDisagree(f"event {rivals[0].item.sequence} in block {rivals[0].height}")
         return min(answers, key=len)
 
@@ -153,8 +153,8 @@ class AgreeingReader:
         """The decision on which all sources agree. Raises `SourcesApart` while they do not."""
         return await self._same("governance", lambda reader: reader.governed(lane))
 
-    async def _forget(self, first: p.Sequence) -> None:
-        # Which of them lied is not known: all have to ask their nodes again.
+    async def forget(self, first: p.Sequence) -> None:
+        """See `Forgetful.forget`: which of them was wrong is not known, all have to ask their nodes again."""
         for reader in self._readers:
             if isinstance(reader, Forgetful):
                 await reader.forget(first)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from caimi.protocol.registry_state import GovernedLane
 from caimi.types.primitives import Address, Bytes32, UnixSeconds
 from caimi.types.primitives import Sequence as EventSequence
 from caimi.types.records import Cid, Lane
 
-__all__ = ["HostStep", "HostStore", "RequestRow", "RequestState", "ShelfRow", "SignedAnswer"]
+__all__ = ["AcceptedAnswer", "HostStep", "HostStore", "RequestRow", "RequestState", "ShelfRow", "SignedAnswer"]
 
 
 class HostStep(StrEnum):
@@ -87,6 +88,8 @@ class RequestRow:
     client_key: Bytes32
     deadline: UnixSeconds
     seen: UnixSeconds
+    height: int
+    """Of the block with the request's event."""
     state: RequestState
     reason: str = ""
     """Name of the error that ended it, "" for none."""
@@ -106,6 +109,16 @@ class ShelfRow:
     lease_end: UnixSeconds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedAnswer:
+    """What a registry told of an answer that it accepted."""
+
+    request: Bytes32
+    receipt_hash: Bytes32
+    height: int
+    """Of the block with the event."""
+
+
 class HostStore(Protocol):
     """Durable before it returns. One process at a time."""
 
@@ -113,19 +126,29 @@ class HostStore(Protocol):
         """Highest sequence number that was followed, 0 if none."""
         ...
 
+    def governed(self, lane: Lane) -> GovernedLane:
+        """The last decision of governance about a lane that was followed."""
+        ...
+
     def follow(
         self,
         step: HostStep,
         lane: Lane,
         upto: EventSequence,
+        height: int,
         *,
         requests: Sequence[RequestRow],
-        answered: Mapping[Bytes32, Bytes32],
+        answered: Sequence[AcceptedAnswer],
+        decisions: Sequence[tuple[Lane, GovernedLane]],
     ) -> None:
         """Move the cursor, add requests that are not known yet, and settle the open ones that were answered.
 
         Arguments:
-            answered: receipt hash by request id; the stored answer's hash decides between ANSWERED and ELSEWHERE.
+            height: of the block with event `upto`.
+            answered: the stored answer's hash decides between ANSWERED and ELSEWHERE.
+            decisions: of governance, in order; one whose version is not higher than the last one's counts for nothing.
+                A lane that is resumed is followed again from the last block kept: requests above it are forgotten
+                unless an answer to them is signed, and what was settled above it is open again.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from caimi.crypto.quorum import ValidatorSet
@@ -11,7 +12,7 @@ from caimi.types.primitives import Address, Bytes32, Epoch, SignerIndex
 from caimi.types.records import Lane
 from caimi.validator.attestor import Seat
 
-__all__ = ["NotInSet", "RegistryReader", "RootsDiffer", "WrongNetwork", "check_network", "take_seat"]
+__all__ = ["NotInSet", "RegistryReader", "RootsDiffer", "WrongNetwork", "check_network", "common_root", "take_seat"]
 
 
 class WrongNetwork(CaimiError):
@@ -69,12 +70,10 @@ async def take_seat(registries: tuple[RegistryReader, ...], *, network: Bytes32,
         ChainUnavailable, SourcesDisagree: Ask again later.
     """
     seats: list[tuple[Epoch, ValidatorSet]] = []
-    roots: dict[Lane, Lane] = {}
     for registry in registries:
         await check_network(registry, network)
         view = await registry.validator_set()
         seats.append((view.epoch, ValidatorSet(validators=view.validators, f=view.f, t=view.t)))
-        roots[await registry.root()] = registry.lane
         if address not in view.validators:
             raise NotInSet(f"0x{address.hex()} at registry 0x{registry.lane.registry.hex()}")
     if not seats:
@@ -85,7 +84,19 @@ async def take_seat(registries: tuple[RegistryReader, ...], *, network: Bytes32,
             raise WrongEpoch(epoch, other_epoch)
         if other != validators:
             raise BadValidatorSet
+    root = await common_root(registries)
+    return Seat(network=network, epoch=epoch, signer=SignerIndex(validators.validators.index(address)), root=root)
+
+
+async def common_root(registries: Sequence[ChainReader]) -> Lane:
+    """The registry that all of them, at least one, name as root.
+
+    Raises:
+        RootsDiffer: They name several.
+        ChainUnavailable, SourcesDisagree: Ask again later.
+    """
+    roots = {await registry.root(): registry.lane for registry in registries}
     root, *others = roots
     if others:
         raise RootsDiffer(" and ".join(f"0x{at.registry.hex()} names 0x{r.registry.hex()}" for r, at in roots.items()))
-    return Seat(network=network, epoch=epoch, signer=SignerIndex(validators.validators.index(address)), root=root)
+    return root

@@ -285,6 +285,7 @@ class HostWorld:
         self.host = Host(
             self.identity,
             lanes=[chains.port(name, "host") for name in chains.ledgers],
+            root=chains.lane("fabric"),
             answerer=answerer,
             relay=self.relay,
             store=self.store,

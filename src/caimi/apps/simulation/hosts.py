@@ -130,6 +130,7 @@ class HostSite:
         return Host(
             identity,
             lanes=self._ports,
+            root=world.root,
             answerer=answerer,
             relay=self._line,
             store=self.store,
