@@ -77,14 +77,15 @@ def install_locked(
 ) -> None:
     """Put the packages of a file with hashes into a folder for PYTHONPATH, for the Python that runs us.
 
+    Use it with PYTHONDONTWRITEBYTECODE: what is written into a cached folder later makes it another one.
+
     Raises:
         ToolchainError: uv failed; the text has its last words.
     """
     run_logged(
         [
             *(_uv(repository, cache, environment), "pip", "install", "--python", sys.executable, "--target", folder),
-            # Compiled now: what is written later would make a cached folder another one.
-            *("--require-hashes", "--only-binary", ":all:", "--compile-bytecode", "-r", requirements),
+            *("--require-hashes", "--only-binary", ":all:", "-r", requirements),
         ],
         label=f"Python packages of {requirements.parent.name}",
         log=cache.root / "logs" / f"uv-{requirements.parent.name}.log",
