@@ -59,7 +59,7 @@ class Checks:
         fast = ["-m", "not slow and not devnet", "-n", "2", "--dist", "worksteal"]
         return [
             self._pytest("pytest", fast, self._tests),
-            self._pytest("pytest, real ledgers", ["-m", "devnet and not slow"], self._tests),
+            self._pytest("pytest, real ledgers", ["-m", "devnet and not slow", "--durations", "25"], self._tests),
             self._forge("forge test", ["test"], self._ethereum / "test"),
             self._go("go test", ["test", "./..."]),
         ]
