@@ -15,10 +15,11 @@ _ZEROES: Final = bytes(1 << 20)
 
 
 def overwrite(buffer: bytearray) -> None:
-    """Fill a buffer with zeroes, whoever else looks at it. Takes 1 MiB whatever its size."""
-    for at in range(0, len(buffer), len(_ZEROES)):
-        end = min(at + len(_ZEROES), len(buffer))
-        buffer[at:end] = _ZEROES[: end - at]
+    """Fill a buffer with zeroes, whoever else looks at it. Takes no memory."""
+    view, zeroes = memoryview(buffer), memoryview(_ZEROES)
+    for at in range(0, len(view), len(zeroes)):
+        end = min(at + len(zeroes), len(view))
+        view[at:end] = zeroes[: end - at]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from caimi.bundle.buffers import BytesLike, overwrite
 from caimi.bundle.canonical import MAX_DOCUMENT_BYTES
 from caimi.bundle.errors import BundleTooLarge, CommitmentMismatch, FileMismatch, MalformedBundle, OutOfOrder
-from caimi.bundle.manifest import FileEntry, Manifest, decode_manifest, encode_manifest
+from caimi.bundle.manifest import FileEntry, Manifest, Role, decode_manifest, encode_manifest
 from caimi.types.primitives import Bytes32, bytes32
 from caimi.wire.keccak import Tag, tagged_hash
 
@@ -76,16 +76,24 @@ class BundleReader:
     """Reads a plaintext piece by piece and releases each file only when its hash is right.
 
     Feed pieces of any size, then call `finish`. `manifest` is set once its bytes were complete and matched the
-    commitment; nothing is released before that. Memory is one file and the manifest.
+    commitment; nothing is released before that. Memory is one released file and the manifest.
     """
 
-    def __init__(self, commitment: Bytes32, *, max_content_bytes: int) -> None:
-        """Expect the manifest of `commitment` and at most that many bytes of files."""
+    def __init__(
+        self, commitment: Bytes32, *, max_content_bytes: int, released: Collection[Role] = tuple(Role)
+    ) -> None:
+        """Expect the manifest of `commitment` and at most that many bytes of files.
+
+        Arguments:
+            released: files of other roles are checked, and never in memory whole.
+        """
         self._commitment = bytes32(commitment)
         self._limit = max_content_bytes
+        self._released = frozenset(released)
         self._head = bytearray()
         self._manifest: Manifest | None = None
         self._file: bytearray | None = None
+        self._digest = hashlib.sha256()
         self._filled = 0
         self._index = 0
         self._is_closed = False
@@ -96,7 +104,7 @@ class BundleReader:
         return self._manifest
 
     def feed(self, piece: BytesLike) -> list[OpenedFile]:
-        """Take the next piece and return the files that it completed.
+        """Take the next piece and return the released files that it completed.
 
         Raises:
             MalformedBundle: Wrong magic, a manifest over 1 MiB, or bytes after the last file.
@@ -168,27 +176,33 @@ class BundleReader:
         return _MANIFEST_AT + length
 
     def _fill(self, piece: memoryview) -> int:
-        if self._file is None:
+        files = () if self._manifest is None else self._manifest.files
+        if self._index == len(files):
             raise MalformedBundle("bytes after the last file")
-        taken = min(len(piece), len(self._file) - self._filled)
-        self._file[self._filled : self._filled + taken] = piece[:taken]
-        self._filled += taken
-        return taken
+        taken = piece[: files[self._index].size - self._filled]
+        self._digest.update(taken)
+        if self._file is not None:
+            # From buffer to buffer: assigning to a part of a bytearray would leave a copy of the plaintext behind.
+            memoryview(self._file)[self._filled : self._filled + len(taken)] = taken
+        self._filled += len(taken)
+        return len(taken)
 
     def _next_files(self) -> Iterator[OpenedFile]:
         # Yields the file that is complete and any empty ones that follow, and makes room for the next.
         files = () if self._manifest is None else self._manifest.files
         while self._index < len(files):
             entry = files[self._index]
-            if self._file is None:
-                self._file, self._filled = bytearray(entry.size), 0
+            if self._file is None and entry.role in self._released:
+                self._file = bytearray(entry.size)
             if self._filled < entry.size:
                 return
-            if hashlib.sha256(self._file).digest() != entry.sha256:
+            if self._digest.digest() != entry.sha256:
                 raise FileMismatch(entry.path, "its hash is not the one in the manifest")
             data, self._file = self._file, None
+            self._digest, self._filled = hashlib.sha256(), 0
             self._index += 1
-            yield OpenedFile(entry=entry, data=data)
+            if data is not None:
+                yield OpenedFile(entry=entry, data=data)
 
     def _close(self) -> None:
         self._is_closed = True

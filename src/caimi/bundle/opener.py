@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from caimi.bundle.buffers import BytesLike
 from caimi.bundle.errors import OutOfOrder, TrailingBytes, TruncatedStream
 from caimi.bundle.framing import BundleReader, OpenedFile, frame_bundle, manifest_commitment
-from caimi.bundle.manifest import Manifest, encode_manifest
+from caimi.bundle.manifest import Manifest, Role, encode_manifest
 from caimi.bundle.stream import HEADER_BYTES, ContentKey, Decryptor, bundle_associated_data, encrypt_segments
 from caimi.types.primitives import Bytes32
 
@@ -49,16 +49,28 @@ def seal_bundle(
 class BundleOpener:
     """Opens a ciphertext segment by segment, as its leaves come out of the content store.
 
-    Memory is one segment and one file. Nothing is released before its segment is authentic, the manifest is the one
-    committed to, and the file's hash is right.
+    Memory is one segment and one released file. Nothing is released before its segment is authentic, the manifest is
+    the one committed to, and the file's hash is right.
     """
 
-    def __init__(self, key: ContentKey, *, commitment: Bytes32, ciphertext_bytes: int, max_content_bytes: int) -> None:
-        """Expect a ciphertext of that length (which the content store knows from the root block) and commitment."""
+    def __init__(
+        self,
+        key: ContentKey,
+        *,
+        commitment: Bytes32,
+        ciphertext_bytes: int,
+        max_content_bytes: int,
+        released: Collection[Role] = tuple(Role),
+    ) -> None:
+        """Expect a ciphertext of that length (which the content store knows from the root block) and commitment.
+
+        Arguments:
+            released: as `BundleReader`.
+        """
         self._key = key
         self._associated_data = bundle_associated_data(commitment)
         self._ciphertext_bytes = ciphertext_bytes
-        self._reader = BundleReader(commitment, max_content_bytes=max_content_bytes)
+        self._reader = BundleReader(commitment, max_content_bytes=max_content_bytes, released=released)
         self._decryptor: Decryptor | None = None
         self._index = 0
         self._is_closed = False

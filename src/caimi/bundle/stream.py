@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from caimi.bundle.buffers import BytesLike, cut
+from caimi.bundle.buffers import BytesLike, cut, overwrite
 from caimi.bundle.errors import (
     MalformedHeader,
     StreamTooLong,
@@ -212,7 +212,7 @@ class Decryptor:
 
     def wipe(self) -> None:
         """Overwrite the own buffer. Call it when done; copies made by the caller are the caller's."""
-        self._buffer[:] = bytes(len(self._buffer))
+        overwrite(self._buffer)
 
     def _opens(self, index: int, body: memoryview, target: memoryview, *, is_last: bool) -> bool:
         try:

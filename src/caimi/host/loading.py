@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
 from caimi.bundle.buffers import overwrite
 from caimi.bundle.errors import StreamRefused
@@ -20,6 +21,8 @@ from caimi.types.errors import CaimiError, Retry
 from caimi.types.records import Publication
 
 __all__ = ["OpenedModel", "is_final", "open_model", "wipe"]
+
+_LOADED: Final = (Role.MODEL, Role.EXTERNAL_DATA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,9 @@ def wipe(buffer: bytearray) -> None:
 async def open_model(
     content: ContentStore, publication: Publication, data_key: bytes, *, max_content_bytes: int
 ) -> OpenedModel:
-    """Fetch and decrypt a publication's model and its data files; other files are checked and overwritten.
+    """Fetch and decrypt a publication's model and its data files; other files are checked and passed over.
+
+    Memory is the files that come out, one segment, and the blocks that are fetched ahead.
 
     Arguments:
         data_key: the 32 bytes from the capsule.
@@ -67,16 +72,13 @@ async def open_model(
         commitment=publication.manifest_commitment,
         ciphertext_bytes=stream.content_bytes,
         max_content_bytes=max_content_bytes,
+        released=_LOADED,
     )
     kept: list[OpenedFile] = []
     try:
         async for leaf in stream:
-            # Decryption and hashes of whole files must not hold up everything else.
-            for opened in await asyncio.to_thread(opener.feed, leaf):
-                if opened.entry.role in (Role.MODEL, Role.EXTERNAL_DATA):
-                    kept.append(opened)
-                else:
-                    wipe(opened.data)
+            # Decryption and hashes must not hold up everything else.
+            kept += await asyncio.to_thread(opener.feed, leaf)
         manifest = opener.finish()
         if manifest.kind is not BundleKind.MODEL:
             raise NotAModel("the bundle is a dataset")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,48 @@ def read(plaintext: bytes, *, step: int = 1 << 20, limit: int = 1 << 20) -> list
     opened = [file for i in range(0, len(plaintext), step) for file in reader.feed(plaintext[i : i + step])]
     assert reader.finish() == MANIFEST
     return opened
+
+
+def mixed(files: dict[str, bytes]) -> tuple[Manifest, bytes, Bytes32]:
+    """A manifest whose b files are READMEs, its plaintext and commitment."""
+    files = dict(sorted(files.items()))
+    plain = manifest_of(files)
+    entries = [dataclasses.replace(f, role=Role.README) if f.path.startswith("b") else f for f in plain.files]
+    manifest = dataclasses.replace(plain, files=tuple(entries))
+    framed = frame_bundle(manifest, salt=SALT, contents=[[d] for d in files.values()])
+    return manifest, b"".join(bytes(p) for p in framed), manifest_commitment(SALT, encode_manifest(manifest))
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+def test_only_files_of_the_roles_asked_for_are_released(step: int) -> None:
+    manifest, plaintext, commitment = mixed({**FILES, "b/last.md": b"read me", "bx": b""})
+    reader = BundleReader(commitment, max_content_bytes=1 << 20, released=[Role.DATA])
+    opened = [file for i in range(0, len(plaintext), step) for file in reader.feed(plaintext[i : i + step])]
+    assert reader.finish() == manifest
+    wanted = {path: data for path, data in FILES.items() if not path.startswith("b")}
+    assert {file.entry.path: bytes(file.data) for file in opened} == wanted
+
+
+def test_files_that_are_not_released_are_never_in_memory() -> None:
+    manifest, plaintext, commitment = mixed({"a.bin": b"model", "b.md": bytes(32 << 20), "c.bin": b"data"})
+    reader = BundleReader(commitment, max_content_bytes=1 << 30, released=[Role.DATA])
+    view = memoryview(plaintext)
+    tracemalloc.start()
+    try:
+        opened = [file for i in range(0, len(view), 1 << 20) for file in reader.feed(view[i : i + (1 << 20)])]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [bytes(file.data) for file in opened] == [b"model", b"data"]
+    assert peak < 1 << 20
+    assert reader.finish() == manifest
+
+
+def test_rejects_a_changed_file_that_is_not_released() -> None:
+    _, plaintext, commitment = mixed({"a.bin": b"model", "b.md": b"read me"})
+    reader = BundleReader(commitment, max_content_bytes=99, released=[Role.DATA])
+    with pytest.raises(FileMismatch, match=r"b\.md"):
+        reader.feed(plaintext.replace(b"read me", b"real me"))
 
 
 def test_the_layout_is_the_one_of_the_spec() -> None:
