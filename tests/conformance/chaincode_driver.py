@@ -79,16 +79,26 @@ class Driver:
         self, function: str, argument: bytes, *, now: int, clock: int = 0, transient: Mapping[str, bytes] | None = None
     ) -> Reply:
         """Invoke; what succeeds, other than a view, is committed."""
-        hidden = {name: "0x" + value.hex() for name, value in (transient or {}).items()}
+        return self._ask(function, argument, now=now, clock=clock, transient=transient or {})
+
+    def try_out(self, argument: bytes, *, now: int) -> Reply:
+        """What a call would answer now; nothing is committed."""
+        return self._ask("call", argument, now=now, clock=0, transient={}, dry=True)
+
+    def _ask(
+        self, function: str, argument: bytes, *, now: int, clock: int, transient: Mapping[str, bytes], dry: bool = False
+    ) -> Reply:
+        hidden = {name: "0x" + value.hex() for name, value in transient.items()}
         line = {
             "function": function,
             "argument": "0x" + argument.hex(),
             "now": now,
             "clock": clock,
             "transient": hidden,
+            "dry": dry,
         }
         pipe = cast(IO[str], self._process.stdin)
-        pipe.write(json.dumps(line | {"transient": hidden}) + "\n")
+        pipe.write(json.dumps(line) + "\n")
         pipe.flush()
         answer = json.loads(cast(IO[str], self._process.stdout).readline())
         return Reply(

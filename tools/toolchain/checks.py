@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .errors import ToolchainError
 from .process import call, call_watching
+from .python_env import site_packages
 from .setup import Toolchain, complete
 from .steps import Step
 
@@ -19,6 +20,16 @@ _VECTORS_VARIABLE = "CAIMI_VECTORS"
 _SOLIDITY_VECTORS = "test/**/*Vector*.t.sol"
 _GO_VECTORS = "Vector"
 _NOTHING_COLLECTED = 5
+_SEARCHED_CASES = 1_000_000
+# Each of them runs whole transactions.
+_SOLIDITY_RUNS = 20_000
+_GO_SEARCHES = (
+    ("wire", "FuzzDecode"),
+    ("wire", "FuzzRecord"),
+    ("wire", "FuzzEvent"),
+    ("certificate", "FuzzCertificate"),
+    ("contract", "FuzzArguments"),
+)
 
 
 class Checks:
@@ -67,7 +78,27 @@ class Checks:
     def slow(self) -> list[Step]:
         """What takes minutes each."""
         words = ["-m", "slow", "--timeout", "3600", "--hypothesis-profile", "long"]
-        return [self._pytest("pytest, slow", words, self._tests)]
+        return [self._pytest("pytest, slow", words, self._tests), *self.searches()]
+
+    def searches(self) -> list[Step]:
+        """Long searches of every decoder, in every language that has one (tests/fuzz)."""
+        engine = site_packages(self._repository) / "atheris"
+        more = {"PYTHONPATH": str(self._repository / "tools")}
+        words = [self._python / "python", "-m", "tests.fuzz", "--runs", str(_SEARCHED_CASES)]
+        return [
+            Step("search, Python", lambda: self._call(words, more=more), engine),
+            *(self._go_search(package, name) for package, name in _GO_SEARCHES),
+            self._forge(
+                "search, Solidity",
+                ["test", "--match-test", "testFuzz_"],
+                self._ethereum / "test",
+                {"FOUNDRY_FUZZ_RUNS": str(_SOLIDITY_RUNS)},
+            ),
+        ]
+
+    def _go_search(self, package: str, name: str) -> Step:
+        words = ["test", f"./internal/{package}", "-run", "^$", "-fuzz", f"^{name}$", "-parallel", "2"]
+        return self._go(f"search, Go: {name}", [*words, "-fuzztime", f"{_SEARCHED_CASES}x"])
 
     def vectors(self, folder: Path) -> list[Step]:
         """Each language's readers of the shared vectors, run on `folder`."""

@@ -37,7 +37,7 @@ def new_app(
     Arguments:
         longer_bodies: by the beginning of a path, the limit there.
     """
-    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
     add_problems(app)
     app.add_middleware(BodyLimit, limit=_LONGEST_BODY, exceptions=longer_bodies or {})
     app.add_middleware(TraceHeaders)

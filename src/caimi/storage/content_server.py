@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
 
 from caimi.bundle.cid import CID_TEXT_CHARS, format_cid, parse_cid
 from caimi.bundle.errors import BlockMismatch, BlockTooLarge, BundleError, CidRefused
@@ -71,7 +72,7 @@ def create_app(
     """
     if len(token) < 16:
         raise StoreRefused("a token has at least 16 characters")
-    app = FastAPI(title="CAIMI content store", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="CAIMI content store", version="1", docs_url=None, redoc_url=None, redirect_slashes=False)
 
     async def refuse(request: Request, error: Exception) -> Response:
         known = error if isinstance(error, CaimiError) else StoreUnavailable(str(error))
@@ -79,6 +80,12 @@ def create_app(
         observer.count(CONTENT_REQUESTS, call="missing" if call == "post" else call, result=type(known).__name__)
         return _refusal(known)
 
+    async def refuse_route(request: Request, error: Exception) -> Response:
+        # Also a CID with a slash in it: the framework finds no route, and would answer in words of its own.
+        said = error.detail if isinstance(error, HTTPException) else str(error)
+        return await refuse(request, CidRefused(f"{said}: blocks are at /v1/blocks/CID"))
+
+    app.add_exception_handler(HTTPException, refuse_route)
     app.add_exception_handler(ContentError, refuse)
     app.add_exception_handler(BundleError, refuse)
     _add_block_routes(app, SettledStore(store), observer, token.encode())

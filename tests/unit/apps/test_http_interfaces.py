@@ -350,3 +350,14 @@ def test_unknown_error_stays_readable() -> None:
     assert isinstance(back, RemoteError)
     assert back.problem.error == "FromTheFuture"
     assert "text" in str(back)
+
+
+def test_rejects_a_path_that_the_framework_would_send_elsewhere() -> None:
+    # Where to is a header of the request: an answer that follows it leads a client to whoever wrote that.
+    async def scenario() -> None:
+        with World() as world:
+            async with _relay(world) as client:
+                answer = await client.get("/v1/status/", headers={"Host": "elsewhere.test"})
+                assert (answer.status_code, answer.json()["error"]) == (404, "NoSuchThing")
+
+    run(scenario())

@@ -138,6 +138,14 @@ def test_rejects_what_is_no_cid(method: str, text: str) -> None:
         assert answer.json()["error"] == "CidRefused"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", PATH + "/more"), ("GET", PATH + "/"), ("GET", "/v1"), ("POST", PATH)]
+)
+def test_rejects_what_is_no_call_as_it_rejects_everything(method: str, path: str) -> None:
+    answer = ask(method, path, store=holding())
+    assert (answer.status_code, answer.json()["error"]) == (400, "CidRefused")
+
+
 def test_rejects_a_read_of_a_missing_block_with_a_hint() -> None:
     answer = ask("GET", PATH)
     assert answer.status_code == 404

@@ -152,7 +152,7 @@ func (s scenario) play(t *testing.T, network wire.Bytes32) {
 }
 
 // world has the scenario's configuration and balances.
-func (s scenario) world(t *testing.T) *world {
+func (s scenario) world(t testing.TB) *world {
 	w := emptyWorld(t)
 	var lane wire.Lane
 	c := state.Config{Channel: "caimi", Chaincode: "registry", ClockWindow: s.Config.ClockWindow}
@@ -325,12 +325,12 @@ var argumentKinds = map[string][3]string{
 	"UnsupportedExtension": {"bytes32"},
 }
 
-func number128(t *testing.T, text string) wire.Uint128 {
+func number128(t testing.TB, text string) wire.Uint128 {
 	t.Helper()
 	return wire.Uint128(decimal(t, text).FillBytes(make([]byte, 16)))
 }
 
-func decimal(t *testing.T, text string) *big.Int {
+func decimal(t testing.TB, text string) *big.Int {
 	t.Helper()
 	n, ok := new(big.Int).SetString(text, 10)
 	if !ok {

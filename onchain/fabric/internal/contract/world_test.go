@@ -103,7 +103,7 @@ func (w *world) next() uint64 {
 	return w.carried
 }
 
-func emptyWorld(t *testing.T) *world {
+func emptyWorld(t testing.TB) *world {
 	return &world{t: t, ledger: ledgertest.New("caimi", "registry"), now: start}
 }
 

@@ -24,7 +24,7 @@ func (h *Hex) UnmarshalText(text []byte) error {
 }
 
 // Word gives 32 bytes; shorter or longer text fails the test that reads it.
-func (h Hex) Word(t *testing.T) wire.Bytes32 {
+func (h Hex) Word(t testing.TB) wire.Bytes32 {
 	t.Helper()
 	if len(h) != 32 {
 		t.Fatalf("%d bytes, want 32", len(h))
@@ -33,7 +33,7 @@ func (h Hex) Word(t *testing.T) wire.Bytes32 {
 }
 
 // Read parses one suite, whose sha256 has to be the manifest's. CAIMI_VECTORS names another folder than the repository's.
-func Read(t *testing.T, name string, into any) {
+func Read(t testing.TB, name string, into any) {
 	t.Helper()
 	folder := os.Getenv("CAIMI_VECTORS")
 	if folder == "" {
@@ -58,7 +58,7 @@ func Read(t *testing.T, name string, into any) {
 	t.Fatalf("%s is not the file that the manifest names", name)
 }
 
-func read(t *testing.T, path string) []byte {
+func read(t testing.TB, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
