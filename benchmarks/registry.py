@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import beside_mlserver, computed, encryption, gas, inference, publishing, serving, wan
+from benchmarks.scenarios import (
+    beside_mlserver,
+    computed,
+    encryption,
+    gas,
+    inference,
+    publishing,
+    serving,
+    threshold,
+    wan,
+)
 
 __all__ = ["SCENARIOS", "UnknownScenario", "chosen"]
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *inference.SCENARIOS,
     *encryption.SCENARIOS,
+    *threshold.SCENARIOS,
     *gas.SCENARIOS,
     *publishing.SCENARIOS,
     *wan.SCENARIOS,

@@ -27,6 +27,7 @@ __all__ = ["check_integrity", "main", "unpack"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PEERS = _ROOT / "benchmarks" / "peers"
+_PYTHON = ("mlserver", "ferveo")
 
 
 def check_integrity(archive: bytes, expected: str) -> None:
@@ -85,14 +86,14 @@ def _packages(name: str, cache: Cache) -> Path:
 def main(arguments: list[str]) -> int:
     """Print where the peer is. Returns 0, 1 if it cannot be made, 2 for a name that nobody has."""
     cache = Cache(default_root(dict(os.environ)), say=say)
-    names = ("htlc", "mlserver", *json.loads((_PEERS / "npm.json").read_text(encoding="utf-8")))
+    names = ("htlc", *_PYTHON, *json.loads((_PEERS / "npm.json").read_text(encoding="utf-8")))
     if len(arguments) != 1 or arguments[0] not in names:
         say(f"usage: bench_peers.py {'|'.join(names)}")
         return 2
     try:
         if arguments[0] == "htlc":
             print(Go(_ROOT, cache, dict(os.environ)).program_of(_PEERS / "htlc" / "fabric", "the HTLC chaincode"))
-        elif arguments[0] == "mlserver":
+        elif arguments[0] in _PYTHON:
             print(_packages(arguments[0], cache))
         else:
             print(_npm(arguments[0], cache))
