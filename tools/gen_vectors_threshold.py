@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from vectorgen.dkg_suite import dkg_suite  # noqa: E402 - the path is set above
+from vectorgen.reshare_suite import reshare_suite  # noqa: E402
 from vectorgen.threshold_suite import (  # noqa: E402
     capsule_suite,
     group_suite,
@@ -28,6 +29,7 @@ def suites() -> dict[str, dict[str, Any]]:
         "threshold/capsule.json": capsule_suite(),
         "threshold/partial.json": partial_suite(),
         "threshold/dkg.json": dkg_suite(),
+        "threshold/reshare.json": reshare_suite(),
         "threshold/keystore.json": keystore_suite(),
     }
 

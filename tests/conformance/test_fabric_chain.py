@@ -20,6 +20,7 @@ from caimi.chains.fabric.deployment import RegistryPlan, create_registry, regist
 from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.lifecycle import ChaincodeDefinition, PrivateCollection
 from caimi.chains.fabric.registry import FabricRegistry
+from caimi.crypto.ecdsa import verify_signer
 from caimi.devnet.fabric.generate import generate_network
 from caimi.devnet.fabric.network import CHANNEL, CollectionPlan, FabricBinaries, FabricNetwork, FabricPlan, FabricPorts
 from caimi.devnet.fabric.processes import fabric_processes
@@ -342,9 +343,16 @@ def test_board_keeps_messages_of_a_key_generation(site: FabricSite) -> None:
         long = b"m" * 65_536
         await asyncio.gather(*(desk.board.post(desk.message(1, n, b"message %d" % n)) for n in (1, 2, 3)))
         await desk.board.post(desk.message(2, 4, long))
-        assert await desk.board.posts(Epoch(1), 1) == (b"message 1", b"message 2", b"message 3", b"")
-        assert await desk.board.posts(Epoch(1), 2) == (b"", b"", b"", long)
-        assert await desk.board.posts(Epoch(2), 1) in ((), (b"",) * 4)
+        posts = await desk.board.posts(Epoch(1))
+        assert sorted((p.phase, p.index, p.body) for p in posts[:3]) == [(1, n, b"message %d" % n) for n in (1, 2, 3)]
+        assert [(p.phase, p.index, p.body) for p in posts[3:]] == [(2, 4, long)]
+        for p in posts:
+            post = BoardPost(
+                at=desk.world.lane, epoch=Epoch(1), phase=p.phase, index=p.index, body_hash=keccak256(p.body)
+            )
+            digest = typed_digest(desk.world.network, post)
+            verify_signer(digest, p.signature, VALIDATORS[p.index - 1].address)
+        assert await desk.board.posts(Epoch(2)) == ()
         for call, expected in (
             (desk.message(1, 1, b"another"), e.AlreadyPosted),
             (desk.message(9, 1, b"x"), e.WrongPhase),

@@ -227,13 +227,22 @@ def _tensor_seeds() -> list[bytes]:
 
 def _board() -> Check:
     from caimi.crypto.dkg_errors import DkgFault
-    from caimi.crypto.dkg_messages import DkgSession, decode_message, encode_message
+    from caimi.crypto.dkg_messages import STEPS, Phase, decode_message, encode_message
+    from caimi.crypto.dkg_session import DkgSession
 
     session = DkgSession.from_bytes(unhex(suite("threshold/dkg.json")["session"]))
 
     def work(data: bytes) -> None:
         if data:
-            message = decode_message(data[1:], session=session, sender=data[0] % session.validators.n + 1)
+            # The board knows the step apart; here the message says it itself.
+            step, sender = data[2:3], data[0] % session.validators.n + 1
+            message = decode_message(
+                data[1:],
+                step=step[0] if step and step[0] in STEPS else Phase.COMMIT,
+                session=session,
+                sender=sender,
+                receivers=session.validators.n,
+            )
             same_bytes(encode_message(message, session), data[1:])
 
     return lambda data: refusal_of(partial(work, data), (DkgFault,))

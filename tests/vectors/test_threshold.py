@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 from suites import named, suite, unhex
 
-from caimi.crypto import dkg_errors, errors
+from caimi.crypto import errors
 from caimi.crypto.capsule import Capsule, capsule_hash, check_capsule, open_capsule, seal_key
-from caimi.crypto.dkg import DkgParticipant
-from caimi.crypto.dkg_messages import DkgSession
 from caimi.crypto.dleq import Proof, prove, verify_proof
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.key_share import KeyShare, ThresholdKey
@@ -20,19 +18,18 @@ from caimi.crypto.polynomial import lagrange
 from caimi.crypto.quorum import ValidatorSet
 from caimi.crypto.secp256k1 import GROUP
 from caimi.types.errors import BY_NAME, CaimiError
-from caimi.types.primitives import Bytes32, bytes32
+from caimi.types.primitives import bytes32
 from caimi.wire.keccak import Tag
 
-GROUP_SUITE, PROOF_SUITE, CAPSULE_SUITE, PARTIAL_SUITE, DKG_SUITE, KEYSTORE_SUITE = (
-    suite(f"threshold/{name}.json") for name in ("group", "proof", "capsule", "partial", "dkg", "keystore")
+GROUP_SUITE, PROOF_SUITE, CAPSULE_SUITE, PARTIAL_SUITE, KEYSTORE_SUITE = (
+    suite(f"threshold/{name}.json") for name in ("group", "proof", "capsule", "partial", "keystore")
 )
 
 
 def error_class(name: str) -> type[CaimiError]:
     """The class that a refusal names."""
-    for module in (errors, dkg_errors):
-        if name in module.__all__:
-            return getattr(module, name)
+    if name in errors.__all__:
+        return getattr(errors, name)
     return BY_NAME[name]
 
 
@@ -193,52 +190,6 @@ def test_rejects_combination(case: dict[str, Any]) -> None:
     with pytest.raises(errors.NotEnoughPartials) as caught:
         combine(parts(case), capsule=CAPSULE, label=LABEL, lease=LEASE, key=KEY, validators=VALIDATORS)
     assert list(caught.value.culprits) == case["culprits"]
-
-
-# --- key generation
-
-SESSION = DkgSession.from_bytes(unhex(DKG_SUITE["session"]))
-
-
-def participant(index: int) -> DkgParticipant:
-    return DkgParticipant(session=SESSION, index=index, seed=Bytes32(unhex(DKG_SUITE["seeds"][index - 1])))
-
-
-def test_honest_participants_say_the_words_of_the_first_case() -> None:
-    everybody = [participant(i) for i in SESSION.indices]
-    for message in DKG_SUITE["cases"][0]["messages"]:
-        owed = everybody[int(message["sender"]) - 1].outgoing()
-        assert owed is not None
-        assert owed.body == unhex(message["body"])
-        for listener in everybody:
-            listener.receive(message["sender"], unhex(message["body"]))
-
-
-@pytest.mark.parametrize("case", **named(DKG_SUITE["cases"]))
-def test_run(case: dict[str, Any]) -> None:
-    # Dealer 2 is the one that sends wrong shares in the second case; the others do not depend on that.
-    for index in (1, 3, 4):
-        listener = participant(index)
-        for message in case["messages"]:
-            listener.receive(message["sender"], unhex(message["body"]))
-        share = listener.result()
-        assert share is not None
-        assert listener.transcript() == unhex(case["transcript"])
-        assert share.public == ThresholdKey.from_bytes(unhex(case["key"]))
-        assert share.share.reveal() == unhex(case["shares"][index - 1])
-
-
-@pytest.mark.parametrize("case", **named(DKG_SUITE["refusals"]))
-def test_rejects_message(case: dict[str, Any]) -> None:
-    listener = participant(case.get("listener", 1))
-    for place, message in enumerate(DKG_SUITE["cases"][case["case"] - 1]["messages"][: case["after"]]):
-        replaced = place == 1 and "commit" in case
-        listener.receive(message["sender"], unhex(case["commit"] if replaced else message["body"]))
-    with pytest.raises(error_class(case["error"])) as caught:
-        listener.receive(case["sender"], unhex(case["body"]))
-    exactly(case, caught)
-    assert isinstance(caught.value, dkg_errors.DkgFault)
-    assert caught.value.culprit == case["culprit"]
 
 
 # --- keys at rest

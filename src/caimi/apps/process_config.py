@@ -310,8 +310,10 @@ class ValidatorConfig:
     """Name of the Fabric lane whose chaincode is the board (leases, partials, key generation)."""
     token_file: Path | None = None
     """Token of this validator's operator, for orders (spec 35); None: it signs none."""
-    key_attempt: int = 0
-    """Number of the key generation's attempt: raised by the operators together when one was given up."""
+    key_patience_seconds: float = 600.0
+    """How long a phase of a key ceremony waits for who says nothing before this validator votes to go on (spec 41 §3).
+
+    Above 0; longer than the others may be late, since who is too late gets no share until the next refresh."""
     log: Path | None = None
     """JSON lines; None is standard error."""
     requests_per_second: float = 50.0

@@ -64,12 +64,14 @@ class LaneStatusBody(BaseModel):
 class KeyStatusBody(BaseModel):
     """The epoch's key as this validator has it."""
 
+    attempt: int
+    """Of the key ceremony, 0 to 15."""
     phase: str
-    """starting, commit, reveal, complaint, justification, close or done."""
+    """starting, commit, reveal, complaint, justification, close, done, left out or failed."""
     waits_for: list[int]
-    """Share indices whose message is missing."""
+    """Seats whose message is missing."""
     fault: str | None
-    """The last message that was refused, and whose it was."""
+    """The last fault that showed, and whose it was."""
     group_key: str | None
     releases: int
     """Leases that got this validator's partial."""
@@ -96,7 +98,7 @@ class KeysBody(BaseModel):
     """Of share index 1 to n."""
     threshold: int
     transcript: str
-    """Hash of the key generation's messages (spec 40 §7)."""
+    """Hash of the key generation's messages (spec 41 §3)."""
 
 
 class ReleaseIn(BaseModel):
@@ -187,6 +189,7 @@ async def _missing(attestor: Attestor, keys: ValidatorKeys) -> list[str]:
 def _key_status(keys: ValidatorKeys) -> KeyStatusBody:
     status = keys.status()
     return KeyStatusBody(
+        attempt=status.generation.attempt,
         phase=status.generation.phase,
         waits_for=list(status.generation.waits_for),
         fault=status.generation.fault,

@@ -16,7 +16,7 @@ from caimi.apps.process_config import ValidatorConfig
 from caimi.apps.step_watch import StepWatch
 from caimi.apps.system import SystemClock, SystemEntropy
 from caimi.apps.validator_api import validator_app
-from caimi.crypto.dkg_messages import DkgSession
+from caimi.crypto.dkg_session import DkgSession
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.key_share import KeyShare
 from caimi.crypto.quorum import ValidatorSet
@@ -119,7 +119,7 @@ def _keys(
     session = DkgSession(
         network=seat.network,
         epoch=seat.epoch,
-        attempt=config.key_attempt,
+        attempt=0,
         validators=ValidatorSet.from_genesis(config.network.genesis.record()),
     )
     generation = KeyGeneration(
@@ -132,6 +132,7 @@ def _keys(
         clock=clock,
         entropy=entropy,
         observer=observer,
+        patience_seconds=config.key_patience_seconds,
     )
 
     def make_release(share: KeyShare) -> KeyRelease:

@@ -1,4 +1,4 @@
-"""Sealing of key generation shares: HPKE base mode with DHKEM(secp256k1, HKDF-SHA256), AES-256-GCM (spec 40 §7).
+"""Sealing of key generation shares: HPKE base mode with DHKEM(secp256k1, HKDF-SHA256), AES-256-GCM (spec 41 §2).
 
 RFC 9180 with KEM 0x0016 of draft-wahby-cfrg-hpke-kem-secp256k1. Not the library's X25519 suite of
 `caimi.crypto.sealing`, because a key generation needs what that cannot do: the same bytes again after a restart (so the

@@ -1,7 +1,8 @@
-"""Distributed key generation over a board that everybody reads alike: a pure, restartable state machine (spec 40 §7).
+"""One validator in a key ceremony: a pure, restartable state machine over the board's messages (spec 41).
 
-A participant is fed the board's messages, its own too, and says which message it owes. All that it says follows from
-its seed, its session and the messages accepted so far, so that after a restart it repeats the same bytes.
+A participant is fed the board's messages in their order, its own too, and says which message it owes. All that it says
+follows from its seed, its session, its earlier share and the messages heard, so that after a restart it repeats the
+same bytes.
 """
 
 from __future__ import annotations
@@ -9,320 +10,249 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from caimi.crypto.dkg_dealer import Dealer, open_share, opening_hash, possession_context, verify_share
-from caimi.crypto.dkg_errors import (
-    BadComplaint,
-    BadPossession,
-    DegenerateKey,
-    DkgFault,
-    DuplicateMessage,
-    DuplicateSealingKey,
-    FalseComplaint,
-    ForeignOwnMessage,
-    OutOfPhase,
-    UnaskedJustification,
-    WrongOpening,
-    WrongShare,
-    WrongTranscript,
-)
+from caimi.crypto.dkg_checks import dealer_factors
+from caimi.crypto.dkg_dealer import Dealer
+from caimi.crypto.dkg_errors import DkgFault, ForeignOwnMessage, WrongShare
 from caimi.crypto.dkg_messages import (
-    Close,
-    Commit,
     Complaints,
     DkgMessage,
-    DkgSession,
     Justification,
     Justifications,
     Phase,
-    Reveal,
-    decode_message,
+    Vote,
     encode_message,
 )
-from caimi.crypto.dleq import Proof, verify_proof
-from caimi.crypto.errors import InvalidProof
-from caimi.crypto.group import Point, SecretScalar
+from caimi.crypto.dkg_record import DkgRecord, Outcome
+from caimi.crypto.dkg_session import DkgSession
+from caimi.crypto.errors import BadKeyShare, CryptoError
+from caimi.crypto.group import SecretScalar
 from caimi.crypto.key_share import KeyShare
-from caimi.crypto.polynomial import evaluate_points
 from caimi.crypto.secp256k1 import GROUP
 from caimi.types.errors import BadEncoding, OutOfRange
 from caimi.types.primitives import Bytes32
-from caimi.wire.keccak import Tag, tagged_hash
 
-__all__ = ["DkgParticipant", "Outgoing"]
+__all__ = ["MAX_BODY", "DkgParticipant", "Heard", "Outgoing"]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+MAX_BODY: Final = 65_536
+"""Longest message that the board takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """One message of the board."""
+
+    step: int
+    sender: int
+    """Seat."""
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A message that this participant owes to the board."""
+    """A message that this participant has for the board."""
 
-    phase: Phase
+    step: int
     body: bytes
 
 
 class DkgParticipant:
-    """One validator in one session.
+    """One validator in one attempt.
 
-    The driver repeats: store `to_bytes()` encrypted, post `outgoing()` if there is one, read the board, `receive` what
-    is new. A `DkgFault` from `receive` names the culprit; the message does not count and the state is as before. In
-    this version every dealer takes part: a dealer that never sends a sound message stops the run.
+    The driver repeats: read the board, `hear` what is new, store `to_bytes()` encrypted, post `outgoing()` if there is
+    one, or `vote()` once it has waited long enough. `record` says how far it is and who is to blame.
     """
 
-    def __init__(self, *, session: DkgSession, index: int, seed: Bytes32) -> None:
-        """Take part as share index `index` (validator index - 1).
+    def __init__(self, *, session: DkgSession, seat: int, seed: Bytes32, share: KeyShare | None = None) -> None:
+        """Take part.
 
         Arguments:
-            seed: 32 fresh random bytes, used for this session only and kept until the share is stored.
+            seat: 1 to the number of the session's seats; in a generation the share index.
+            seed: 32 fresh random bytes, used for this attempt only and kept until the share is stored.
+            share: in a resharing, this dealer's share of the earlier key; None if it has none, or lost it.
         Raises:
-            OutOfRange: The index is not in 1..n.
+            OutOfRange: There is no such seat.
             BadLength: The seed is not 32 bytes.
+            BadKeyShare: The share is not this dealer's of the session's earlier key.
         """
-        if index not in session.indices:
-            raise OutOfRange(8, index)
+        if not 1 <= seat <= len(session.seats):
+            raise OutOfRange(8, seat)
+        if share is not None:
+            earlier = None if session.earlier is None else session.earlier.key
+            if earlier != share.public or share.index != seat:
+                raise BadKeyShare
         self.session = session
-        self.index = index
+        self.seat = seat
+        self.record = DkgRecord(session)
+        """What everybody knows."""
+        self.heard: list[Heard] = []
+        """Every message, in the board's order."""
         self._seed = seed
-        self._dealer = Dealer(session=session, index=index, seed=seed)
-        self._bodies: dict[tuple[Phase, int], bytes] = {}
-        self._commits: dict[int, Commit] = {}
-        self._reveals: dict[int, Reveal] = {}
+        self._dealer = Dealer(session=session, seat=seat, seed=seed, constant=None if share is None else share.share)
+        self.displaced: ForeignOwnMessage | None = None
+        """Set when the board holds an own message that this participant would not make: it says nothing more."""
         self._shares: dict[int, SecretScalar] = {}
-        # Dealer to the accusers that proved a wrong share.
-        self._accused: dict[int, set[int]] = {}
+        self._wronged: set[int] = set()
 
     # --- what the participant says
 
-    @property
-    def phase(self) -> Phase:
-        """The phase that is open: the first that not all have sent their message for. Justification only if needed."""
-        for phase in Phase:
-            if self._missing(phase):
-                return phase
-        return Phase.CLOSE
-
-    @property
-    def waiting_for(self) -> tuple[int, ...]:
-        """Share indices whose message of the open phase is missing, ascending."""
-        return self._missing(self.phase)
-
-    @property
-    def accused(self) -> dict[int, tuple[int, ...]]:
-        """Dealers proven to have sent a wrong share, with those that they sent it to."""
-        return {dealer: tuple(sorted(accusers)) for dealer, accusers in sorted(self._accused.items())}
-
     def outgoing(self) -> Outgoing | None:
         """The message that this participant owes in the open phase; None if the board has it, or none is due."""
-        phase = self.phase
-        if self.index not in self._missing(phase):
+        record = self.record
+        if record.outcome is Outcome.FAILED or self.displaced is not None:
             return None
-        return Outgoing(phase=phase, body=encode_message(self._own_message(phase), self.session))
+        if self.seat not in record.waiting_for or (record.phase is Phase.CLOSE and not self.has_share):
+            return None
+        body = encode_message(self._own_message(record.phase), self.session)
+        return Outgoing(step=record.phase, body=body)
+
+    def vote(self) -> Outgoing | None:
+        """The vote to close the open phase, for when it has been open for long enough; None if there is none to cast.
+
+        None too while the own message is missing, before enough others are there, and once the board has the vote.
+        """
+        record, phase = self.record, self.record.phase
+        if record.outcome is not Outcome.RUNNING or self.seat not in self.session.dealers:
+            return None
+        if record.has_posted(self.seat, phase.vote) or not record.has_enough or self.outgoing() is not None:
+            return None
+        if phase is Phase.CLOSE and record.has_posted(self.seat, phase) and not record.has_spoken_out:
+            return None
+        return Outgoing(step=phase.vote, body=encode_message(Vote(seat=self.seat, phase=phase), self.session))
+
+    @property
+    def has_share(self) -> bool:
+        """Whether this participant has a right share of every qualified dealer; known in phase 5."""
+        return self.seat in self.record.receivers and set(self.record.qualified) <= self._shares.keys()
 
     def result(self) -> KeyShare | None:
-        """This validator's share, once q participants closed on the same transcript and key; None before.
+        """This validator's share, once q receivers closed on the same transcript and key.
 
-        Raises:
-            DegenerateKey: The group key or a verification key is the point at infinity.
+        None before, and for who is no recipient or has no share (`has_share`): the next refresh gives it one.
         """
-        closed = sum(1 for phase, _ in self._bodies if phase is Phase.CLOSE)
-        return self._key_share() if closed >= self.session.validators.q else None
-
-    def transcript(self) -> Bytes32:
-        """Hash over every accepted message of phases 1 to 4, by phase and share index."""
-        parts = (self._bodies[key] for key in sorted(self._bodies) if key[0] is not Phase.CLOSE)
-        return tagged_hash(Tag.DKG_TRANSCRIPT, self.session.id, *parts)
-
-    def _missing(self, phase: Phase) -> tuple[int, ...]:
-        due = sorted(self._accused) if phase is Phase.JUSTIFICATION else self.session.indices
-        return tuple(i for i in due if (phase, i) not in self._bodies)
+        key = self.record.key
+        if self.record.outcome is not Outcome.DONE or key is None or not self.has_share or self.displaced is not None:
+            return None
+        qualified = self.record.qualified
+        factors = zip(qualified, dealer_factors(self.session, qualified), strict=True)
+        share = KeyShare(
+            epoch=key.epoch,
+            index=self.session.share_index(self.seat),
+            share=GROUP.sum_secrets(
+                GROUP.multiply_secrets(GROUP.secret_of(factor), self._shares[dealer]) for dealer, factor in factors
+            ),
+            group_key=key.group_key,
+            verification_keys=key.verification_keys,
+            threshold=key.threshold,
+        )
+        share.verify()
+        return share
 
     def _own_message(self, phase: Phase) -> DkgMessage:
+        record = self.record
         match phase:
             case Phase.COMMIT:
                 return self._dealer.commit()
             case Phase.REVEAL:
-                return self._dealer.reveal({i: commit.sealing_key for i, commit in self._commits.items()})
+                return self._dealer.reveal({seat: record.commits[seat].sealing_key for seat in record.receivers})
             case Phase.COMPLAINT:
-                wronged = (i for i in self.session.indices if i != self.index and i not in self._shares)
-                entries = tuple(self._dealer.complaint(self._reveals[i]) for i in wronged)
-                return Complaints(index=self.index, entries=entries)
+                wronged = (reveal for dealer, reveal in sorted(record.reveals.items()) if dealer not in self._shares)
+                return Complaints(seat=self.seat, entries=tuple(self._dealer.complaint(reveal) for reveal in wronged))
             case Phase.JUSTIFICATION:
-                accusers = sorted(self._accused[self.index])
-                opened = (Justification(accuser=i, share=self._dealer.share_for(i)) for i in accusers)
-                return Justifications(index=self.index, entries=tuple(opened))
+                accusers = sorted(record.accused[self.seat])
+                opened = (Justification(accuser=seat, share=self._dealer.share_for(seat)) for seat in accusers)
+                return Justifications(seat=self.seat, entries=tuple(opened))
             case Phase.CLOSE:
-                return self._close()
+                return record.close_of(self.seat)
 
     # --- what the participant hears
 
-    def receive(self, sender: int, body: bytes) -> None:
-        """Take one message from the board. The same message again is a no-op.
+    def hear(self, step: int, sender: int, body: bytes) -> tuple[DkgFault, ...]:
+        """Take the next message of the board. The same message again is a no-op.
 
-        Arguments:
-            sender: share index that the board's registry verified the post's signature for.
-            body: at most 65,536 bytes.
+        Returns:
+            The faults that showed with it.
         Raises:
-            DkgFault: One of its children, naming the culprit; nothing changed.
+            OutOfRange: There is no such step.
+            BadEncoding: The body is longer than the board allows.
         """
-        message = decode_message(body, session=self.session, sender=sender)
-        phase = Phase(body[1])
-        known = self._bodies.get((phase, sender))
-        if known == body:
+        if len(body) > MAX_BODY:
+            raise BadEncoding
+        if self.record.has_posted(sender, step):
+            return self.record.hear(step, sender, body)
+        if sender == self.seat and self._is_foreign(step, body):
+            problem = f"the board's message of step {step} is not this participant's"
+            self.displaced = self.displaced or ForeignOwnMessage(sender, problem)
+        faults = self.record.hear(step, sender, body)
+        self.heard.append(Heard(step=step, sender=sender, body=bytes(body)))
+        self._take_shares()
+        return faults
+
+    def _is_foreign(self, step: int, body: bytes) -> bool:
+        # Late ones cannot be judged any more: what was owed then is not owed now.
+        owed = self.outgoing()
+        if step == self.record.phase and self.record.outcome is not Outcome.FAILED:
+            return owed is None or owed.body != body
+        return step in tuple(Phase) and step > self.record.phase
+
+    def _take_shares(self) -> None:
+        record = self.record
+        if self.seat not in record.receivers:
             return
-        if known is not None:
-            raise DuplicateMessage(sender, f"another message of phase {phase} was accepted before")
-        if phase is not self.phase:
-            raise OutOfPhase(sender, f"phase {phase} is not open, {self.phase} is")
-        if sender == self.index:
-            owed = self.outgoing()
-            if owed is None or owed.body != body:
-                raise ForeignOwnMessage(sender, f"the board's message of phase {phase} is not this participant's")
-        self._accept(message)
-        self._bodies[phase, sender] = bytes(body)
-
-    def _accept(self, message: DkgMessage) -> None:
-        match message:
-            case Commit():
-                self._accept_commit(message)
-            case Reveal():
-                self._accept_reveal(message)
-            case Complaints():
-                self._accept_complaints(message)
-            case Justifications():
-                self._accept_justifications(message)
-            case Close():
-                self._accept_close(message)
-
-    def _verify_possession(self, index: int, what: bytes, image: Point, proof: Proof) -> None:
-        context = possession_context(self.session, index, what)
-        try:
-            verify_proof(Tag.DKG_POSSESSION, context=context, bases=(GROUP.generator,), images=(image,), proof=proof)
-        except InvalidProof as error:
-            raise BadPossession(index, f"no proof of the {what.decode()} key's secret") from error
-
-    def _accept_commit(self, commit: Commit) -> None:
-        index, key = commit.index, commit.sealing_key
-        self._verify_possession(index, b"sealing", key, commit.possession)
-        if any(key == other.sealing_key for other in self._commits.values()):
-            raise DuplicateSealingKey(index, "the sealing key is another validator's")
-        self._commits[index] = commit
-
-    def _accept_reveal(self, reveal: Reveal) -> None:
-        index = reveal.index
-        if opening_hash(self.session, reveal) != self._commits[index].opening_hash:
-            raise WrongOpening(index, "the commitments are not those of its first message")
-        self._verify_possession(index, b"constant", reveal.commitments[0], reveal.possession)
-        self._verify_possession(index, b"ephemeral", reveal.ephemeral, reveal.ephemeral_possession)
-        self._reveals[index] = reveal
-        try:
-            self._shares[index] = self._dealer.open(reveal)
-        except WrongShare:
-            # Only this participant can see it: the share stays absent and phase 3 says so.
-            return
-
-    def _accept_complaints(self, complaints: Complaints) -> None:
-        accuser = complaints.index
-        key = self._commits[accuser].sealing_key
-        for entry in complaints.entries:
-            reveal = self._reveals[entry.dealer]
+        for dealer in record.reveals.keys() - self._shares.keys() - self._wronged:
             try:
-                verify_proof(
-                    Tag.DKG_COMPLAINT,
-                    context=(self.session.id, bytes((entry.dealer, accuser))),
-                    bases=(GROUP.generator, reveal.ephemeral),
-                    images=(key, entry.shared),
-                    proof=entry.proof,
-                )
-            except InvalidProof as error:
-                raise BadComplaint(accuser, f"no proof of what validator {entry.dealer} sent") from error
-            try:
-                open_share(self.session, reveal=reveal, recipient=accuser, sealing_key=key, shared=entry.shared)
+                self._shares[dealer] = self._dealer.open(record.reveals[dealer], record.receivers)
             except WrongShare:
-                continue
-            raise FalseComplaint(accuser, f"the share of validator {entry.dealer} is right")
-        for entry in complaints.entries:
-            self._accused.setdefault(entry.dealer, set()).add(accuser)
-
-    def _accept_justifications(self, answer: Justifications) -> None:
-        asked = self._accused.get(answer.index, set[int]())
-        if not asked or {entry.accuser for entry in answer.entries} != asked:
-            raise UnaskedJustification(answer.index, f"the complaints are of {sorted(asked)}")
-        for entry in answer.entries:
-            verify_share(entry.share, reveal=self._reveals[answer.index], recipient=entry.accuser)
-        for entry in answer.entries:
-            if entry.accuser == self.index:
-                self._shares[answer.index] = entry.share
-
-    def _accept_close(self, close: Close) -> None:
-        own = self._close()
-        if (close.transcript, close.group_key) != (own.transcript, own.group_key):
-            raise WrongTranscript(close.index, "it closes on another transcript or key")
-
-    # --- what comes out
-
-    def _close(self) -> Close:
-        return Close(index=self.index, transcript=self.transcript(), group_key=self._sum_of_commitments()[0])
-
-    def _sum_of_commitments(self) -> tuple[Point, ...]:
-        columns = zip(*(self._reveals[i].commitments for i in self.session.indices), strict=True)
-        total = tuple(GROUP.add(*column) for column in columns)
-        if total[0].is_infinity:
-            raise DegenerateKey(0, "the group key is the point at infinity")
-        return total
-
-    def _key_share(self) -> KeyShare:
-        total = self._sum_of_commitments()
-        verification_keys = tuple(evaluate_points(total, i) for i in self.session.indices)
-        if any(key.is_infinity for key in verification_keys):
-            raise DegenerateKey(0, "a verification key is the point at infinity")
-        return KeyShare(
-            epoch=self.session.epoch,
-            index=self.index,
-            share=GROUP.sum_secrets(self._shares.values()),
-            group_key=total[0],
-            verification_keys=verification_keys,
-            threshold=self.session.validators.t,
-        )
+                # Only this participant can see it: the share stays absent and phase 3 says so.
+                self._wronged.add(dealer)
+        for dealer in self._wronged - self._shares.keys():
+            made_good = record.opened.get((dealer, self.seat))
+            if made_good is not None:
+                self._shares[dealer] = made_good
 
     # --- storage
 
     def to_bytes(self) -> bytes:
-        """The whole state. SECRET: to be stored encrypted.
+        """The whole state but the earlier share. SECRET: to be stored encrypted.
 
-        Format u8 (1), session (u16 length), index u8, seed 32, then each accepted message in order of acceptance
-        (sender u8, u32 length).
+        Format u8 (2), session (u16 length), seat u8, seed 32, then each message in the board's order (step u8, sender
+        u8, u32 length).
         """
         session = self.session.to_bytes()
-        head = bytes((_FORMAT,)) + len(session).to_bytes(2, "big") + session + bytes((self.index,)) + self._seed
-        messages = (bytes((i,)) + len(body).to_bytes(4, "big") + body for (_, i), body in self._bodies.items())
+        head = bytes((_FORMAT,)) + len(session).to_bytes(2, "big") + session + bytes((self.seat,)) + self._seed
+        messages = (bytes((m.step, m.sender)) + len(m.body).to_bytes(4, "big") + m.body for m in self.heard)
         return head + b"".join(messages)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> DkgParticipant:
-        """Inverse of `to_bytes`: hears everything again, so what no run gives is refused.
+    def from_bytes(cls, data: bytes, *, share: KeyShare | None = None) -> DkgParticipant:
+        """Inverse of `to_bytes`: hears everything again.
 
+        Arguments:
+            share: as for the participant that was stored.
         Raises:
-            BadEncoding: Not the canonical form, or a stored message is refused.
-            BadQuorum, BadValidatorSet: The session's set is outside its bounds.
+            BadEncoding: Not the canonical form.
+            BadQuorum, BadValidatorSet: A set of the session is outside its bounds.
+            BadKeyShare: See `DkgParticipant`.
         """
         # The format, like everything here, is compared at the end.
         at = 3 + int.from_bytes(data[1:3], "big")
         if len(data) < at + 33:
             raise BadEncoding
-        session = DkgSession.from_bytes(data[3:at])
         try:
-            participant = cls(session=session, index=data[at], seed=Bytes32(data[at + 1 : at + 33]))
+            session = DkgSession.from_bytes(data[3:at])
+            participant = cls(session=session, seat=data[at], seed=Bytes32(data[at + 1 : at + 33]), share=share)
             at += 33
             while at < len(data):
-                sender, length = data[at], int.from_bytes(data[at + 1 : at + 5], "big")
-                # A cut or overlong message is refused like any other: each has one length.
-                participant.receive(sender, data[at + 5 : at + 5 + length])
-                at += 5 + length
-        except (DkgFault, OutOfRange) as error:
+                length = int.from_bytes(data[at + 2 : at + 6], "big")
+                participant.hear(data[at], int.from_bytes(data[at + 1 : at + 2], "big"), data[at + 6 : at + 6 + length])
+                at += 6 + length
+        except BadKeyShare:
+            raise
+        except (CryptoError, OutOfRange) as error:
             raise BadEncoding from error
         if participant.to_bytes() != data:
             raise BadEncoding
         return participant
 
     def __repr__(self) -> str:
-        return f"DkgParticipant(index={self.index}, phase={self.phase.name}, waiting_for={self.waiting_for})"
+        return f"DkgParticipant(seat={self.seat}, {self.record.phase.name}, waiting_for={self.record.waiting_for})"

@@ -1,12 +1,17 @@
-"""Faults of a key generation; `culprit` is the share index of the validator that made each (spec 40 §9).
+"""Faults of a key ceremony; `culprit` is the seat of the validator that made each (spec 41 §4).
 
 * DkgFault
-  + MalformedMessage, WrongSession, WrongSender, OutOfPhase, DuplicateMessage: the board should not have it
-  + WrongDegree, WrongOpening, BadPossession, DuplicateSealingKey, WrongShare: the dealer's fault
+  + MalformedMessage, WrongSession, WrongSender, NotDue, OutOfPhase, DuplicateMessage: the board should not have it
+  + WrongDegree, WrongOpening, WrongConstant, BadPossession, DuplicateSealingKey, WrongShare: the dealer's fault
   + BadComplaint, FalseComplaint: the accuser's fault
   + UnaskedJustification, WrongTranscript
+  + SilentSeat, LateMessage: suspicion only
   + ForeignOwnMessage: somebody else posts as this validator, or its seed was lost
+* AttemptFailed: why an attempt gave no key
+  + TooFewDealers, TooFewReceivers, NotClosed: more were faulty, or slow, than the protocol allows for
   + DegenerateKey: nobody's fault, probability 2**-256
+* BoardRewritten: the board shows another history than before
+* NotEvidence: what was handed in convicts nobody
 """
 
 from __future__ import annotations
@@ -15,17 +20,27 @@ from caimi.crypto.errors import CryptoError
 from caimi.types.failure import Blame, Certainty, Retry
 
 __all__ = [
+    "AttemptFailed",
     "BadComplaint",
     "BadPossession",
+    "BoardRewritten",
     "DegenerateKey",
     "DkgFault",
     "DuplicateMessage",
     "DuplicateSealingKey",
     "FalseComplaint",
     "ForeignOwnMessage",
+    "LateMessage",
     "MalformedMessage",
+    "NotClosed",
+    "NotDue",
+    "NotEvidence",
     "OutOfPhase",
+    "SilentSeat",
+    "TooFewDealers",
+    "TooFewReceivers",
     "UnaskedJustification",
+    "WrongConstant",
     "WrongDegree",
     "WrongOpening",
     "WrongSender",
@@ -36,22 +51,22 @@ __all__ = [
 
 
 class DkgFault(CryptoError):
-    """Root. The message is refused and the participant's state is as before.
+    """Root. The message does not count; the ceremony goes on without it.
 
     The messages are on the ledger under their validators' signatures, so what they show is proven to anybody.
     """
 
     blame = Blame.VALIDATOR
     certainty = Certainty.PROVEN
-    hint = "start the key generation again with the next attempt number, without this validator"
+    hint = "go on without it; `caimi keys audit` shows the fault to anybody"
 
     def __init__(self, culprit: int, problem: str) -> None:
-        super().__init__(f"validator {culprit}: {problem}")
+        super().__init__(f"seat {culprit}: {problem}")
         self.culprit = culprit
 
 
 class MalformedMessage(DkgFault):
-    """The bytes are not the canonical form of a message of this session's size."""
+    """The bytes are not the canonical form of a message of this step and session's size."""
 
 
 class WrongSession(DkgFault):
@@ -59,19 +74,19 @@ class WrongSession(DkgFault):
 
 
 class WrongSender(DkgFault):
-    """The message names another index than the one it was posted under."""
+    """The message names another seat than the one it was posted under."""
+
+
+class NotDue(DkgFault):
+    """The phase asks nothing of this seat."""
 
 
 class OutOfPhase(DkgFault):
-    """The message belongs to a phase that is not open."""
-
-    certainty = Certainty.SUSPECTED
-    retry = Retry.AFTER
-    hint = "feed the board's messages phase by phase"
+    """The message was on the board before its phase was open."""
 
 
 class DuplicateMessage(DkgFault):
-    """A different message of this index and phase was accepted before."""
+    """A different message of this seat and step was on the board before."""
 
 
 class WrongDegree(DkgFault):
@@ -80,6 +95,10 @@ class WrongDegree(DkgFault):
 
 class WrongOpening(DkgFault):
     """The revealed commitments are not those of the dealer's first message."""
+
+
+class WrongConstant(DkgFault):
+    """In a resharing the dealer deals something else than its share."""
 
 
 class BadPossession(DkgFault):
@@ -107,7 +126,21 @@ class UnaskedJustification(DkgFault):
 
 
 class WrongTranscript(DkgFault):
-    """The closing message names another transcript or key than this participant computed."""
+    """The closing message names another transcript or key than the board's messages give."""
+
+
+class SilentSeat(DkgFault):
+    """The phase was closed by votes before this seat had posted."""
+
+    certainty = Certainty.SUSPECTED
+    hint = "ask its operator: the validator, its node or the network may have been down"
+
+
+class LateMessage(DkgFault):
+    """The message came after its phase was over."""
+
+    certainty = Certainty.SUSPECTED
+    hint = "ask its operator: the validator, its node or the network may have been slow"
 
 
 class ForeignOwnMessage(DkgFault):
@@ -118,8 +151,39 @@ class ForeignOwnMessage(DkgFault):
     hint = "the seed of this key generation was lost or the signing key is used elsewhere: find out before going on"
 
 
-class DegenerateKey(DkgFault):
-    """A sum of contributions is the point at infinity."""
+class AttemptFailed(CryptoError):
+    """Root of why an attempt gave no key. The faults heard so far name the culprits."""
 
     blame = Blame.NOBODY
-    hint = "start the key generation again with the next attempt number"
+    retry = Retry.AFTER
+    hint = "the validators go on with the next attempt by themselves; see the faults of this one"
+
+
+class TooFewDealers(AttemptFailed):
+    """Fewer than n - f dealers are left."""
+
+
+class TooFewReceivers(AttemptFailed):
+    """Fewer than n - f recipients can be given a share."""
+
+
+class NotClosed(AttemptFailed):
+    """Fewer than q receivers say that they hold their share."""
+
+
+class DegenerateKey(AttemptFailed):
+    """A sum of contributions is the point at infinity."""
+
+
+class BoardRewritten(CryptoError):
+    """The board does not begin with the messages that this participant heard before."""
+
+    blame = Blame.NODE
+    certainty = Certainty.SUSPECTED
+    hint = "compare the node with others of the channel: it shows another history than before"
+
+
+class NotEvidence(CryptoError):
+    """The two posts are not of one place with two contents, both signed by the account of their seat."""
+
+    hint = "accuse nobody on this"

@@ -13,6 +13,7 @@ from caimi.types.records import BatchProof, Item, Lane, LeaseRequest
 
 __all__ = [
     "BatchView",
+    "BoardMessage",
     "BoardPort",
     "BrakesView",
     "CallStatus",
@@ -337,8 +338,21 @@ class ChainPort(ChainReader, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardMessage:
+    """One message of a key ceremony as the ledger has it."""
+
+    phase: int
+    """u8 (spec 41 §2)."""
+    index: int
+    """Seat of the poster, u8."""
+    body: bytes
+    signature: bytes
+    """Of the `BoardPost` by the poster's account, 65 bytes; the registry has verified it."""
+
+
 class BoardPort(Protocol):
-    """The board of the root chain: leases, sealed partials, key generation messages."""
+    """The board of the root chain: leases, sealed partials, messages of key ceremonies."""
 
     async def lease(self, identifier: Bytes32) -> LeaseRequest | None:
         """The lease record, None if there is none."""
@@ -352,8 +366,8 @@ class BoardPort(Protocol):
         """Sealed partials by share index (place i is index i+1), empty where there is none."""
         ...
 
-    async def posts(self, epoch: Epoch, phase: int) -> tuple[bytes, ...]:
-        """Key generation messages by share index, empty where there is none."""
+    async def posts(self, epoch: Epoch) -> tuple[BoardMessage, ...]:
+        """Messages of key ceremonies of an epoch, in the ledger's order; what is final only."""
         ...
 
     async def post_partial(self, call: bytes, sealed: bytes) -> None:

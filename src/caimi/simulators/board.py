@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from caimi.crypto.ecdsa import recover
-from caimi.ports.chain import ChainUnavailable
+from caimi.ports.chain import BoardMessage, ChainUnavailable
 from caimi.types.errors import (
     AlreadyPosted,
     BadLease,
@@ -41,7 +41,7 @@ _MAX_CALLS: Final = 1 << 20
 _MAX_SECONDS: Final = 86_400
 _MAX_PARTIAL: Final = 1_024
 _MAX_BODY: Final = 65_536
-_PHASES: Final = range(1, 6)
+_STEPS: Final = frozenset((*range(1, 6), *range(9, 14)))
 
 
 class SimulatedBoard:
@@ -62,7 +62,8 @@ class SimulatedBoard:
         self.leases: dict[Bytes32, LeaseRequest] = {}
         self.partials: dict[tuple[Bytes32, int], bytes] = {}
         self.posts: dict[tuple[int, int, int], bytes] = {}
-        """By epoch, phase and share index."""
+        """By epoch, phase and seat, in the order in which they came."""
+        self.signatures: dict[tuple[int, int, int], bytes] = {}
         self._genesis = genesis
         self._network = network_id(genesis)
         self._epoch = epoch
@@ -154,7 +155,7 @@ class SimulatedBoard:
         self._check_lane(post.at)
         if post.epoch != self._epoch:
             raise WrongEpoch(self._epoch, post.epoch)
-        if post.phase not in _PHASES:
+        if post.phase % 16 not in _STEPS:
             raise WrongPhase
         if len(body) > _MAX_BODY or keccak256(body) != post.body_hash:
             raise WrongCommitment
@@ -166,6 +167,7 @@ class SimulatedBoard:
             return
         self._grow()
         self.posts[place] = body
+        self.signatures[place] = signature
 
     def _check_validator(self, record: Record, signature: bytes, index: int) -> None:
         if not 1 <= index <= self.n:
@@ -206,10 +208,14 @@ class SimulatedBoardNode:
         board = self._asked()
         return tuple(board.partials.get((lease, index), b"") for index in range(1, board.n + 1))
 
-    async def posts(self, epoch: Epoch, phase: int) -> tuple[bytes, ...]:
+    async def posts(self, epoch: Epoch) -> tuple[BoardMessage, ...]:
         """See `BoardPort`."""
         board = self._asked()
-        return tuple(board.posts.get((epoch, phase, index), b"") for index in range(1, board.n + 1))
+        return tuple(
+            BoardMessage(phase=phase, index=index, body=body, signature=board.signatures[at, phase, index])
+            for (at, phase, index), body in board.posts.items()
+            if at == epoch
+        )
 
     async def post_partial(self, call: bytes, sealed: bytes) -> None:
         """See `BoardPort`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from caimi.ports.chain import BoardPort
+from caimi.ports.chain import BoardMessage, BoardPort
 from caimi.simulators.lines import Line
 from caimi.types.primitives import Bytes32, Epoch
 from caimi.types.records import LeaseRequest
@@ -38,9 +38,9 @@ class UnreliableBoard:
         """See `BoardPort`."""
         return await self._reads.ask(lambda: self._board.partials(lease))
 
-    async def posts(self, epoch: Epoch, phase: int) -> tuple[bytes, ...]:
+    async def posts(self, epoch: Epoch) -> tuple[BoardMessage, ...]:
         """See `BoardPort`."""
-        return await self._reads.ask(lambda: self._board.posts(epoch, phase))
+        return await self._reads.ask(lambda: self._board.posts(epoch))
 
     async def post_partial(self, call: bytes, sealed: bytes) -> None:
         """See `BoardPort`."""

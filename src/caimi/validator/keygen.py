@@ -1,12 +1,16 @@
-"""Key generation over the board: stores first, says after, so that a restart repeats the same bytes (spec 40 §7)."""
+"""Key ceremonies over the board: stores first, says after, so that a restart repeats the same bytes (spec 41 §3)."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Final
 
-from caimi.crypto.dkg import DkgParticipant
-from caimi.crypto.dkg_errors import DkgFault, DuplicateMessage
-from caimi.crypto.dkg_messages import DkgSession, Phase
+from caimi.crypto.dkg import DkgParticipant, Heard
+from caimi.crypto.dkg_errors import BoardRewritten, DkgFault
+from caimi.crypto.dkg_messages import STEPS, Phase, board_phase, split_board_phase
+from caimi.crypto.dkg_record import Outcome
+from caimi.crypto.dkg_session import MAX_ATTEMPTS, DkgSession
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.key_share import KeyShare
 from caimi.ports.chain import BoardPort, ChainUnavailable
@@ -20,23 +24,29 @@ from caimi.wire.digests import typed_digest
 from caimi.wire.functions import encode_call
 from caimi.wire.keccak import keccak256
 
-__all__ = ["GenerationStatus", "KeyGeneration"]
+__all__ = ["DEFAULT_PATIENCE_S", "GenerationStatus", "KeyGeneration"]
+
+DEFAULT_PATIENCE_S: Final = 600.0
+"""Seconds that a phase is open before this validator votes to go on without those who said nothing (spec 41 §3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationStatus:
-    """How far it is, and whom it waits for."""
+    """How far it is, whom it waits for, and whom it blames."""
 
+    attempt: int
+    """0 to 15."""
     phase: str
-    """A phase of spec 40 §7 in lower case, "starting" or "done"."""
+    """A phase of spec 41 §2 in lower case, "starting", "done", "left out" (there is a key, this validator has no share
+    of it) or "failed" (the board has no room for another attempt)."""
     waits_for: tuple[int, ...]
-    """Share indices whose message is missing."""
+    """Seats whose message is missing."""
     fault: str | None
-    """The last message that was refused, and whose it was."""
+    """The last fault that showed, and whose it was."""
 
 
 class KeyGeneration:
-    """One validator's part in the key generation of one epoch."""
+    """One validator's part in the ceremony that makes the key of one epoch."""
 
     def __init__(
         self,
@@ -51,7 +61,12 @@ class KeyGeneration:
         entropy: Entropy,
         observer: Observer,
         poll_seconds: float = 0.5,
+        patience_seconds: float = DEFAULT_PATIENCE_S,
     ) -> None:
+        """Arguments:
+        session: of the first attempt; the board says which one is under way.
+        index: the validator's seat.
+        """
         self._session = session
         self._index = index
         self._key = key
@@ -62,19 +77,36 @@ class KeyGeneration:
         self._entropy = entropy
         self._observer = observer
         self._poll_seconds = poll_seconds
+        self._patience_seconds = patience_seconds
         self._participant: DkgParticipant | None = None
         self._share: KeyShare | None = None
         self._fault: str | None = None
+        # Attempt and phase that are open, and since when by the monotonic clock.
+        self._open: tuple[int, Phase] | None = None
+        self._since = 0.0
 
     def status(self) -> GenerationStatus:
         """See `GenerationStatus`."""
         participant = self._participant
         if participant is None:
             phase = "starting" if self._share is None else "done"
-            return GenerationStatus(phase=phase, waits_for=(), fault=self._fault)
+            return GenerationStatus(attempt=0, phase=phase, waits_for=(), fault=self._fault)
+        record = participant.record
         return GenerationStatus(
-            phase=participant.phase.name.lower(), waits_for=participant.waiting_for, fault=self._fault
+            attempt=participant.session.attempt,
+            phase=self._shown_phase(participant),
+            waits_for=record.waiting_for if record.outcome is Outcome.RUNNING else (),
+            fault=self._fault,
         )
+
+    def _shown_phase(self, participant: DkgParticipant) -> str:
+        match participant.record.outcome:
+            case Outcome.FAILED:
+                return "failed"
+            case Outcome.DONE if participant.result() is None:
+                return "left out"
+            case _:
+                return participant.record.phase.name.lower()
 
     @property
     def share(self) -> KeyShare | None:
@@ -84,9 +116,12 @@ class KeyGeneration:
     async def run(self) -> KeyShare:
         """Take part until the share of the session's epoch is stored; at once if it is.
 
+        Who was too late for a share waits for the next refresh: this does not return then.
+
         Raises:
             Refusal, CallRejected: The board will not have what this validator says: an operator's matter.
             WrongPassword, BadEncoding, BadKeyShare: What the vault holds is not what was stored.
+            BoardRewritten: The board has another history than before.
         """
         while True:
             try:
@@ -110,67 +145,103 @@ class KeyGeneration:
         return self._share
 
     async def _take_part(self) -> KeyShare | None:
-        if self._participant is None:
-            self._participant = self._resume()
-        participant = self._participant
-        await self._hear(participant)
-        share = participant.result()
+        participant = await self._hear()
         owed = participant.outgoing()
+        if owed is None and self._has_waited(participant):
+            owed = participant.vote()
         if owed is not None:
-            await self._say(owed.phase, owed.body)
-        if share is None or (owed is not None and owed.phase is Phase.CLOSE):
             # The own close has to be on the board, and heard, before the state that made it may be erased.
+            await self._say(participant.session, owed.step, owed.body)
             return None
-        self._vault.store_share(KeyStep.SHARE_STORED, self._session.epoch, share.to_bytes(), participant.transcript())
+        share = participant.result()
+        if share is None:
+            return None
+        transcript = participant.record.transcript()
+        self._vault.store_share(KeyStep.SHARE_STORED, self._session.epoch, share.to_bytes(), transcript)
         self._participant = None
         self._observer.step("keys.share_stored", epoch=self._session.epoch, index=self._index)
         return share
 
+    def _has_waited(self, participant: DkgParticipant) -> bool:
+        now, is_open = self._clock.monotonic(), (participant.session.attempt, participant.record.phase)
+        if self._open != is_open:
+            self._open, self._since = is_open, now
+        return now - self._since >= self._patience_seconds
+
+    async def _hear(self) -> DkgParticipant:
+        participant = self._participant or self._resume()
+        posts = await self._board.posts(self._session.epoch)
+        while True:
+            self._participant = participant
+            said = [
+                Heard(step=step, sender=post.index, body=post.body)
+                for post in posts
+                for attempt, step in (split_board_phase(post.phase),)
+                if attempt == participant.session.attempt and step in STEPS
+            ]
+            self._hear_new(participant, said)
+            if participant.record.outcome is not Outcome.FAILED:
+                return participant
+            attempt = participant.session.attempt + 1
+            if attempt == MAX_ATTEMPTS:
+                return participant
+            cause = str(participant.record.failure)
+            self._observer.step("keys.attempt_failed", epoch=self._session.epoch, attempt=attempt - 1, cause=cause)
+            participant = self._begin(attempt)
+
+    def _hear_new(self, participant: DkgParticipant, said: list[Heard]) -> None:
+        known = len(participant.heard)
+        if said[:known] != participant.heard[: len(said)]:
+            raise BoardRewritten(f"attempt {participant.session.attempt}: {known} messages are stored")
+        for message in said[known:]:
+            for fault in participant.hear(message.step, message.sender, message.body):
+                self._blame(fault)
+        if participant.displaced is not None and self._fault != str(participant.displaced):
+            self._blame(participant.displaced)
+        if len(said) > known:
+            self._store(participant)
+
+    def _blame(self, fault: DkgFault) -> None:
+        self._fault = str(fault)
+        self._observer.step(
+            "keys.fault",
+            epoch=self._session.epoch,
+            index=fault.culprit,
+            error=type(fault).__name__,
+            certainty=fault.certainty.value,
+            cause=str(fault),
+        )
+
     def _resume(self) -> DkgParticipant:
         state = self._vault.generation_state(self._session.epoch)
-        if state is not None:
-            return DkgParticipant.from_bytes(state)
-        seed = Bytes32(self._entropy.take(32))
-        participant = DkgParticipant(session=self._session, index=self._index, seed=seed)
+        if state is None:
+            return self._begin(0)
+        participant = DkgParticipant.from_bytes(state)
+        if participant.record.faults:
+            self._fault = str(participant.record.faults[-1])
+        return participant
+
+    def _begin(self, attempt: int) -> DkgParticipant:
+        session = dataclasses.replace(self._session, attempt=attempt)
+        participant = DkgParticipant(session=session, seat=self._index, seed=Bytes32(self._entropy.take(32)))
         self._store(participant)
         return participant
 
     def _store(self, participant: DkgParticipant) -> None:
         self._vault.store_generation_state(KeyStep.GENERATION_STATE, self._session.epoch, participant.to_bytes())
 
-    async def _hear(self, participant: DkgParticipant) -> None:
-        for phase in Phase:
-            heard = False
-            bodies = await self._board.posts(self._session.epoch, phase)
-            for index, body in enumerate(bodies, start=1):
-                if body:
-                    heard = self._receive(participant, index, body) or heard
-            if heard:
-                self._store(participant)
-            if participant.phase <= phase:
-                # What others say in later phases counts once this one is over in the view of this peer too.
-                return
-
-    def _receive(self, participant: DkgParticipant, index: int, body: bytes) -> bool:
-        before = participant.phase, participant.waiting_for
-        try:
-            participant.receive(index, body)
-        except DuplicateMessage:
-            return False
-        except DkgFault as fault:
-            self._fault = f"validator {index}: {fault}"
-            self._observer.step("keys.message_refused", epoch=self._session.epoch, index=index, cause=str(fault))
-            return False
-        return (participant.phase, participant.waiting_for) != before
-
-    async def _say(self, phase: Phase, body: bytes) -> None:
+    async def _say(self, session: DkgSession, step: int, body: bytes) -> None:
         post = BoardPost(
-            at=self._lane, epoch=self._session.epoch, phase=phase, index=self._index, body_hash=keccak256(body)
+            at=self._lane,
+            epoch=session.epoch,
+            phase=board_phase(session, step),
+            index=self._index,
+            body_hash=keccak256(body),
         )
-        signature = self._key.sign(typed_digest(self._session.network, post)).to_bytes()
+        signature = self._key.sign(typed_digest(session.network, post)).to_bytes()
         try:
             await self._board.post(encode_call("postBoard", post, signature, body))
         except Refusal as refusal:
-            self._observer.step("keys.post_refused", epoch=self._session.epoch, phase=int(phase), cause=str(refusal))
+            self._observer.step("keys.post_refused", epoch=session.epoch, phase=post.phase, cause=str(refusal))
             raise
-        self._observer.step("keys.posted", epoch=self._session.epoch, phase=int(phase))
+        self._observer.step("keys.posted", epoch=session.epoch, phase=post.phase)

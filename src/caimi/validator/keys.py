@@ -26,7 +26,7 @@ class PublicKeys:
 
     key: ThresholdKey
     transcript: Bytes32
-    """Hash of the key generation's messages (spec 40 §7)."""
+    """Hash of the key generation's messages (spec 41 §3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

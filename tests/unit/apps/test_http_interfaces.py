@@ -41,7 +41,7 @@ class NoKeysYet:
     """The key-holding part of a validator whose key generation has not begun: tests of that part are its own."""
 
     def status(self) -> KeyStatus:
-        generation = GenerationStatus(phase="starting", waits_for=(), fault=None)
+        generation = GenerationStatus(attempt=0, phase="starting", waits_for=(), fault=None)
         return KeyStatus(generation=generation, group_key=None, releases=0)
 
 

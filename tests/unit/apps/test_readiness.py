@@ -36,7 +36,7 @@ class Keys:
         self.group_key = group_key
 
     def status(self) -> KeyStatus:
-        generation = GenerationStatus(phase="reveal", waits_for=(2, 4), fault=None)
+        generation = GenerationStatus(attempt=0, phase="reveal", waits_for=(2, 4), fault=None)
         return KeyStatus(generation=generation, group_key=self.group_key, releases=0)
 
 

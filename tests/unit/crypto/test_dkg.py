@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caimi.crypto.dkg import DkgParticipant
+from caimi.crypto.dkg import MAX_BODY, DkgParticipant
+from caimi.crypto.dkg_checks import key_of
 from caimi.crypto.dkg_dealer import Dealer, opening_hash
 from caimi.crypto.dkg_errors import (
     BadPossession,
@@ -25,13 +26,14 @@ from caimi.crypto.dkg_errors import (
     WrongSession,
 )
 from caimi.crypto.dkg_messages import (
+    STEPS,
     Commit,
-    DkgSession,
     Phase,
     Reveal,
     decode_message,
     encode_message,
 )
+from caimi.crypto.dkg_session import DkgSession
 from caimi.crypto.dleq import Proof
 from caimi.crypto.polynomial import lagrange
 from caimi.crypto.secp256k1 import GROUP
@@ -41,7 +43,10 @@ from caimi.types.primitives import Bytes32
 from tests.unit.crypto.dkg_rehearsal import (
     SESSION,
     at,
+    decoded,
     encoded,
+    everybody_hears,
+    fork_of,
     make_participants,
     make_session,
     message,
@@ -62,8 +67,8 @@ def test_all_honest_participants_get_one_key(n: int, f: int, t: int) -> None:
     participants = make_participants(make_session(n, f, t))
     phases: list[Phase] = []
     while participants[0].result() is None:
-        phases.append(participants[0].phase)
-        assert all(p.waiting_for == tuple(range(1, n + 1)) for p in participants)
+        phases.append(participants[0].record.phase)
+        assert all(p.record.waiting_for == tuple(range(1, n + 1)) for p in participants)
         run_phase(participants)
     assert phases == [Phase.COMMIT, Phase.REVEAL, Phase.COMPLAINT, Phase.CLOSE]
     shares = [share for p in participants if (share := p.result()) is not None]
@@ -81,8 +86,8 @@ def test_the_order_within_a_phase_does_not_matter() -> None:
     while straight[0].result() is None:
         posts = run_phase(straight)
         for place, participant in enumerate(mixed):
-            for sender, body in posts[place:] + posts[:place]:
-                participant.receive(sender, body)
+            for step, sender, body in posts[place:] + posts[:place]:
+                participant.hear(step, sender, body)
     assert [p.result() for p in mixed] == [p.result() for p in straight]
 
 
@@ -90,11 +95,11 @@ def test_the_result_is_final_with_the_qth_close() -> None:
     participants = at(Phase.CLOSE)
     listener = participants[3]
     for participant in participants[:2]:
-        listener.receive(participant.index, owed(participant))
+        listener.hear(5, participant.seat, owed(participant))
         assert listener.result() is None
-    listener.receive(3, owed(participants[2]))
+    listener.hear(5, 3, owed(participants[2]))
     assert listener.result() is not None
-    assert listener.waiting_for == (4,)
+    assert listener.record.waiting_for == (4,)
 
 
 def test_another_attempt_gives_another_key() -> None:
@@ -115,40 +120,61 @@ def test_a_restart_at_every_message_repeats_the_same_bytes() -> None:
     participants = make_participants(SESSION)
     steps = 0
     while participants[0].result() is None:
-        for sender, body in [(p.index, owed(p)) for p in participants]:
+        for sender, body in [(p.seat, owed(p)) for p in participants]:
             for place, participant in enumerate(participants):
                 restarted = DkgParticipant.from_bytes(participant.to_bytes())
                 assert restarted.outgoing() == participant.outgoing()
                 assert restarted.to_bytes() == participant.to_bytes()
-                restarted.receive(sender, body)
+                restarted.hear(body[1], sender, body)
                 participants[place] = restarted
                 steps += 1
     assert steps == 4 * 4 * 4
-    assert len({p.transcript() for p in participants}) == 1
+    assert len({p.record.transcript() for p in participants}) == 1
 
 
 def test_hearing_a_message_again_changes_nothing() -> None:
     participants = at(Phase.CLOSE)
     state = participants[0].to_bytes()
-    participants[0].receive(2, encode_message(participants[1]._own_message(Phase.COMMIT), SESSION))
+    participants[0].hear(1, 2, encode_message(participants[1]._own_message(Phase.COMMIT), SESSION))
     assert participants[0].to_bytes() == state
 
 
 def test_another_seed_is_noticed_on_the_board() -> None:
     # The seed was lost and made again: the board already holds the message that follows from the old one.
-    replaced = DkgParticipant(session=SESSION, index=1, seed=Bytes32(b"\x99" * 32))
-    fault = refused(ForeignOwnMessage, replaced, 1, owed(make_participants(SESSION)[0]), culprit=1)
-    assert fault.certainty is Certainty.SUSPECTED
+    participants = at(Phase.COMMIT)
+    participants[0] = DkgParticipant(session=SESSION, seat=1, seed=Bytes32(b"\x99" * 32))
+    everybody_hears(participants, Phase.COMMIT, 1, owed(at(Phase.COMMIT)[0]))
+    lost = participants[0]
+    assert isinstance(lost.displaced, ForeignOwnMessage)
+    assert (lost.displaced.culprit, lost.displaced.certainty) == (1, Certainty.SUSPECTED)
+    for _ in range(3):
+        run_phase(participants)
+        assert lost.outgoing() is None
+    assert lost.record.faults == []
+    assert DkgParticipant.from_bytes(lost.to_bytes()).displaced is not None
 
 
 def test_stored_state_that_no_run_gives_is_refused() -> None:
     state = at(Phase.COMPLAINT)[0].to_bytes()
-    head = 3 + len(SESSION.to_bytes()) + 1
-    for place in (0, 1, 2, 3, head, head + 31, head + 40):
+    seed = 3 + len(SESSION.to_bytes()) + 1
+    for place in (0, 1, 2, seed - 1, seed + 32, seed + 34):
         mauled = bytearray(state)
-        mauled[place] ^= 1
+        mauled[place] = 0xFF
         with pytest.raises((BadEncoding, BadQuorum)):
             DkgParticipant.from_bytes(bytes(mauled))
+    with pytest.raises(BadEncoding):
+        DkgParticipant.from_bytes(state + state[seed + 32 :])
+
+
+def test_rejects_a_message_longer_than_the_board_takes() -> None:
+    with pytest.raises(BadEncoding):
+        at(Phase.COMMIT)[0].hear(Phase.COMMIT, 2, bytes(MAX_BODY + 1))
+
+
+@pytest.mark.parametrize("step", [0, 6, 8, 14, 16, 255])
+def test_rejects_a_step_that_the_board_does_not_have(step: int) -> None:
+    with pytest.raises(OutOfRange):
+        at(Phase.COMMIT)[0].hear(step, 2, b"")
 
 
 _HEAD = 3 + len(SESSION.to_bytes())
@@ -163,12 +189,12 @@ def test_cut_state_is_refused(cut: int) -> None:
 @pytest.mark.parametrize("index", [0, 5, -1])
 def test_rejects_an_index_outside_the_session(index: int) -> None:
     with pytest.raises(OutOfRange):
-        DkgParticipant(session=SESSION, index=index, seed=Bytes32(bytes(32)))
+        DkgParticipant(session=SESSION, seat=index, seed=Bytes32(bytes(32)))
 
 
 def test_rejects_a_seed_of_another_length() -> None:
     with pytest.raises(BadLength):
-        DkgParticipant(session=SESSION, index=1, seed=Bytes32(b"short"))
+        DkgParticipant(session=SESSION, seat=1, seed=Bytes32(b"short"))
 
 
 def test_nothing_secret_is_shown() -> None:
@@ -190,8 +216,8 @@ def test_rejects_a_message_of_a_phase_that_is_not_open() -> None:
 
 def test_rejects_a_different_second_message_of_an_index() -> None:
     participants = make_participants(SESSION)
-    other = DkgParticipant(session=SESSION, index=2, seed=Bytes32(b"\x99" * 32))
-    participants[0].receive(2, owed(participants[1]))
+    other = DkgParticipant(session=SESSION, seat=2, seed=Bytes32(b"\x99" * 32))
+    participants[0].hear(1, 2, owed(participants[1]))
     refused(DuplicateMessage, participants[0], 2, owed(other), culprit=2)
 
 
@@ -246,8 +272,8 @@ def test_rejects_another_validators_sealing_key_and_possession() -> None:
 def test_rejects_a_sealing_key_that_is_used_twice() -> None:
     # Two validators that share a secret can both prove possession.
     participants = make_participants(SESSION)
-    participants[0].receive(2, owed(participants[1]))
-    twin = Dealer(session=SESSION, index=3, seed=Bytes32(b"\x53" * 32))
+    participants[0].hear(1, 2, owed(participants[1]))
+    twin = Dealer(session=SESSION, seat=3, seed=Bytes32(b"\x53" * 32))
     twin._sealing = participants[1]._dealer._sealing
     twin.sealing_key = participants[1]._dealer.sealing_key
     refused(DuplicateSealingKey, participants[0], 3, encoded(twin.commit()), culprit=3)
@@ -266,14 +292,13 @@ def _cheat(commit_to: Callable[[Reveal], Reveal]) -> tuple[list[DkgParticipant],
     """Participants in phase 2, and the reveal of validator 2, who had committed to a changed one."""
     participants = make_participants(SESSION)
     dealer = participants[1]._dealer
-    keys = {p.index: p._dealer.sealing_key for p in participants}
+    keys = {p.seat: p._dealer.sealing_key for p in participants}
     changed = commit_to(dealer.reveal(keys))
     commit = dataclasses.replace(dealer.commit(), opening_hash=opening_hash(SESSION, changed))
     for listener in participants:
         for sender in participants:
-            body = encoded(commit) if sender.index == 2 else encode_message(sender._own_message(Phase.COMMIT), SESSION)
-            with suppress(ForeignOwnMessage):
-                listener.receive(sender.index, body)
+            body = encoded(commit) if sender.seat == 2 else encode_message(sender._own_message(Phase.COMMIT), SESSION)
+            listener.hear(1, sender.seat, body)
     return participants, encoded(changed)
 
 
@@ -337,25 +362,17 @@ def test_rejects_fewer_or_more_sealed_shares() -> None:
         refused(MalformedMessage, participants[0], 2, body, culprit=2)
 
 
-@pytest.mark.parametrize(
-    ("scalars", "what"),
-    [((0, 3, 5), "group key"), ((-6, 1, 1), "verification key")],
-    ids=["at 0", "at share index 2"],
-)
-def test_rejects_a_sum_of_contributions_at_infinity(scalars: tuple[int, ...], what: str) -> None:
+@pytest.mark.parametrize("scalars", [(0, 3, 5), (-6, 1, 1)], ids=["at 0", "at share index 2"])
+def test_rejects_a_sum_of_contributions_at_infinity(scalars: tuple[int, ...]) -> None:
     # No message leads here, so the last dealer's commitments are put in by hand.
-    participants = at(Phase.CLOSE)
-    listener = participants[0]
-    for participant in participants:
-        listener.receive(participant.index, owed(participant))
-    others = [listener._reveals[i].commitments for i in (1, 2, 3)]
+    reveals = at(Phase.CLOSE)[0].record.reveals
+    others = [reveals[i].commitments for i in (1, 2, 3)]
     commitments = tuple(
         GROUP.subtract(GROUP.multiply_public(GROUP.generator, scalar), GROUP.add(*column))
         for scalar, column in zip(scalars, zip(*others, strict=True), strict=True)
     )
-    listener._reveals[4] = dataclasses.replace(listener._reveals[4], commitments=commitments)
-    with pytest.raises(DegenerateKey, match=what):
-        listener.result()
+    with pytest.raises(DegenerateKey):
+        key_of(SESSION, reveals | {4: dataclasses.replace(reveals[4], commitments=commitments)}, (1, 2, 3, 4))
 
 
 # --- bytes
@@ -365,7 +382,6 @@ def test_rejects_a_sum_of_contributions_at_infinity(scalars: tuple[int, ...], wh
 def test_every_changed_byte_of_a_message_is_refused_or_complained_about(phase: Phase) -> None:
     participants = at(phase)
     body = owed(participants[1])
-    state = participants[0].to_bytes()
     # Shares sealed to others are not this participant's to judge; those to itself lead to a complaint.
     sealed = range(len(body) - 4 * 48, len(body)) if phase is Phase.REVEAL else range(0)
     # The opening hash is only judged when it is opened.
@@ -373,10 +389,8 @@ def test_every_changed_byte_of_a_message_is_refused_or_complained_about(phase: P
     for place in sorted(set(range(len(body))) - set(sealed) - set(hidden)):
         mauled = bytearray(body)
         mauled[place] ^= 1
-        with pytest.raises(DkgFault) as caught:
-            participants[0].receive(2, bytes(mauled))
-        assert caught.value.culprit == 2
-    assert participants[0].to_bytes() == state
+        faults = fork_of(participants[0]).hear(phase, 2, bytes(mauled))
+        assert [fault.culprit for fault in faults] == [2]
 
 
 @pytest.mark.parametrize("phase", [Phase.COMMIT, Phase.REVEAL, Phase.COMPLAINT, Phase.CLOSE])
@@ -384,13 +398,13 @@ def test_rejects_another_length(phase: Phase) -> None:
     participants = at(phase)
     body = owed(participants[1])
     for other in (body[:-1], body + b"\x00", body[:35], body[:34], b""):
-        refused(MalformedMessage, participants[0], 2, other, culprit=2)
+        refused(MalformedMessage, participants[0], 2, other, culprit=2, step=phase)
 
 
 def test_messages_round_trip() -> None:
     for participants in (at(Phase.COMMIT), at(Phase.REVEAL), at(Phase.CLOSE), wrong_share_run(lambda _: b"\xab" * 48)):
         body = owed(participants[0])
-        assert encode_message(decode_message(body, session=SESSION, sender=1), SESSION) == body
+        assert encode_message(decoded(body, 1), SESSION) == body
 
 
 def test_sessions_round_trip() -> None:
@@ -400,17 +414,18 @@ def test_sessions_round_trip() -> None:
             DkgSession.from_bytes(data)
 
 
-@given(st.integers(1, 5), st.binary(max_size=700))
-def test_arbitrary_bodies_raise_only_typed_errors(phase: int, rest: bytes) -> None:
-    data = bytes((1, phase)) + SESSION.id + b"\x02" + rest
+@given(st.sampled_from(sorted(STEPS)), st.binary(max_size=700))
+def test_arbitrary_bodies_raise_only_typed_errors(step: int, rest: bytes) -> None:
+    data = bytes((1, step)) + SESSION.id + b"\x02" + rest
     with suppress(DkgFault):
-        assert encode_message(decode_message(data, session=SESSION, sender=2), SESSION) == data
+        message = decode_message(data, step=step, session=SESSION, sender=2, receivers=4)
+        assert encode_message(message, SESSION) == data
 
 
-@given(st.binary(max_size=300))
-def test_arbitrary_bytes_raise_only_typed_errors(data: bytes) -> None:
+@given(st.sampled_from(sorted(STEPS)), st.binary(max_size=300))
+def test_arbitrary_bytes_raise_only_typed_errors(step: int, data: bytes) -> None:
     with suppress(DkgFault):
-        decode_message(data, session=SESSION, sender=2)
+        decode_message(data, step=step, session=SESSION, sender=2, receivers=4)
         pytest.fail("arbitrary bytes were accepted")
     with suppress(BadEncoding, BadQuorum):
         DkgParticipant.from_bytes(data)

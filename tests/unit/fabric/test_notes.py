@@ -17,7 +17,6 @@ def test_notes_of_the_other_lists_are_passed_over() -> None:
     more: dict[str, Any] = {
         "applied": [{"chain": "0x", "registry": "0x", "sequence": 1, "disposition": 1, "code": 0}],
         "partials": [{"lease": "0x", "index": 1}],
-        "posts": [{"epoch": 1, "phase": 1, "index": 1}],
     }
     notes = read_notes(payload_of(event_of(2), **more))
     assert (notes.events, notes.leases, notes.batches) == ((event_of(2),), (), ())
@@ -67,6 +66,13 @@ _MALFORMED: dict[str, bytes] = {
     "batch too long": json.dumps({"batches": [batch_of(1) | {"ids": [_WORD] * 257}]}).encode(),
     "too many batches": json.dumps({"batches": [batch_of(1)] * 1_001}).encode(),
     "short lease": b'{"leases": ["0x12"]}',
+    "post as list": b'{"posts": [[]]}',
+    "post without index": b'{"posts": [{"epoch": 1, "phase": 1}]}',
+    "post with a field more": b'{"posts": [{"epoch": 1, "phase": 1, "index": 1, "body": "0x"}]}',
+    "post of a long phase": b'{"posts": [{"epoch": 1, "phase": 256, "index": 1}]}',
+    "post of a long epoch": b'{"posts": [{"epoch": 18446744073709551616, "phase": 1, "index": 1}]}',
+    "post of a negative index": b'{"posts": [{"epoch": 1, "phase": 1, "index": -1}]}',
+    "too many posts": json.dumps({"posts": [{"epoch": 1, "phase": 1, "index": 1}] * 1_001}).encode(),
 }
 
 

@@ -25,11 +25,9 @@ from caimi.ports.chain import (
     StatusUnknown,
 )
 from caimi.types.errors import CaimiError, ClockSkew, NotHome, Refusal, SmallDeposit, WrongRegistry
-from caimi.types.primitives import Epoch
 from caimi.types.records import Lane
 from caimi.types.refusals import BY_NAME
 from caimi.wire.chain_ids import fabric_registry
-from caimi.wire.codec import encode_values
 from caimi.wire.keccak import keccak256
 
 _WORD = keccak256(b"word")
@@ -324,14 +322,3 @@ def test_post_gives_up_after_some_conflicts() -> None:
 def test_post_that_fails_is_typed(error: f.FabricError, expected: type[CaimiError]) -> None:
     with pytest.raises(expected):
         _post(error)
-
-
-def test_messages_longer_than_a_view_are_read() -> None:
-    bodies = (b"m" * 65_536,) * 64
-
-    async def whole() -> Any:
-        gateway = _Gateway(encode_values(("bytes[]",), (bodies,)))
-        board = FabricBoard(cast("FabricGateway", gateway), _registry(gateway), chaincode="caimi")
-        return await board.posts(Epoch(1), 1)
-
-    assert asyncio.run(whole()) == bodies

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from caimi.crypto.capsule import Capsule, capsule_hash, seal_key
-from caimi.crypto.dkg_messages import DkgSession
+from caimi.crypto.dkg_session import DkgSession
 from caimi.crypto.key_share import KeyShare, ThresholdKey
 from caimi.crypto.partial import Combined, combine, open_partial
 from caimi.crypto.quorum import ValidatorSet
@@ -17,7 +17,7 @@ from caimi.protocol.publication import State
 from caimi.simulators.board import SimulatedBoard, SimulatedBoardNode
 from caimi.storage.sqlite_vault import SqliteKeyVault
 from caimi.types.primitives import ZERO32, Bytes32, Epoch, PublicationId, UnixSeconds
-from caimi.types.records import HostKey, LeaseRequest, Publication
+from caimi.types.records import BoardPost, HostKey, LeaseRequest, Publication
 from caimi.validator.keygen import KeyGeneration
 from caimi.validator.release import KeyRelease
 from caimi.wire.digests import capsule_label, typed_digest
@@ -120,6 +120,12 @@ class KeyWorld:
         for index in range(1, 5):
             path = ":memory:" if self.folder is None else str(self.folder / f"vault-{index}.sqlite")
             self.validators.append(KeyValidator(self, index, path=path, crash=first if index == 1 else None))
+
+    def post(self, phase: int, index: int, body: bytes) -> None:
+        """Put a message on the board under a validator's signature."""
+        post = BoardPost(at=self.board.lane, epoch=EPOCH, phase=phase, index=index, body_hash=keccak256(body))
+        signature = self.chains.validator_keys[index - 1].sign(typed_digest(self.chains.network, post)).to_bytes()
+        self.board.run(encode_call("postBoard", post, signature, body))
 
     async def generate(self) -> ThresholdKey:
         """Let honest validators generate the key."""

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from caimi.crypto.dkg_errors import BoardRewritten
 from caimi.crypto.dkg_messages import Phase
 from caimi.ports.chain import ChainUnavailable
 from caimi.ports.key_vault import KeyStep
-from caimi.types.errors import AlreadyPosted, WrongEpoch, WrongRegistry, WrongSigner
+from caimi.types.errors import WrongEpoch, WrongRegistry, WrongSigner
 from caimi.types.primitives import Epoch
 from caimi.types.records import BoardPost
+from caimi.validator.keygen import DEFAULT_PATIENCE_S
 from caimi.wire.digests import typed_digest
 from caimi.wire.functions import encode_call
 from caimi.wire.keccak import keccak256
-from tests.unit.relay.world import Crashed, Stop, key, run
-from tests.unit.validator.key_world import EPOCH, KeyWorld
+from tests.unit.relay.world import Counter, Crashed, Stop, key, run
+from tests.unit.validator.key_world import EPOCH, KeyValidator, KeyWorld
 
 GENERATING = frozenset(KeyStep) - {KeyStep.RELEASE_RECORDED}
 
@@ -141,7 +143,7 @@ def test_a_lost_answer_leads_to_a_harmless_repetition() -> None:
     run(scenario())
 
 
-def test_rejects_a_second_life_with_another_seed() -> None:
+def test_a_second_life_with_another_seed_says_nothing_and_is_left_out() -> None:
     async def scenario() -> None:
         with KeyWorld() as world:
             world.start_validators()
@@ -150,10 +152,96 @@ def test_rejects_a_second_life_with_another_seed() -> None:
             lost = world.validators[0]
             lost.vault.close()
             lost.start()
-            lost.generation._entropy = type(lost.generation._entropy)("another seed")  # pyright: ignore[reportCallIssue]
-            world.board.posts.pop((EPOCH, Phase.COMMIT, 4))
-            with pytest.raises(AlreadyPosted):
-                await lost.generation.turn()
+            lost.generation._entropy = Counter("another seed")
+            for _ in range(10):
+                world.chains.clock.advance(400)
+                for validator in world.validators:
+                    await validator.generation.turn()
+            status = lost.generation.status()
+            assert (status.phase, lost.generation.share) == ("left out", None)
+            assert status.fault is not None
+            assert "not this participant's" in status.fault
+            assert all(v.generation.share for v in world.validators[1:])
+            assert {index for _, phase, index in world.board.posts if phase in (2, 3, 5)} == {2, 3, 4}
+
+    run(scenario())
+
+
+def _alone(world: KeyWorld, *absent: int) -> list[KeyValidator]:
+    return [validator for validator in world.validators if validator.index not in absent]
+
+
+async def _turns(world: KeyWorld, validators: list[KeyValidator], count: int, *, seconds: int = 0) -> None:
+    for _ in range(count):
+        world.chains.clock.advance(seconds)
+        for validator in validators:
+            await validator.generation.turn()
+
+
+def test_an_absent_validator_is_waited_for_as_long_as_the_others_have_patience() -> None:
+    async def scenario() -> None:
+        with KeyWorld() as world:
+            world.start_validators()
+            present = _alone(world, 3)
+            await _turns(world, present, 5)
+            world.chains.clock.advance(int(DEFAULT_PATIENCE_S) - 1)
+            await _turns(world, present, 2)
+            assert {(phase, index) for _, phase, index in world.board.posts} == {(1, 1), (1, 2), (1, 4)}
+            # The third comes in the last second: nobody votes.
+            await _turns(world, world.validators, 8)
+            assert all(v.generation.share for v in world.validators)
+            assert len(world.board.posts) == 16
+
+    run(scenario())
+
+
+def test_the_others_vote_and_go_on_without_an_absent_validator() -> None:
+    async def scenario() -> None:
+        with KeyWorld() as world:
+            world.start_validators()
+            present = _alone(world, 3)
+            await _turns(world, present, 2)
+            await _turns(world, present, 10, seconds=int(DEFAULT_PATIENCE_S))
+            shares = [v.generation.share for v in present]
+            assert all(shares)
+            assert len({share.group_key for share in shares if share}) == 1
+            # 3 votes in the first phase only: the later ones ask nothing of the absent one.
+            assert sorted(phase for _, phase, _ in world.board.posts) == [1] * 3 + [2] * 3 + [3] * 3 + [5] * 3 + [9] * 3
+            late = world.validators[2].generation
+            await late.turn()
+            assert (late.status().phase, late.share) == ("left out", None)
+            assert len(world.board.posts) == 15
+
+    run(scenario())
+
+
+def test_a_failed_attempt_is_followed_by_the_next() -> None:
+    async def scenario() -> None:
+        with KeyWorld() as world:
+            world.start_validators()
+            # Two of four post garbage: more than f, so the attempt cannot give a key.
+            for index in (2, 3):
+                world.post(Phase.COMMIT, index, b"garbage")
+            found = await world.generate()
+            found.verify()
+            phases = {(phase // 16, phase % 16) for _, phase, _ in world.board.posts}
+            assert phases == {(0, 1), (1, 1), (1, 2), (1, 3), (1, 5)}
+            assert all(v.generation.share for v in world.validators)
+
+    run(scenario())
+
+
+def test_the_board_has_room_for_sixteen_attempts() -> None:
+    async def scenario() -> None:
+        with KeyWorld() as world:
+            world.start_validators()
+            for attempt in range(16):
+                for index in (2, 3):
+                    world.post(16 * attempt + Phase.COMMIT, index, b"garbage")
+            await _turns(world, _alone(world, 2, 3), 20)
+            status = world.validators[0].generation.status()
+            assert (status.attempt, status.phase, status.waits_for) == (15, "failed", ())
+            assert len(world.board.posts) == 64
 
     run(scenario())
 
@@ -162,32 +250,52 @@ def test_a_message_of_another_session_names_its_sender() -> None:
     async def scenario() -> None:
         with KeyWorld() as world:
             world.start_validators()
-            body = b"\x01\x01" + bytes(32) + b"\x02" + bytes(129)
-            world.board.posts[EPOCH, Phase.COMMIT, 2] = body
+            world.post(Phase.COMMIT, 2, b"\x01\x01" + bytes(32) + b"\x02" + bytes(129))
             first = world.validators[0].generation
             assert await first.turn() is None
             status = first.status()
-            assert status.fault is not None
-            assert status.fault.startswith("validator 2: ")
-            assert 2 in status.waits_for
+            assert status.fault == "seat 2: the message belongs to another session"
+            assert 2 not in status.waits_for
+            first = world.validators[0]
+            first.restart()
+            assert await first.generation.turn() is None
+            assert first.generation.status().fault == status.fault
 
     run(scenario())
 
 
-def test_a_node_that_shows_later_messages_first_makes_nobody_a_culprit() -> None:
+def test_a_node_that_is_behind_is_waited_for() -> None:
     async def scenario() -> None:
-        with KeyWorld() as played:
-            await played.generate()
-            posts = dict(played.board.posts)
         with KeyWorld() as world:
             world.start_validators()
-            late = posts.pop((EPOCH, Phase.COMMIT, 4))
-            world.board.posts.update(posts)
+            await _turns(world, world.validators, 2)
+            posts = dict(world.board.posts)
+            later = dict(list(posts.items())[5:])
+            for place in later:
+                world.board.posts.pop(place)
             first = world.validators[0].generation
+            before = first._participant
             assert await first.turn() is None
-            assert (first.status().phase, first.status().waits_for, first.status().fault) == ("commit", (4,), None)
-            world.board.posts[EPOCH, Phase.COMMIT, 4] = late
-            assert await first.turn() is not None
+            assert first._participant is before
+            assert world.board.posts == dict(list(posts.items())[:5])
+            world.board.posts.update(later)
+            await world.generate()
+
+    run(scenario())
+
+
+def test_rejects_a_board_with_another_history() -> None:
+    async def scenario() -> None:
+        with KeyWorld() as world:
+            world.start_validators()
+            await _turns(world, world.validators, 1)
+            await world.validators[0].generation.turn()
+            posts = list(world.board.posts.items())
+            for changed in (posts[1:], [posts[1], posts[0], *posts[2:]]):
+                world.board.posts.clear()
+                world.board.posts.update(changed)
+                with pytest.raises(BoardRewritten):
+                    await world.validators[0].generation.turn()
 
     run(scenario())
 

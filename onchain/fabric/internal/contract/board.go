@@ -3,9 +3,15 @@ package contract
 import "caimi.local/onchain/fabric/internal/wire"
 
 const (
-	lastPhase   = 5
-	maxPostSize = 65_536 // bytes
+	stepsOfAttempt = 16
+	maxPostSize    = 65_536 // bytes
 )
+
+// isStep tells whether a post's phase is a message (1 to 5) or a vote to close its phase (9 to 13) of some attempt.
+func isStep(phase uint8) bool {
+	step := phase % stepsOfAttempt
+	return 1 <= step && step <= 5 || 9 <= step && step <= 13
+}
 
 // postBoard records one validator's message of a key generation.
 func (r *registry) postBoard(p wire.BoardPost, signature, body []byte) error {
@@ -18,7 +24,7 @@ func (r *registry) postBoard(p wire.BoardPost, signature, body []byte) error {
 	switch {
 	case p.Epoch != presentEpoch:
 		return wire.WrongEpoch.With(presentEpoch, p.Epoch)
-	case p.Phase < 1 || p.Phase > lastPhase:
+	case !isStep(p.Phase):
 		return wire.WrongPhase.With(p.Phase)
 	case len(body) > maxPostSize || wire.Keccak256(body) != p.BodyHash:
 		return wire.WrongCommitment.With()

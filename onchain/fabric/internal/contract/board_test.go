@@ -3,6 +3,7 @@ package contract
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"testing"
 
 	"caimi.local/onchain/fabric/internal/wire"
@@ -164,6 +165,17 @@ func TestBoard(t *testing.T) {
 	}
 }
 
+func TestEveryStepOfEveryAttemptHasItsPlace(t *testing.T) {
+	w := newWorld(t)
+	body := []byte("message")
+	for attempt := range uint8(16) {
+		for _, step := range []uint8{1, 5, 9, 13} {
+			p := postOf(16*attempt+step, 2, body)
+			w.call("postBoard", p, validators[1].sign(digestOf(p)), body)
+		}
+	}
+}
+
 func TestRejectsPost(t *testing.T) {
 	w := newWorld(t)
 	body := []byte("message")
@@ -182,8 +194,9 @@ func TestRejectsPost(t *testing.T) {
 	next := postOf(1, 2, body)
 	next.Epoch = 2
 	send("WrongEpoch: 1, 2", next, validators[1], body)
-	send("WrongPhase: 0", postOf(0, 2, body), validators[1], body)
-	send("WrongPhase: 6", postOf(6, 2, body), validators[1], body)
+	for _, phase := range []uint8{0, 6, 8, 14, 15, 16, 22, 24, 30, 31, 240, 254, 255} {
+		send(fmt.Sprintf("WrongPhase: %d", phase), postOf(phase, 2, body), validators[1], body)
+	}
 	send("WrongCommitment", postOf(1, 2, body), validators[1], []byte("another"))
 	long := make([]byte, 65_537)
 	send("WrongCommitment", postOf(1, 2, long), validators[1], long)

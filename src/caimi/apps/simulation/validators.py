@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from caimi.apps.simulation.world import EPOCH, World
-from caimi.crypto.dkg_messages import DkgSession
+from caimi.crypto.dkg_session import DkgSession
 from caimi.crypto.key_share import KeyShare, ThresholdKey
 from caimi.crypto.keystore import MIN_COST
 from caimi.ports.key_release import KeyReleasePort, NoShareYet

@@ -1,4 +1,5 @@
-"""Follows the channel's blocks and derives what the registry did: events by number, leases by height, ids by batch.
+"""Follows the channel's blocks and derives what the registry did: events by number, leases by height, ids by batch,
+messages of key ceremonies in their order.
 
 One stream brings the blocks as they come. It cannot tell a quiet channel from a peer that stands still, so the peer is
 asked for its tip too: at first, after every break of the stream, and now and then. Asking is a transaction proposal,
@@ -18,14 +19,15 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from caimi.chains.fabric.blocks import FabricBlock
+from caimi.chains.fabric.board_posts import posts_of
 from caimi.chains.fabric.errors import BrokenBlockChain, FabricError
 from caimi.chains.fabric.notes import EVENT_NAME, LoggedBatch, Notes, read_notes
 from caimi.chains.fabric.port_errors import BrokenLedger, port_error
 from caimi.chains.fabric.transaction import ChainInfo
-from caimi.ports.chain import ChainUnavailable, FinalEvent
+from caimi.ports.chain import BoardMessage, ChainUnavailable, FinalEvent
 from caimi.protocol.batches import batch_root
 from caimi.types.errors import WrongChain
-from caimi.types.primitives import Bytes32, PublicationId, Sequence, UnixSeconds, bytes32
+from caimi.types.primitives import Bytes32, Epoch, PublicationId, Sequence, UnixSeconds, bytes32
 from caimi.types.records import Item
 from caimi.wire.chain_ids import chain_hash, fabric_chain_id
 
@@ -55,6 +57,13 @@ class Blocks(Protocol):
 class _Leases:
     height: int
     identifiers: tuple[Bytes32, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Post:
+    height: int
+    epoch: Epoch
+    message: BoardMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +109,7 @@ class BlockIndex:
         self._events: list[FinalEvent] = []
         self._leases: list[_Leases] = []
         self._batches: dict[Bytes32, _Batch] = {}
+        self._posts: list[_Post] = []
         # Of each block: the latest timestamp up to it.
         self._times = array("Q")
         # Something was forgotten and nothing read since.
@@ -127,6 +137,10 @@ class BlockIndex:
         """Leases opened in blocks above `height`."""
         start = bisect_right(self._leases, height, key=lambda leases: leases.height)
         return tuple(identifier for leases in self._leases[start:] for identifier in leases.identifiers)
+
+    def posts(self, epoch: Epoch) -> tuple[BoardMessage, ...]:
+        """Messages of the epoch's key ceremonies in the blocks that were read, in their order."""
+        return tuple(post.message for post in self._posts if post.epoch == epoch)
 
     def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
         """The ids of a batch that was locked in a block that was read, by index.
@@ -255,6 +269,7 @@ class BlockIndex:
         events: list[FinalEvent] = []
         leases: list[Bytes32] = []
         batches: list[LoggedBatch] = []
+        posts: list[_Post] = []
         time = int(self.time)
         for transaction in block.transactions:
             if not transaction.is_valid:
@@ -270,9 +285,12 @@ class BlockIndex:
             events += self._numbered(notes, len(self._events) + len(events), block, transaction.tx_id, at)
             leases += notes.leases
             batches += notes.batches
+            messages = zip(notes.posts, posts_of(transaction, notes.posts), strict=True)
+            posts += [_Post(height=block.number, epoch=note.epoch, message=said) for note, said in messages]
         # All or nothing: a block that cannot be read leaves no half of it behind.
         self._hashes.append(bytes32(block.hash))
         self._events += events
+        self._posts += posts
         self._times.append(time)
         self._is_doubted = False
         if leases:
@@ -287,6 +305,7 @@ class BlockIndex:
         del self._hashes[height:], self._times[height:]
         del self._events[bisect_left(self._events, height, key=lambda event: event.height) :]
         del self._leases[bisect_left(self._leases, height, key=lambda leases: leases.height) :]
+        del self._posts[bisect_left(self._posts, height, key=lambda post: post.height) :]
         self._batches = {root: batch for root, batch in self._batches.items() if batch.height < height}
 
     def _numbered(self, notes: Notes, known: int, block: FabricBlock, tx_id: str, at: int) -> list[FinalEvent]:

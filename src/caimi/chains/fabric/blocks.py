@@ -72,6 +72,8 @@ class FabricTransaction:
     """Name of the chaincode called; empty unless a valid endorser transaction."""
     event: ChaincodeEvent | None
     """Present only in a valid endorser transaction that set one."""
+    proposal: bytes = field(default=b"", repr=False)
+    """With an event: the proposal's payload, which the endorsers' signatures cover (`proto.call_arguments`)."""
 
     @property
     def is_valid(self) -> bool:
@@ -198,32 +200,40 @@ def _parse_transaction(
         header = common_pb2.ChannelHeader.FromString(payload.header.channel_header)
         timestamp_ns = header.timestamp.seconds * 1_000_000_000 + header.timestamp.nanos
         kind, tx_id = int(header.type), str(header.tx_id)
-        chaincode, event = "", None
+        chaincode, event, proposal = "", None, b""
         if is_valid and kind == _ENDORSER_TRANSACTION:
-            chaincode, event = _parse_action(payload.data, tx_id, limits)
+            chaincode, event, proposal = _parse_action(payload.data, tx_id, limits)
     except (DecodeError, ValueError) as error:
         if is_valid:
             raise MalformedBlock(f"transaction {index} of block {number}: {error}") from error
         # Anybody may order garbage; it was found invalid and means nothing.
-        kind, tx_id, timestamp_ns, chaincode, event = -1, "", 0, "", None
+        kind, tx_id, timestamp_ns, chaincode, event, proposal = -1, "", 0, "", None, b""
     return FabricTransaction(
-        index=index, tx_id=tx_id, code=code, kind=kind, timestamp_ns=timestamp_ns, chaincode=chaincode, event=event
+        index=index,
+        tx_id=tx_id,
+        code=code,
+        kind=kind,
+        timestamp_ns=timestamp_ns,
+        chaincode=chaincode,
+        event=event,
+        proposal=proposal,
     )
 
 
-def _parse_action(data: bytes, tx_id: str, limits: BlockLimits) -> tuple[str, ChaincodeEvent | None]:
+def _parse_action(data: bytes, tx_id: str, limits: BlockLimits) -> tuple[str, ChaincodeEvent | None, bytes]:
     actions = transaction_pb2.Transaction.FromString(data).actions
     if len(actions) != 1:
         raise ValueError(f"{len(actions)} actions, exactly 1 is valid")
-    endorsed = transaction_pb2.ChaincodeActionPayload.FromString(actions[0].payload).action
-    response = proposal_response_pb2.ProposalResponsePayload.FromString(endorsed.proposal_response_payload)
+    called = transaction_pb2.ChaincodeActionPayload.FromString(actions[0].payload)
+    response = proposal_response_pb2.ProposalResponsePayload.FromString(called.action.proposal_response_payload)
     action = proposal_pb2.ChaincodeAction.FromString(response.extension)
     chaincode = str(action.chaincode_id.name)
     if not action.events:
-        return chaincode, None
+        return chaincode, None, b""
     event = chaincode_event_pb2.ChaincodeEvent.FromString(action.events)
     if event.chaincode_id != chaincode or event.tx_id != tx_id:
         raise ValueError(f"an event of {event.chaincode_id} and transaction {event.tx_id}")
     if len(event.payload) > limits.event_bytes:
         raise ValueError(f"an event of {len(event.payload)} bytes, at most {limits.event_bytes}")
-    return chaincode, ChaincodeEvent(chaincode=chaincode, name=event.event_name, payload=bytes(event.payload))
+    told = ChaincodeEvent(chaincode=chaincode, name=event.event_name, payload=bytes(event.payload))
+    return chaincode, told, bytes(called.chaincode_proposal_payload)

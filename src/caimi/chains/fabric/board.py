@@ -9,7 +9,7 @@ from caimi.chains.fabric.client import FabricGateway
 from caimi.chains.fabric.errors import CommitConflict, FabricError
 from caimi.chains.fabric.port_errors import port_error
 from caimi.chains.fabric.registry import FabricRegistry
-from caimi.ports.chain import ChainUnavailable
+from caimi.ports.chain import BoardMessage, ChainUnavailable
 from caimi.ports.registry_views import decode_view, read_lease
 from caimi.types.primitives import Bytes32, Epoch
 from caimi.types.records import LeaseRequest
@@ -18,8 +18,6 @@ __all__ = ["FabricBoard"]
 
 _TRANSIENT_PARTIAL: Final = "partial"
 _ATTEMPTS: Final = 5
-_POSTS_LIMIT: Final = 8 << 20
-"""64 messages of 64 KiB, and room for their lengths."""
 
 
 class FabricBoard:
@@ -44,11 +42,10 @@ class FabricBoard:
         """See `BoardPort.partials`; purged ones are absent."""
         return await self._registry.view("partials", lambda answer: decode_view("partials", answer)[0], lease)
 
-    async def posts(self, epoch: Epoch, phase: int) -> tuple[bytes, ...]:
-        """See `BoardPort.posts`."""
-        return await self._registry.view(
-            "board", lambda answer: decode_view("board", answer, limit=_POSTS_LIMIT)[0], epoch, phase
-        )
+    async def posts(self, epoch: Epoch) -> tuple[BoardMessage, ...]:
+        """See `BoardPort.posts`; they are read from the blocks, which have their order and their signatures."""
+        await self._registry.index.advance()
+        return self._registry.index.posts(epoch)
 
     async def post_partial(self, call: bytes, sealed: bytes) -> None:
         """See `BoardPort.post_partial`. Raises as `post`."""

@@ -11,10 +11,10 @@ from caimi.chains.fabric.port_errors import BrokenLedger
 from caimi.protocol.batches import MAX_BATCH
 from caimi.protocol.calls import MAX_CALLS
 from caimi.types.json_text import load_json
-from caimi.types.primitives import Bytes32, PublicationId
+from caimi.types.primitives import Bytes32, Epoch, PublicationId
 from caimi.types.records import Event, Lane
 
-__all__ = ["EVENT_NAME", "LoggedBatch", "Notes", "read_notes"]
+__all__ = ["EVENT_NAME", "LoggedBatch", "LoggedPost", "Notes", "read_notes"]
 
 T = TypeVar("T")
 
@@ -22,6 +22,7 @@ EVENT_NAME: Final = "caimi"
 """Name of the chaincode event."""
 _KEYS: Final = frozenset({"events", "applied", "leases", "partials", "posts", "batches"})
 _EVENT_KEYS: Final = frozenset({"schema", "kind", "destinations", "subject", "body"})
+_POST_KEYS: Final = frozenset({"epoch", "phase", "index"})
 _BATCH_KEYS: Final = frozenset({"root", "ids"})
 _MAX_EVENTS: Final = 100_000
 _MAX_DESTINATIONS: Final = 64
@@ -39,6 +40,15 @@ class LoggedBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedPost:
+    """That a transaction put a message of a key ceremony on the board."""
+
+    epoch: Epoch
+    phase: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
     """What readers of the ledger use of one transaction."""
 
@@ -48,6 +58,8 @@ class Notes:
     """Leases that it opened."""
     batches: tuple[LoggedBatch, ...]
     """Batches that it locked, at most 1,000: no multicall holds more calls."""
+    posts: tuple[LoggedPost, ...]
+    """Messages that it put on the board, at most 1,000, in their order."""
 
 
 def read_notes(payload: bytes) -> Notes:
@@ -67,6 +79,7 @@ def read_notes(payload: bytes) -> Notes:
         events=_each(fields.get("events", []), _event),
         leases=_each(fields.get("leases", []), _bytes32),
         batches=_each(fields.get("batches", []), _batch, limit=MAX_CALLS),
+        posts=_each(fields.get("posts", []), _post, limit=MAX_CALLS),
     )
 
 
@@ -115,6 +128,17 @@ def _batch(value: object) -> LoggedBatch:
     return LoggedBatch(root=_bytes32(fields["root"]), identifiers=tuple(PublicationId(i) for i in identifiers))
 
 
+def _post(value: object) -> LoggedPost:
+    fields = _object(value)
+    if fields.keys() != _POST_KEYS:
+        raise BrokenLedger(f"a message on the board with the fields {sorted(fields)}")
+    return LoggedPost(
+        epoch=Epoch(_unsigned(fields["epoch"], 64)),
+        phase=_unsigned(fields["phase"], 8),
+        index=_unsigned(fields["index"], 8),
+    )
+
+
 def _lane(value: object) -> Lane:
     words = _each(value, _bytes32, limit=2)
     if len(words) != 2:
@@ -123,8 +147,12 @@ def _lane(value: object) -> Lane:
 
 
 def _u16(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value >> 16:
-        raise BrokenLedger("a schema or kind is no 16-bit number")
+    return _unsigned(value, 16)
+
+
+def _unsigned(value: object, bits: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value >> bits:
+        raise BrokenLedger(f"something else than a number of {bits} bits")
     return value
 
 

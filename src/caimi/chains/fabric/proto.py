@@ -18,6 +18,7 @@ __all__ = [
     "NONCE_BYTES",
     "ProposalContent",
     "StatusDetail",
+    "call_arguments",
     "chaincode_event_pb2",
     "collection_pb2",
     "common_pb2",
@@ -137,6 +138,17 @@ def encode_proposal(content: ProposalContent) -> tuple[str, bytes]:
     )
     proposal = proposal_pb2.Proposal(header=header.SerializeToString(), payload=payload.SerializeToString())
     return tx_id, proposal.SerializeToString()
+
+
+def call_arguments(proposal_payload: bytes) -> tuple[bytes, ...]:
+    """Return what a chaincode was called with, from the proposal's payload as a transaction holds it.
+
+    Raises:
+        google.protobuf.message.DecodeError: The bytes are not a proposal's payload.
+    """
+    payload = proposal_pb2.ChaincodeProposalPayload.FromString(proposal_payload)
+    spec = chaincode_pb2.ChaincodeInvocationSpec.FromString(payload.input).chaincode_spec
+    return tuple(bytes(argument) for argument in spec.input.args)
 
 
 def response_payload(envelope_payload: bytes) -> bytes:
