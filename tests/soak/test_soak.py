@@ -7,6 +7,7 @@ twice, everything ends, and no process of ours grows.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import time
@@ -18,6 +19,7 @@ from typing import Final
 
 import pytest
 
+from caimi.apps.devnet.faucet import fund_ethereum, fund_fabric
 from tests.crash.devnet_fixture import Devnet, running_devnet
 from tests.crash.models import PublishedModel, ask, infer, publish_model
 from tests.faults.inflict import (
@@ -134,6 +136,15 @@ class _Soak:
         self.rate = max(_SLOWEST, done / (time.monotonic() - begin))
         self.say(f"can do {self.rate:.2f} publications/s; goes on at {_LOAD * self.rate:.2f}/s")
 
+    async def fund(self) -> None:
+        """Give the publisher what all publications to come cost."""
+        devnet, publisher = self.mix.devnet, self.mix.devnet.accounts["publisher"]
+        count = math.ceil(_LOAD * self.rate * _SECONDS) + _MOST_IN_FLIGHT
+        for lane, give in (("fabric", fund_fabric), ("ethereum", fund_ethereum)):
+            amount = count * devnet.network.lane(lane).min_deposit
+            await give(devnet.ledgers, publisher, amount)
+            devnet.funds[lane][publisher.address] += amount
+
     async def _keep_busy(self, over: Callable[[], bool]) -> None:
         while not over():
             if self.under_way < _IN_FLIGHT:
@@ -205,6 +216,7 @@ async def _soak(devnet: Devnet, model: PublishedModel, rng: random.Random, say: 
     async with Mix.begun(devnet, model) as mix:
         soak = _Soak(mix=mix, rng=rng, log=MemoryLog(home=devnet.home), say=say, end=0.0)
         await soak.calibrate()
+        await soak.fund()
         soak.end = time.monotonic() + _SECONDS
         await soak.run()
         await mix.finish()
