@@ -50,6 +50,7 @@ class Mix:
     expected: dict[PublicationId, State] = field(default_factory=dict[PublicationId, State])
     questions: list[Question] = field(default_factory=list[Question])
     _replaced: dict[Bytes32, Question] = field(default_factory=dict[Bytes32, Question])
+    _publishing: list[asyncio.Task[Watched]] = field(default_factory=list[asyncio.Task[Watched]])
     _homes: Iterator[tuple[str, str]] = field(default_factory=lambda: itertools.cycle(_HOMES))
 
     @staticmethod
@@ -125,9 +126,9 @@ class Mix:
     async def decision(self) -> float:
         """When the next change that needs a certificate was seen."""
         begin = time.monotonic()
-        publishing = asyncio.create_task(self.publish_next())
+        # Also handed to relays that are stopped: that ends when they go on.
+        self._publishing.append(asyncio.create_task(self.publish_next()))
         await self.watch.until(lambda: self.watch.decided_at > begin, "the next certified change")
-        await publishing
         return self.watch.decided_at
 
     async def answer(self) -> float:
@@ -152,6 +153,7 @@ class Mix:
 
     async def finish(self) -> None:
         """Wait until everything has ended, and judge from the ledgers alone."""
+        await asyncio.gather(*self._publishing)
         for question in self.questions:
             await self._answered(question)
         for identifier, state in self.expected.items():
