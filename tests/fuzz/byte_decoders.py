@@ -254,6 +254,28 @@ def _board_seeds() -> list[bytes]:
     return [bytes((row["sender"] - 1,)) + unhex(row["body"]) for row in rows if "body" in row]
 
 
+def _configuration() -> Check:
+    import json
+
+    from caimi.apps.process_config import RelayConfig
+    from caimi.apps.strict_json import ConfigRefused, read_json, to_json
+
+    def work(data: bytes) -> None:
+        read = read_json(RelayConfig, data.decode("utf-8", "replace"))
+        if read_json(RelayConfig, json.dumps(to_json(read))) != read:
+            raise AssertionError("what was read is written as something else")
+
+    return lambda data: refusal_of(partial(work, data), (ConfigRefused,))
+
+
+def _configuration_seeds() -> list[bytes]:
+    import json
+
+    from tests.unit.apps.test_process_config import example
+
+    return [json.dumps(example()).encode()]
+
+
 BYTE_DECODERS: Final[dict[str, Target]] = {
     "certificate": Target(prepare=_certificate, seeds=_certificate_seeds, mutation=change_words, longest=4096),
     "event": Target(prepare=_event, seeds=_event_seeds, mutation=change_words, longest=2048),
@@ -267,6 +289,7 @@ BYTE_DECODERS: Final[dict[str, Target]] = {
     "unixfs": Target(prepare=_unixfs, seeds=_unixfs_seeds, mutation=change_messages, longest=4096),
     "onnx": Target(prepare=_onnx, seeds=_onnx_seeds, mutation=change_messages, longest=4096),
     "tensors": Target(prepare=_tensors, seeds=_tensor_seeds, mutation=change_tensors, longest=2048),
+    "configuration": Target(prepare=_configuration, seeds=_configuration_seeds, mutation=change_json, longest=8192),
     "board": Target(prepare=_board, seeds=_board_seeds, mutation=change_words, longest=2048),
 }
 """By name."""

@@ -7,6 +7,7 @@ answer may be a 500, and no exception may leave the application: where that happ
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 from collections.abc import Sequence
@@ -202,6 +203,7 @@ async def _answer(app: Any, scope: dict[str, Any], body: bytes) -> tuple[int, by
 
 def _check() -> Check:
     processes, asked, accepted = _Processes(), 0, 0
+    atexit.register(lambda: processes.close())
 
     def check(data: bytes) -> str:
         nonlocal processes, asked, accepted

@@ -17,6 +17,9 @@ from tests.fuzz.planted import PLANTED
 from tests.fuzz.target import refusal_of, same_bytes
 from tests.fuzz.targets import TARGETS
 
+# Each search begins a process that imports all that it searches.
+pytestmark = pytest.mark.timeout(900)
+
 _SHORT_RUN = 2_000
 _CORPUS_BYTES = 400 << 10
 ISSUE = ("arguments", "capsule", "certificate", "event", "http", "manifest", "onnx", "unixfs")

@@ -8,6 +8,8 @@ None. A field with a default may be left out.
 from __future__ import annotations
 
 import dataclasses
+import re
+import sys
 import types
 import typing
 from enum import IntEnum
@@ -22,6 +24,10 @@ __all__ = ["ConfigRefused", "read_json", "to_json"]
 
 T = TypeVar("T")
 _LENGTHS: Final[dict[object, int]] = {Bytes32: 32, Address: 20}
+_HEX: Final = re.compile("0x[0-9a-fA-F]*")
+_MOST: Final = sys.float_info.max
+# JSON can say what no encoding can: half a character.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class ConfigRefused(CaimiError):
@@ -95,7 +101,7 @@ def _read_union(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
         return _read(rest[0], value, place)
     named = {typing.get_args(typing.get_type_hints(k)["kind"])[0]: k for k in rest}
     told = cast(dict[str, Any], value).get("kind") if isinstance(value, dict) else None
-    if told not in named:
+    if not isinstance(told, str) or told not in named:
         _refuse(f"{place}.kind", f"one of {', '.join(map(repr, named))}", told)
     return _read(named[told], value, place)
 
@@ -124,19 +130,19 @@ def _read_object(kind: type[Any], value: Any, place: str) -> Any:
 def _read_scalar(kind: Any, value: Any, place: str) -> Any:
     if kind in _LENGTHS:
         length = _LENGTHS[kind]
-        if isinstance(value, str) and value.startswith("0x") and len(value) == 2 + 2 * length:
-            try:
-                return bytes.fromhex(value[2:])
-            except ValueError:
-                pass
+        # Not by what the library would read, which leaves out spaces.
+        if isinstance(value, str) and len(value) == 2 + 2 * length and _HEX.fullmatch(value):
+            return bytes.fromhex(value[2:])
         _refuse(place, f"0x and {2 * length} hex digits", value)
     kind = getattr(kind, "__supertype__", kind)
-    if kind is Path and isinstance(value, str) and value:
+    if isinstance(value, str) and _SURROGATE.search(value):
+        _refuse(place, "text that can be written", value)
+    if kind is Path and isinstance(value, str) and value and "\0" not in value:
         return Path(value)
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _MOST:
         return float(value)
     plain = cast(type[object], kind)
-    if issubclass(plain, IntEnum) and value in {int(member) for member in plain}:
+    if issubclass(plain, IntEnum) and type(value) is int and value in {int(member) for member in plain}:
         return plain(value)
     if type(value) is not plain:
         _refuse(place, plain.__name__, value)

@@ -56,7 +56,7 @@ def _network() -> dict[str, Any]:
     }
 
 
-def _config() -> dict[str, Any]:
+def example() -> dict[str, Any]:
     sender = {"file": "/k", "password_file": "/p", "purpose": "relay/sender"}
     return {
         "process": "relay",
@@ -97,7 +97,7 @@ def _write(path: Path, value: Any, mode: int = 0o600) -> Path:
 
 
 def test_configuration_comes_back_as_it_was(tmp_path: Path) -> None:
-    config = read_config(RelayConfig, _write(tmp_path / "a", _config()))
+    config = read_config(RelayConfig, _write(tmp_path / "a", example()))
     assert isinstance(config.lanes[0], EthereumLane)
     assert config.lanes[0].lane.registry == bytes(12) + b"\3" * 20
     assert config.http.host == "127.0.0.1"
@@ -119,6 +119,12 @@ Path_ = tuple[str | int, ...]
         (("http",), None, r"\$\.http: expected an object"),
         (("store",), "", r"\$\.store: expected Path"),
         (("lanes", 0, "kind"), "substrate", r"\$\.lanes\[0\]\.kind: expected one of 'ethereum', 'fabric'"),
+        (("lanes", 0, "kind"), ["ethereum"], r"\$\.lanes\[0\]\.kind: expected one of 'ethereum', 'fabric'"),
+        (("name",), "\ud800", r"\$\.name: expected text that can be written"),
+        (("store",), "a\0b", r"\$\.store: expected Path"),
+        (("network", "genesis", "attestation"), [0], r"\.attestation: expected Attestation, found list"),
+        (("network", "genesis", "attestation"), False, r"\.attestation: expected Attestation, found bool"),
+        (("lanes", 0, "registry"), "0x" + "00" * 31 + "  ", r"registry: expected 0x and 64 hex digits"),
         (("lanes", 0, "registry"), "0x12", r"\$\.lanes\[0\]\.registry: expected 0x and 64 hex digits"),
         (("lanes", 0, "registry"), "0x" + "zz" * 32, r"\$\.lanes\[0\]\.registry: expected 0x and 64 hex digits"),
         (("lanes", 0, "batch_items"), 257, r"\$\.lanes\[0\]: ValueError batch_items is not 1 to 256"),
@@ -139,7 +145,7 @@ Path_ = tuple[str | int, ...]
     ],
 )
 def test_rejects_field(tmp_path: Path, place: Path_, value: Any, message: str) -> None:
-    config = copy.deepcopy(_config())
+    config = copy.deepcopy(example())
     inner: Any = config
     for step in place[:-1]:
         inner = inner[step]
@@ -150,7 +156,7 @@ def test_rejects_field(tmp_path: Path, place: Path_, value: Any, message: str) -
 
 @pytest.mark.parametrize("name", ["process", "network", "lanes", "http", "store", "token_file", "validators"])
 def test_rejects_missing_field(tmp_path: Path, name: str) -> None:
-    config = _config()
+    config = example()
     del config[name]
     with pytest.raises(ConfigRefused, match=rf"\$\.{name}: missing"):
         read_config(RelayConfig, _write(tmp_path / "a", config))
@@ -166,7 +172,7 @@ def test_rejects_text_that_is_no_object(tmp_path: Path, text: str) -> None:
 
 def test_rejects_file_that_others_can_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigRefused, match="mode 644, expected 600"):
-        read_config(RelayConfig, _write(tmp_path / "a", _config(), mode=0o644))
+        read_config(RelayConfig, _write(tmp_path / "a", example(), mode=0o644))
 
 
 def test_rejects_file_that_is_missing_or_too_long(tmp_path: Path) -> None:
@@ -178,10 +184,10 @@ def test_rejects_file_that_is_missing_or_too_long(tmp_path: Path) -> None:
 
 def test_rejects_crash_at_a_step_that_does_not_exist(tmp_path: Path) -> None:
     for crash in ({"step": "relay.nothing"}, {"step": "relay.sent", "count": 0}):
-        config = {**_config(), "devnet": True, "crash_at": crash}
+        config = {**example(), "devnet": True, "crash_at": crash}
         with pytest.raises(ConfigRefused, match="crash_at"):
             read_config(RelayConfig, _write(tmp_path / "a", config))
-    config = {**_config(), "devnet": True, "crash_at": {"step": "relay.sent", "count": 2}}
+    config = {**example(), "devnet": True, "crash_at": {"step": "relay.sent", "count": 2}}
     assert read_config(RelayConfig, _write(tmp_path / "a", config)).crash_at is not None
 
 
@@ -240,7 +246,7 @@ def test_kill_at_with_a_record_kills_once(tmp_path: Path, monkeypatch: pytest.Mo
         killed.append(record.exists())
 
     monkeypatch.setattr(os, "kill", kill)
-    config = {**_config(), "devnet": True, "crash_at": {"step": "relay.sent", "record": str(record)}}
+    config = {**example(), "devnet": True, "crash_at": {"step": "relay.sent", "record": str(record)}}
     for _ in range(2):
         crash = crash_points(read_config(RelayConfig, _write(tmp_path / "a", config)).crash_at)
         crash.reached("relay.done")
