@@ -110,6 +110,16 @@ def test_up_again_changes_nothing(home: Path) -> None:
     assert [p["pid"] for p in before["processes"]] == [p["pid"] for p in after["processes"]]
 
 
+def test_the_ledger_alone_proves_how_the_key_was_made(home: Path) -> None:
+    audit, status = _caimi(home, "keys", "audit"), _caimi(home, "keys", "status")
+    (attempt,) = audit["attempts"]
+    assert (attempt["outcome"], attempt["qualified"], attempt["faults"]) == ("done", [1, 2, 3, 4], [])
+    key = read_network(home).group_key
+    assert key is not None
+    assert attempt["group_key"] == "0x" + key.hex()
+    assert {held["group_key"] for held in status["validators"]} == {attempt["group_key"]}
+
+
 def test_everything_listens_on_the_loopback_only(home: Path) -> None:
     network = read_network(home)
     urls = [network.relay_url, network.content_url, *(v.url for v in network.validators)]

@@ -13,6 +13,7 @@ from caimi.cli.demo_command import demo
 from caimi.cli.devnet_commands import down, fund, status, up
 from caimi.cli.doctor_command import doctor
 from caimi.cli.inference_commands import infer, verify
+from caimi.cli.key_commands import keys_app
 from caimi.cli.model_commands import models, publish, trace
 from caimi.cli.order_commands import brake_app, govern_app
 from caimi.cli.output import HomeOption
@@ -33,6 +34,7 @@ app = typer.Typer(
 for command in (up, down, status, doctor, demo, publish, publish_batch, models, infer, trace, verify, fund):
     app.command()(command)
 app.add_typer(account_app, name="account")
+app.add_typer(keys_app, name="keys")
 app.add_typer(brake_app, name="brake")
 app.add_typer(govern_app, name="govern")
 

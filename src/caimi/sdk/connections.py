@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx2
 
@@ -15,7 +16,7 @@ from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
 from caimi.chains.fabric.client import FabricGateway
 from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.registry import FabricRegistry
-from caimi.ports.chain import ChainReader, ChainUnavailable
+from caimi.ports.chain import BoardMessage, ChainReader, ChainUnavailable
 from caimi.ports.registry_views import read_lease
 from caimi.sdk.errors import KeyFileError, MalformedFile, NoBoard, NoHost
 from caimi.sdk.network import EthereumLane, FabricLane, Network
@@ -24,12 +25,14 @@ from caimi.sdk.services import Service
 from caimi.storage.content_client import HttpBlockStore
 from caimi.storage.transfer import Content
 from caimi.types.primitives import Bytes32, UnixSeconds
-from caimi.types.records import LeaseRequest
+from caimi.types.records import Lane, LeaseRequest
 
 if TYPE_CHECKING:
     from caimi.sdk.direct_wire import DirectWire
 
 __all__ = ["Connections", "home_token"]
+
+T = TypeVar("T")
 
 _TOKEN_NAME: Final = "token"
 _DIRECT_CONNECTIONS: Final = 1024
@@ -132,13 +135,31 @@ class Connections:
             NoBoard: The network has no board that could be asked.
             ChainError: Of the board's ledger.
         """
+        board = self._open_board()
+        return await self._ask_board(lambda: board.view("lease", read_lease, identifier))
+
+    async def key_messages(self) -> tuple[BoardMessage, ...]:
+        """Messages of the epoch's key ceremonies, in the order of the board's ledger. Raises as `lease`."""
+        board = self._open_board()
+        await self._ask_board(board.index.advance)
+        return board.index.posts(self.network.epoch)
+
+    @property
+    def board_lane(self) -> Lane:
+        """The lane whose registry is the board. Raises `NoBoard`."""
+        return self._open_board().lane
+
+    def _open_board(self) -> FabricRegistry:
         if self._board is None:
             lane = next((lane for lane in self.network.lanes.values() if isinstance(lane, FabricLane)), None)
             if lane is None:
                 raise NoBoard("network.json has no Fabric lane")
             self._board = self._fabric(lane)
-        board, patience = self._board, self._patience or Patience(LEDGER_PATIENCE_S)
-        return await patience.ask("the board", lambda: board.view("lease", read_lease, identifier), ChainUnavailable)
+        return self._board
+
+    async def _ask_board(self, ask: Callable[[], Awaitable[T]]) -> T:
+        patience = self._patience or Patience(LEDGER_PATIENCE_S)
+        return await patience.ask("the board", ask, ChainUnavailable)
 
     async def clock(self, name: str) -> UnixSeconds:
         """The lane's clock, or this machine's if that is later: Fabric's stands still between transactions."""

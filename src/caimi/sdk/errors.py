@@ -26,6 +26,7 @@
       * InputRefused: the host says that the model does not take this input
     - NoHost: the network has no host
     - NoBoard: the network has no board that could be asked
+    - UnprovenKey: the ledger's messages do not give the key that the network is said to have
     - NoReceipt: there is no receipt file
     - MalformedReceipt: a file is no receipt of this version
     - OutputRefused: a result cannot be written where it shall go
@@ -67,6 +68,7 @@ __all__ = [
     "TakesTooLong",
     "UnknownName",
     "UnprovenAnswer",
+    "UnprovenKey",
     "UnreadableInput",
 ]
 
@@ -253,6 +255,13 @@ class NoBoard(SdkError):
     blame = Blame.OPERATOR
     retry = Retry.AFTER
     hint = "see `caimi status`; the board is on the network's Fabric lane"
+
+
+class UnprovenKey(SdkError):
+    """The board's messages, as the ledger holds them, do not give the group key."""
+
+    blame = Blame.OPERATOR
+    hint = "publish nothing under this key; compare network.json and the peer with those of other operators"
 
 
 class NoReceipt(SdkError):
