@@ -14,11 +14,16 @@ from caimi.crypto.partial import Combined
 from caimi.host import answering, service
 from caimi.host.answering import Answerer
 from caimi.host.key_client import KeyClient
+from caimi.host.leases import Lease
+from caimi.host.replays import Replays
 from caimi.host.service import Host
+from caimi.host.serving import DirectServing
 from caimi.ports.host_store import RequestRow
+from caimi.protocol import batches, brakes, registry
 from caimi.protocol.registry import Registry
 from caimi.types.primitives import Bytes32, Sequence
 from caimi.types.records import Answer
+from caimi.validator.lane import AttestedLane
 from caimi.validator.release import KeyRelease
 
 PLAN = Plan(inference_every=1)
@@ -121,3 +126,85 @@ def test_finds_a_programming_error_in_a_service(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Host, "check_keys", broken)
     assert finds("bug", 1, dataclasses.replace(PLAN, end_at=120.0))
+
+
+# --- brakes, caps and lanes
+
+WITHOUT_HOSTS = Plan(inference_every=0)
+
+
+def test_finds_a_registry_that_begins_things_while_it_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def runs(_: object) -> None:
+        pass
+
+    for module in (registry, batches):
+        monkeypatch.setattr(module, "check_running", runs)
+    assert finds("begun-in-pause", 8, dataclasses.replace(WITHOUT_HOSTS, pauses=0.9))
+
+
+def test_finds_a_pause_and_a_resumption_by_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    verify: Callable[..., None] = brakes.verify_order
+
+    def anybody(*arguments: Any, needed: int) -> None:
+        verify(*arguments, needed=1)
+
+    monkeypatch.setattr(brakes, "verify_order", anybody)
+    assert finds("unsigned-order", 12, dataclasses.replace(WITHOUT_HOSTS, pauses=0.9))
+
+
+def test_finds_a_registry_that_pays_out_more_than_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    def enough(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(registry, "check_withdrawal", enough)
+    assert finds("cap-exceeded", 12, WITHOUT_HOSTS)
+
+
+def test_finds_validators_that_certify_the_new_branch_before_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def whatever(_: AttestedLane) -> None:
+        pass
+
+    monkeypatch.setattr(AttestedLane, "_check_branch", whatever)
+    assert finds("other-branch", 16, WITHOUT_HOSTS)
+
+
+# --- direct calls, and what is taken back
+
+
+def test_finds_a_host_that_answers_a_direct_call_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgets(*_: object, **__: object) -> None:
+        pass
+
+    monkeypatch.setattr(Replays, "begin", forgets)
+    assert finds("answered-twice", 3)
+
+
+def test_finds_a_host_that_counts_no_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    def has_time(self: Lease, now: int, calls: int = 1) -> bool:
+        return now + 30 <= self.record.end
+
+    monkeypatch.setattr(Lease, "is_good", has_time)
+    assert finds("lease-overdrawn", 6, dataclasses.replace(PLAN, direct_jobs=12))
+
+
+def test_finds_a_host_that_gives_the_reply_of_another_direct_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    replies: list[bytes] = []
+    answer: Callable[..., Any] = DirectServing._answer
+
+    async def mixes_up(self: DirectServing, *arguments: Any) -> bytes:
+        replies.append(await answer(self, *arguments))
+        return replies[0]
+
+    monkeypatch.setattr(DirectServing, "_answer", mixes_up)
+    assert finds("wrong-output", 2)
+
+
+def test_finds_validators_that_release_and_hosts_that_answer_after_a_revocation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def believes(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(KeyRelease, "_check_publication", believes)
+    plan = dataclasses.replace(PLAN, revokes=1.0, direct_jobs=8, end_at=200.0)
+    assert {"released-after-revoke", "answered-after-revoke"} <= found(3, plan)

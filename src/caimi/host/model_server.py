@@ -105,6 +105,8 @@ class ModelServer:
                 raise self._trouble[0]
             if self._loading is None or self._loading.done():
                 self._loading = asyncio.create_task(self._load(opening))
+                # When all who wait have given up, nobody is left to take its error.
+                self._loading.add_done_callback(_take_error)
             # Whoever gives up does not stop it for the others.
             await asyncio.shield(self._loading)
         if self._signature is None:
@@ -263,6 +265,11 @@ class ModelServer:
         for entry, found in zip(batch, outputs, strict=True):
             if not entry.item.done.done():
                 entry.item.done.set_result(Served(lease=leased.lease, outputs=found))
+
+
+def _take_error(done: asyncio.Task[None]) -> None:
+    if not done.cancelled():
+        done.exception()
 
 
 def _fail(entry: Entry[_Work], error: BaseException) -> None:

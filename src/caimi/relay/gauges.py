@@ -102,6 +102,8 @@ class BalanceWatch:
 
     def __init__(self, lane: RelayLane, *, clock: Clock, observer: Observer) -> None:
         self._lane = lane
+        # Looked at once: to see whether a port is `Paying` means to look for each of its methods.
+        self._paying = lane.port if isinstance(lane.port, Paying) else None
         self._clock = clock
         self._observer = observer
         self._asked_at: float | None = None
@@ -112,8 +114,10 @@ class BalanceWatch:
         Raises:
             ChainError: Ask again later.
         """
-        now, port = self._clock.monotonic(), self._lane.port
-        if not isinstance(port, Paying) or (self._asked_at is not None and now - self._asked_at < _BALANCE_S):
+        if self._paying is None:
+            return
+        now, port = self._clock.monotonic(), self._paying
+        if self._asked_at is not None and now - self._asked_at < _BALANCE_S:
             return
         self._asked_at = now
         self._observer.gauge(SENDER_BALANCE, await port.funds(), lane=self._lane.name)

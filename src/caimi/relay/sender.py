@@ -130,6 +130,8 @@ class Sender:
     async def _ready(self, limit: int) -> list[CallRow]:
         queued = self._store.calls(self._lane.lane, CallState.QUEUED, _LOOKAHEAD)
         waiting = [row for row in queued if not self._pauses.waits(row.key)][:limit]
+        if not waiting:
+            return []
         present = await asyncio.gather(*(effect_present(self._lane.port, r.call, self._network) for r in waiting))
         if any(present):
             # Asked after the effects were seen: the blocks that have them are at or below this tip.

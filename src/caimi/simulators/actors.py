@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -84,6 +84,10 @@ class Trace:
         return self._numbers.setdefault(found.group(), f"#{len(self._numbers) + 1}")
 
 
+def _nobody(_: str) -> None:
+    pass
+
+
 class Crashed(BaseException):
     """The process was killed right after a persisted step."""
 
@@ -92,6 +96,8 @@ class KillSwitch:
     """`CrashPoints` that kill at one of the next persisted steps once they are armed."""
 
     def __init__(self) -> None:
+        self.watch: Callable[[str], None] = _nobody
+        """Told of every step first; it may arm the switch, which kills at that very step then."""
         self._left = 0
 
     def arm(self, steps: int) -> None:
@@ -100,6 +106,7 @@ class KillSwitch:
 
     def reached(self, step: str) -> None:
         """Kill if this is the one."""
+        self.watch(step)
         if self._left > 0:
             self._left -= 1
             if not self._left:

@@ -48,7 +48,14 @@ class SimulatedBoard:
     """The board's records; every call that takes effect is a block of its own, final at once."""
 
     def __init__(
-        self, genesis: Genesis, lane: Lane, *, now: Callable[[], UnixSeconds], epoch: Epoch, lease_cap: int = 0
+        self,
+        genesis: Genesis,
+        lane: Lane,
+        *,
+        now: Callable[[], UnixSeconds],
+        epoch: Epoch,
+        lease_cap: int = 0,
+        is_paused: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin empty.
 
@@ -56,11 +63,14 @@ class SimulatedBoard:
             now: the clock by which calls are judged.
             lease_cap: leases of one operator for one publication; 0 for no cap.
         """
-        self.paused = False
+        self.is_paused = is_paused
+        """Whether the registry that the board is part of is paused now."""
         self.lane = lane
         self.height = 0
         self.leases: dict[Bytes32, LeaseRequest] = {}
         self.partials: dict[tuple[Bytes32, int], bytes] = {}
+        self.opened_at: dict[Bytes32, UnixSeconds] = {}
+        """When each lease was opened, by the clock by which calls are judged."""
         self.posts: dict[tuple[int, int, int], bytes] = {}
         """By epoch, phase and seat, in the order in which they came."""
         self.signatures: dict[tuple[int, int, int], bytes] = {}
@@ -110,7 +120,7 @@ class SimulatedBoard:
         self._check_lane(lease.at)
         if identifier in self.leases:
             return
-        if self.paused:
+        if self.is_paused():
             raise Paused
         now = self._now()
         if now > lease.deadline:
@@ -130,6 +140,7 @@ class SimulatedBoard:
         self._leases_of[lease.publication, operator] = asked
         self._grow()
         self.leases[identifier] = lease
+        self.opened_at[identifier] = now
         self._opened.append((self.height, identifier))
 
     def _post_partial(self, post: PartialPost, signature: bytes, sealed: bytes) -> None:

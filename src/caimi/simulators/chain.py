@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from caimi.ports.call_errors import CallRejected
+from caimi.ports.call_errors import CallRejected, CallTooLarge
 from caimi.ports.chain import (
     BatchView,
     BrakesView,
@@ -29,7 +30,7 @@ from caimi.protocol.taking_out import state_in
 from caimi.simulators.ledger import SimulatedBlock, SimulatedLedger, SimulatedTransaction, Slots
 from caimi.types.errors import OutOfRange, WrongChain
 from caimi.types.primitives import ZERO32, Address, Bytes32, Generation, PublicationId, Sequence
-from caimi.types.records import BatchProof, Lane
+from caimi.types.records import BatchProof, Item, Lane
 from caimi.wire.keccak import keccak256
 
 __all__ = ["SimulatedChain", "SimulatedNode"]
@@ -43,6 +44,8 @@ class SimulatedNode:
     is_up: bool = True
     behind: int = 0
     """Newest blocks that it has not seen yet."""
+    is_lying: bool = False
+    """It tells events of other subjects than there are."""
     names_chain: Bytes32 | None = None
     """What it says its chain is; None for the truth."""
 
@@ -98,7 +101,7 @@ class SimulatedChain:
         node = self._asked()
         return tuple(
             FinalEvent(
-                item=event.item,
+                item=_lie(event.item) if node.is_lying else event.item,
                 height=block.height,
                 block_hash=block.hash,
                 transaction="0x" + event.transaction.hex(),
@@ -211,6 +214,8 @@ class SimulatedChain:
     async def prepare(self, call: bytes, *, slot: int | None) -> PreparedCall:
         """See `ChainPort.prepare`."""
         node = self._asked()
+        if len(call) > node.ledger.room:
+            raise CallTooLarge(f"{len(call)} bytes, there is room for {node.ledger.room}")
         after_call(node.tip.registry, call, now=node.ledger.time())
         number: int | None = None
         salt = b""
@@ -281,6 +286,10 @@ class SimulatedChain:
 
     def _state(self) -> RegistryState:
         return self._asked().tip.registry.state
+
+
+def _lie(item: Item) -> Item:
+    return dataclasses.replace(item, event=dataclasses.replace(item.event, subject=keccak256(item.event.subject)))
 
 
 def _identifier(prepared: PreparedCall) -> Bytes32:

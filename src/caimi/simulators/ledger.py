@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from caimi.protocol.calls import after_call
 from caimi.protocol.registry import Registry
@@ -19,6 +20,9 @@ from caimi.types.records import Item, Lane
 from caimi.wire.keccak import keccak256
 
 __all__ = ["LedgerEvent", "Outcome", "SimulatedBlock", "SimulatedLedger", "SimulatedTransaction", "Slots"]
+
+
+_ROOM: Final = 1 << 24
 
 
 class Slots(Enum):
@@ -102,6 +106,14 @@ class SimulatedLedger:
         self._outcomes: dict[Bytes32, Outcome] = {}
         self.blocks: list[SimulatedBlock] = []
         """The present branch, by height."""
+        self.parents: dict[Bytes32, Bytes32] = {}
+        """By the hash of each block that was ever made but the first, that of the block before it."""
+        self.room = _ROOM
+        """Most bytes of a call that a node prepares a transaction for."""
+        self.promised = 0
+        """Height of the highest block of this branch that was ever final."""
+        self.taken_back: list[SimulatedBlock] = []
+        """Blocks that were final and are not there any more."""
         self._events: list[tuple[LedgerEvent, SimulatedBlock]] = []
         self._append(
             SimulatedBlock(
@@ -187,6 +199,8 @@ class SimulatedLedger:
         which breaks its own promise.
         """
         keep = max(1, len(self.blocks) - depth)
+        self.taken_back += [block for block in self.blocks[keep:] if block.height <= self.promised]
+        self.promised = min(self.promised, keep - 1)
         dropped = self.blocks[keep:]
         del self.blocks[keep:]
         del self._events[len(self.tip.registry.state.events) :]
@@ -195,6 +209,10 @@ class SimulatedLedger:
             for transaction in block.transactions:
                 del self._outcomes[transaction.id]
                 self._pool[transaction.id] = transaction
+
+    def lift_room(self) -> None:
+        """Take calls of any length again."""
+        self.room = _ROOM
 
     def drop_pool(self) -> None:
         """Forget all transactions that are in no block, as a node does that is restarted."""
@@ -211,7 +229,10 @@ class SimulatedLedger:
         return keccak256(self.tip.hash + numbers + b"".join(transaction.id for transaction in transactions))
 
     def _append(self, block: SimulatedBlock) -> SimulatedBlock:
+        if self.blocks:
+            self.parents[block.hash] = self.tip.hash
         self.blocks.append(block)
+        self.promised = max(self.promised, self.final.height)
         self._events += [(event, block) for event in block.events]
         for transaction, outcome in zip(block.transactions, block.outcomes, strict=True):
             self._outcomes[transaction.id] = outcome

@@ -5,6 +5,7 @@ Whatever a host does around its runtime it does here too; the real runtime has i
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import struct
@@ -112,6 +113,8 @@ class SimulatedRuntime:
         self.failure = 0.0
         """Probability that a run ends the runner."""
         self.failures = 0
+        self.seconds = 0.0
+        """How long a run takes."""
         self._rng = rng
         self._mixes_up = mixes_up
         self._before: bytes | None = None
@@ -141,6 +144,7 @@ class _Loaded:
     async def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not self.is_alive:
             raise RuntimeFailed("the runner is gone")
+        await asyncio.sleep(self._runtime.seconds)
         output = self._runtime.run(self._model, encode_tensors(inputs))
         if output is None:
             self.is_alive = False

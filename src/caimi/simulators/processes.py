@@ -28,8 +28,8 @@ class Process:
         self.name = name
         self.bugs: list[str] = []
         """What ended it, or a call to it, though nobody killed it."""
+        self.switch = switch
         self._start = start
-        self._switch = switch
         self._trace = trace
         self._task: asyncio.Task[None] | None = None
         # Ordered, so that a kill ends them in the same order every time.
@@ -66,11 +66,11 @@ class Process:
     def kill_at_step(self, steps: int, *, pause: float) -> None:
         """Kill it at the `steps`-th persisted step from now; start it again after `pause` seconds."""
         self._pause = pause
-        self._switch.arm(steps)
+        self.switch.arm(steps)
 
     def spare(self) -> None:
         """Do not kill it at a step after all."""
-        self._switch.arm(0)
+        self.switch.arm(0)
 
     async def answer(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Have the process do something for somebody outside, who may go away meanwhile without stopping it.

@@ -63,7 +63,7 @@ def test_without_a_cap_nothing_ends() -> None:
 def test_rejects_new_leases_while_paused() -> None:
     made = board(cap=0)
     made.run(lease("before"))
-    made.paused = True
+    made.is_paused = lambda: True
     made.run(lease("before"))
     with pytest.raises(Paused):
         made.run(lease("after"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,6 +23,8 @@ __all__ = ["BatchPublisher"]
 
 _MOST: Final = 4
 _LAST_TRY_S: Final = 300
+_DOOMED_S: Final = 150.0
+_ONE_NONCE: Final = keccak256(b"the nonce of two publications")
 
 
 class BatchPublisher:
@@ -38,16 +41,25 @@ class BatchPublisher:
         """Publish all."""
         rng, names = self._rng, list(self._world.ledgers)
         for number in range(self._world.plan.batches):
-            await asyncio.sleep(rng.uniform(0, 40))
+            is_doomed = number == 0 and self._world.plan.turn(self._world.seed) % 4 == 0
+            await asyncio.sleep(rng.uniform(0, 10 if is_doomed else 40))
             home, other = rng.sample(names, 2)
             mirrors = (self._world.ledgers[other].lane,) if rng.random() < 0.85 else (NOWHERE,)
             drafts = [self._draft(number, place, home, mirrors) for place in range(rng.randint(1, _MOST))]
+            if is_doomed:
+                # No home ever locks it: relays have to find that out.
+                drafts = [self._doomed(drafts[0], version) for version in (900, 901)]
+                self._world.not_before = self._world.clock.monotonic() + _DOOMED_S
             ids = tuple(publication_id(self._world.network, draft) for draft in drafts)
             signatures = tuple(self._world.publisher.sign(identifier).to_bytes() for identifier in ids)
             await self._tell(tuple(drafts), signatures, ids, home, other)
         for batch in self._untold:
             # Nobody can give deposits back without the signed bytes.
             await self._bring(batch)
+
+    def _doomed(self, draft: Publication, version: int) -> Publication:
+        deadline = UnixSeconds(self._world.clock.now() + 15)
+        return dataclasses.replace(draft, version=version, nonce=_ONE_NONCE, deadline=deadline)
 
     def _draft(self, number: int, place: int, home: str, mirrors: tuple[Lane, ...]) -> Publication:
         rng, world = self._rng, self._world

@@ -95,19 +95,45 @@ class Consumers:
 
     def can_be_had(self) -> bool:
         """Whether anybody can answer a request for any model now."""
-        return any(host.relay.has_capsule(p.id) for p, _ in self._committed() for host in self._hosts)
+        return any(
+            host.relay.has_capsule(p.id) and self._may_lease(p.id) for p, _ in self.committed() for host in self._hosts
+        )
 
     def could_be_answered(self, asked: Asked) -> bool:
         """Whether nothing stands against a request: its model is served now, by the start that can read it."""
         is_present = asked.start == len(asked.host.starts) - 1
-        is_committed = any(p.id == asked.record.publication and name == asked.ledger for p, name in self._committed())
-        return is_present and is_committed and asked.host.relay.has_capsule(asked.record.publication)
+        is_committed = any(p.id == asked.record.publication and name == asked.ledger for p, name in self.committed())
+        is_there = asked.host.relay.has_capsule(asked.record.publication)
+        return is_present and is_committed and is_there and self._may_lease(asked.record.publication)
+
+    def _may_lease(self, publication: Bytes32) -> bool:
+        cap = self._world.limits.lease_cap
+        return not cap or sum(one.publication == publication for one in self._world.board.leases.values()) < cap
+
+    def committed(self) -> list[tuple[Published, str]]:
+        """Publications and the ledgers where they can be used: by what home decided, where it was heard of."""
+        registries = self._world.registries()
+        by_lane = {state.config.lane: state for state in registries.values()}
+        found: list[tuple[Published, str]] = []
+        for published in self._publisher.published:
+            home = by_lane[published.record.home].publications.get(published.id)
+            if home is None or home.state is not State.COMMITTED:
+                continue
+            for name, state in registries.items():
+                record = state.publications.get(published.id)
+                if record is not None and record.state is State.COMMITTED:
+                    found.append((published, name))
+        return found
+
+    def known(self) -> list[tuple[Published, str]]:
+        """All publications, with every ledger."""
+        return [(p, name) for p in self._publisher.published for name in self._world.ledgers]
 
     async def _job(self, rng: random.Random) -> None:
         await self._world.clock.sleep(rng.uniform(5.0, 0.7 * self._world.plan.calm_at))
         if rng.random() < 0.5:
             oddity = rng.choice(list(Oddity))
-            while oddity is not Oddity.EARLY and not self._committed():
+            while oddity is not Oddity.EARLY and not self.committed():
                 await self._world.clock.sleep(1.0)
             await self._attempt(rng, oddity)
         while not await self._attempt(rng, Oddity.NONE):
@@ -116,9 +142,9 @@ class Consumers:
 
     async def _attempt(self, rng: random.Random, oddity: Oddity) -> bool:
         # One request, to its answer or the end of hope.
-        places = self._committed()
+        places = self.committed()
         if oddity is Oddity.EARLY:
-            places = [(p, name) for p in self._publisher.published for name in self._world.ledgers]
+            places = self.known()
         if not places:
             return False
         everywhere = [(p, name, host) for p, name in places for host in self._hosts]
@@ -134,21 +160,6 @@ class Consumers:
             # Some bring the input only after they asked.
             tasks.create_task(self._upload(asked, rng.choice((0.0, 0.0, rng.uniform(0.0, 15.0)))))
             return await self._pursue(rng, asked)
-
-    def _committed(self) -> list[tuple[Published, str]]:
-        # By what home decided last, on every ledger that has heard of it.
-        registries = self._world.registries()
-        by_lane = {state.config.lane: state for state in registries.values()}
-        found: list[tuple[Published, str]] = []
-        for published in self._publisher.published:
-            home = by_lane[published.record.home].publications.get(published.id)
-            if home is None or home.state is not State.COMMITTED:
-                continue
-            for name, state in registries.items():
-                record = state.publications.get(published.id)
-                if record is not None and record.state is State.COMMITTED:
-                    found.append((published, name))
-        return found
 
     def _ask(
         self,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from caimi.apps.simulation.relays import RelayLine, RelaySite
 from caimi.apps.simulation.validators import ValidatorSite
 from caimi.apps.simulation.world import EPOCH, START, World
 from caimi.host.answering import Answerer
+from caimi.host.fair_queue import QueueLimits
 from caimi.host.identity import HostIdentity, make_identity
 from caimi.host.key_client import KeyClient
 from caimi.host.leases import LeaseDesk, LeaseTerms
+from caimi.host.model_server import Batching
 from caimi.host.publications import Publications
 from caimi.host.registry_call import CallLimits, RegistryCalls
 from caimi.host.service import Host, HostTuning
+from caimi.host.serving import DirectServing, ServingLimits
 from caimi.host.shelf import ModelShelf, ShelfLimits
 from caimi.host.tensor_checks import TensorLimits
 from caimi.ports.clock import Entropy
@@ -25,10 +29,19 @@ from caimi.simulators.processes import Process, ProcessDown
 from caimi.simulators.virtual_time import VirtualClock
 from caimi.storage.sqlite_host import SqliteHostStore
 from caimi.types.primitives import Bytes32
+from caimi.types.records import HostKey
+from caimi.wire.digests import typed_digest
+from caimi.wire.direct_body import DirectCall
 
 __all__ = ["HostSite"]
 
-_TENSOR_BYTES = 4_096
+_TENSOR_BYTES: Final = 4_096
+_LIMITS: Final = ServingLimits(
+    # Few, so that some calls are told to come again.
+    calls=4,
+    queue=QueueLimits(calls=3, bytes=1 << 16),
+    tensors=TensorLimits(input_bytes=_TENSOR_BYTES, output_bytes=_TENSOR_BYTES),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +49,8 @@ class _Start:
     identity: HostIdentity
     host: Host
     calls: RegistryCalls
+    serving: DirectServing
+    shelf: ModelShelf
 
 
 class HostSite:
@@ -58,6 +73,9 @@ class HostSite:
         world.at_end.callback(self.store.close)
         self.starts: list[Bytes32] = []
         """The sealing key of each start."""
+        self.replies: dict[Bytes32, list[bytes]] = {}
+        """All replies to direct calls that left it, also those that got lost, by request."""
+        self._terms = LeaseTerms(seconds=90, calls=rng.choice((3, 12)))
         self._start: _Start | None = None
         self.process = Process(name, self._live, switch, world.trace)
         world.processes.append(self.process)
@@ -71,6 +89,30 @@ class HostSite:
             return self._running().identity.key.sealing_key
 
         return await self.process.answer(shown)
+
+    async def key(self) -> tuple[HostKey, bytes]:
+        """GET /v1/host: the host's keys of this start, and the operator's signature over them."""
+
+        async def shown() -> tuple[HostKey, bytes]:
+            identity = self._running().identity
+            return identity.key, identity.operator_signature
+
+        return await self.process.answer(shown)
+
+    async def infer_directly(self, publication: Bytes32, call: DirectCall) -> bytes:
+        """POST /v1/models/{id}/infer."""
+        body = call.to_bytes()
+        self._world.wiretap.heard(body)
+
+        async def served() -> bytes:
+            serving = self._running().serving
+            with serving.place(len(body)):
+                return await serving.infer(publication, body)
+
+        reply = await self.process.answer(served)
+        self._world.wiretap.heard(reply)
+        self.replies.setdefault(typed_digest(self._world.network, call.request), []).append(reply)
+        return reply
 
     async def request(self, identifier: Bytes32) -> RequestRow | None:
         """GET /v1/requests/{id}."""
@@ -101,9 +143,21 @@ class HostSite:
         )
         world.wiretap.protect(f"sealing key of {self.name}", identity.sealing.reveal())
         self.starts.append(identity.key.sealing_key)
-        self._start = _Start(
+        publications, shelf = Publications(world.network, self._line), self._make_shelf(identity, entropy)
+        self._start = start = _Start(
             identity=identity,
-            host=self._make_host(identity, entropy),
+            host=self._make_host(identity, entropy, publications, shelf),
+            serving=DirectServing(
+                identity,
+                _LIMITS,
+                Batching(rows=6, wait_s=0.2),
+                publications=publications,
+                shelf=shelf,
+                clock=self._clock,
+                entropy=entropy,
+                observer=world.trace,
+            ),
+            shelf=shelf,
             calls=RegistryCalls(
                 world.network,
                 CallLimits(longest_wait_s=20.0),
@@ -113,15 +167,21 @@ class HostSite:
                 clock=self._clock,
             ),
         )
-        await self._start.host.run()
+        try:
+            await start.host.run()
+        finally:
+            # What the process did beside its tasks ends with it.
+            start.serving.close()
+            await start.shelf.close()
 
-    def _make_host(self, identity: HostIdentity, entropy: Entropy) -> Host:
+    def _make_host(
+        self, identity: HostIdentity, entropy: Entropy, publications: Publications, shelf: ModelShelf
+    ) -> Host:
         world, clock = self._world, self._clock
-        shelf = self._make_shelf(identity, entropy)
         answerer = Answerer(
             identity,
             TensorLimits(input_bytes=_TENSOR_BYTES, output_bytes=_TENSOR_BYTES),
-            publications=Publications(world.network, self._line),
+            publications=publications,
             shelf=shelf,
             content=world.content,
             clock=clock,
@@ -144,7 +204,7 @@ class HostSite:
         desk = LeaseDesk(
             identity,
             # Short, so that leases are renewed while faults last.
-            LeaseTerms(seconds=90, calls=3),
+            self._terms,
             board=self._board,
             lane=world.board.lane,
             clock=clock,

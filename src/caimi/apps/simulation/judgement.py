@@ -9,7 +9,7 @@ The rules, by the name that a finding carries:
 * unanswered: somebody wants an answer, it can be had, and it did not come; or a sound request of calm times expired
 * unsettled: a host still works on a request, or has not seen it, long after its deadline
 * wrong-refusal: a host ended a request for a reason that there was not
-* stolen-key: a validator released a key whose publication its home did not commit
+* stolen-key: an honest validator released a key whose publication its home did not commit
 * leak: a secret was heard outside its process
 * bug: a process ended though nobody killed it, or answered a call with an error that is none of ours
 """
@@ -33,7 +33,7 @@ from caimi.protocol.publication import State
 from caimi.storage.transfer import Content
 from caimi.types.errors import BadLength
 from caimi.types.primitives import ZERO32, Bytes32, PublicationId
-from caimi.types.records import Answer, Cid, Kind, Receipt
+from caimi.types.records import Answer, Cid, Item, Kind, Receipt
 from caimi.wire.codec import decode
 from caimi.wire.digests import typed_digest
 from caimi.wire.functions import decode_body
@@ -193,13 +193,20 @@ def _may_refuse(asked: Asked, row: RequestRow) -> bool:
 
 def _stolen(world: World) -> Iterable[Finding]:
     committed: set[PublicationId] = set()
-    for state in world.registries().values():
-        for item in state.events:
-            if item.event.kind == Kind.OUTCOME and decode_body(Kind.OUTCOME, item.event.body)[0] == State.COMMITTED:
-                committed.add(PublicationId(item.event.subject))
+    for item in _events(world):
+        if item.event.kind == Kind.OUTCOME and decode_body(Kind.OUTCOME, item.event.body)[0] == State.COMMITTED:
+            committed.add(PublicationId(item.event.subject))
     for lease, index in world.board.partials:
-        if world.board.leases[lease].publication not in committed:
+        # The bad ones give theirs to any lease that a host asks them for; they are too few for a key.
+        if index - 1 not in world.bad and world.board.leases[lease].publication not in committed:
             yield Finding("stolen-key", "all", _shown(lease), f"by validator {index}")
+
+
+def _events(world: World) -> Iterable[Item]:
+    # Those that were final too, before their chain took them back: nobody could know better then.
+    for ledger in world.ledgers.values():
+        yield from ledger.tip.registry.state.events
+        yield from (event.item for block in ledger.taken_back for event in block.events)
 
 
 def _shown(value: bytes) -> str:

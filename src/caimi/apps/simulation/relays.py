@@ -86,7 +86,7 @@ class RelaySite:
             clock=self._clock,
             entropy=SeededEntropy(f"{self.name}-{self._lives}"),
             observer=world.trace,
-            tuning=RelayTuning(poll=1.0),
+            tuning=RelayTuning(poll=2.0),
         )
         await self._relay.run()
 

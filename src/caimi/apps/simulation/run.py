@@ -8,13 +8,18 @@ from typing import Any, Final
 
 from caimi.apps.simulation.attackers import forge, steal_keys
 from caimi.apps.simulation.consumers import Consumers
+from caimi.apps.simulation.direct import DirectConsumers
+from caimi.apps.simulation.direct_judgement import direct_states, judge_direct, receipts_of, wanted_directly
 from caimi.apps.simulation.faults import Faults
 from caimi.apps.simulation.histories import audit_ledgers
 from caimi.apps.simulation.hosts import HostSite
 from caimi.apps.simulation.judgement import bugs, judge_inference, leaks, request_states, unsettled
+from caimi.apps.simulation.operators import Operators
+from caimi.apps.simulation.order_judgement import judge_orders, judge_receipts_of_revoked
 from caimi.apps.simulation.plan import Plan, Result
 from caimi.apps.simulation.publishers import Publisher
 from caimi.apps.simulation.relays import RelaySite
+from caimi.apps.simulation.second_thoughts import SecondThoughts
 from caimi.apps.simulation.validators import ValidatorSite
 from caimi.apps.simulation.world import START, World
 from caimi.protocol.audit import Finding
@@ -37,6 +42,10 @@ class Simulation:
         self._hosts = self._make_hosts()
         self._publisher = Publisher(world, self._relays, self._validators)
         self._consumers = Consumers(world, self._publisher, self._relays, self._hosts)
+        self._direct = DirectConsumers(world, self._consumers, self._hosts)
+        self._operators = Operators(world, self._validators)
+        self._second_thoughts = SecondThoughts(world, self._publisher)
+        self._faults = Faults(world, self._validators, self._hosts, self._operators)
         self._accidents: list[str] = []
 
     async def run(self) -> Result:
@@ -50,17 +59,29 @@ class Simulation:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        findings = [*audit_ledgers(world), *leaks(world), *bugs(world)]
+        findings = [*audit_ledgers(world), *judge_orders(world), *leaks(world), *bugs(world)]
         findings += [Finding("bug", "all", "loop", text) for text in self._accidents]
         if world.has_inference:
             findings += unsettled(world, self._consumers)
+            findings += wanted_directly(self._direct, can_be_had=self._consumers.can_be_had())
             findings += await judge_inference(world, self._consumers, self._hosts)
+            findings += judge_direct(world, self._direct, self._hosts)
+            findings += judge_receipts_of_revoked(world, receipts_of(world, self._hosts))
         states = {
             name: {i.hex()[:8]: p.state.name for i, p in state.publications.items()}
             for name, state in world.registries().items()
         }
         requests = request_states(world, self._consumers)
-        return Result(seed=world.seed, findings=tuple(findings), states=states, requests=requests, trace=world.trace)
+        direct = direct_states(self._direct, self._hosts)
+        return Result(
+            seed=world.seed,
+            findings=tuple(findings),
+            states=states,
+            requests=requests,
+            direct=direct,
+            struck=frozenset(world.struck),
+            trace=world.trace,
+        )
 
     def close(self) -> None:
         """Let go of all stores."""
@@ -76,9 +97,11 @@ class Simulation:
         world = self._world
         actors: list[Coroutine[Any, Any, None]] = [world.mine(name) for name in world.ledgers]
         actors += [process.run() for process in world.processes]
-        actors += [self._publisher.run(), Faults(world, self._validators, self._hosts).run(), forge(world)]
+        actors += [self._publisher.run(), self._second_thoughts.run(), self._operators.run()]
+        actors += [self._faults.run(), forge(world)]
         if world.has_inference:
-            actors += [self._consumers.run(), steal_keys(world, self._publisher, self._validators)]
+            actors += [self._consumers.run(), self._direct.run()]
+            actors += [steal_keys(world, self._publisher, self._validators)]
         return actors
 
     async def _until_ended(self, tasks: list[asyncio.Task[None]]) -> None:
@@ -97,13 +120,16 @@ class Simulation:
         records = [p for state in world.registries().values() for p in state.publications.values()]
         batches = [b for state in world.registries().values() for b in state.batches.values()]
         deadlines = [*(p.deadline for p in records), *(b.latest for b in batches)]
-        if world.clock.now() <= max(deadlines, default=START):
+        if world.clock.now() <= max(deadlines, default=START) or world.clock.monotonic() < world.not_before:
             return False
         if len(self._publisher.published) < world.plan.publications:
             return False
         if any(finding.rule == "unfinished" for finding in audit_ledgers(world)):
             return False
-        return not world.has_inference or not any(unsettled(world, self._consumers))
+        if not world.has_inference:
+            return True
+        late = wanted_directly(self._direct, can_be_had=self._consumers.can_be_had())
+        return not any(late) and not any(unsettled(world, self._consumers))
 
     def _unheard(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # Tasks whose error nobody took: a write that was cut by a kill is no accident.

@@ -9,6 +9,7 @@ from caimi.apps.simulation.world import EPOCH, World
 from caimi.crypto.dkg_session import DkgSession
 from caimi.crypto.key_share import KeyShare, ThresholdKey
 from caimi.crypto.keystore import MIN_COST
+from caimi.ports.attestation_store import AttestedBlock
 from caimi.ports.key_release import KeyReleasePort, NoShareYet
 from caimi.ports.validators import ValidatorPort, ValidatorUnavailable
 from caimi.simulators.actors import KillSwitch, SeededEntropy
@@ -18,11 +19,12 @@ from caimi.simulators.validators import Behaviour, UnreliableValidator
 from caimi.storage.sqlite_attestations import SqliteAttestationStore
 from caimi.storage.sqlite_vault import SqliteKeyVault
 from caimi.types.primitives import Bytes32, Generation, SignerIndex
-from caimi.types.records import Publication
+from caimi.types.records import Lane, Publication, Signature
 from caimi.validator.attestor import Attestor
 from caimi.validator.keygen import KeyGeneration
 from caimi.validator.keys import ValidatorKeys
-from caimi.validator.lane import SourceLane
+from caimi.validator.lane import LaneCondition, SourceLane
+from caimi.validator.orders import Order, Orders
 from caimi.validator.release import KeyRelease
 from caimi.validator.seat import Seat
 from caimi.wire.codec import decode
@@ -42,16 +44,17 @@ class ValidatorSite:
         self.name = f"validator-{signer}"
         self._world = world
         self._key = world.validator_keys[signer]
+        self._seat = Seat(network=world.network, epoch=EPOCH, signer=self.signer, root=world.root)
         self._rng = world.rng(self.name)
         self._lives = 0
         self._attestor: Attestor | None = None
         self._keys: ValidatorKeys | None = None
-        switch = KillSwitch()
+        self._switch = switch = KillSwitch()
         self._store = SqliteAttestationStore(":memory:", crash=switch)
         world.at_end.callback(self._store.close)
         self._ports = {name: world.port(name, self.name) for name in world.ledgers}
         self._board = world.board_port(self.name)
-        self._vault = self._open_vault(switch) if world.has_inference else None
+        self._vault: SqliteKeyVault | None = None
         self.process = Process(self.name, self._live, switch, world.trace)
         world.processes.append(self.process)
 
@@ -107,14 +110,36 @@ class ValidatorSite:
         record = decode(Publication, publication, limit=_PUBLICATION_LIMIT)
         await self.process.answer(lambda: self._holding().release(lease, record, capsule))
 
+    async def order(self, order: Order) -> Signature:
+        """POST /v1/orders."""
+        return await self.process.answer(lambda: self._orders().sign(order))
+
+    async def kept_block(self, lane: Lane) -> AttestedBlock:
+        """GET /v1/kept-block."""
+        return await self.process.answer(lambda: self._orders().kept_block(lane))
+
+    async def condition(self, lane: Lane) -> LaneCondition:
+        """The lane as GET /v1/status shows it."""
+
+        async def shown() -> LaneCondition:
+            attested = self._running().lane(lane)
+            if attested is None:
+                raise RuntimeError("validators of a simulation read every lane")
+            return attested.condition
+
+        return await self.process.answer(shown)
+
     # --- its life
 
     async def _live(self) -> None:
         self._lives += 1
         self._attestor = self._make_attestor()
-        if self._vault is None:
+        if not self._world.has_inference:
             await self._attestor.run()
             return
+        if self._vault is None:
+            # A vault whose making was cut short holds nothing, so that it may as well be another one.
+            self._vault = self._open_vault(self._switch)
         self._keys = self._make_keys(self._vault)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._attestor.run())
@@ -124,6 +149,9 @@ class ValidatorSite:
         if self._attestor is None:
             raise ValidatorUnavailable("it starts")
         return self._attestor
+
+    def _orders(self) -> Orders:
+        return Orders(self._seat, self._running(), key=self._key, observer=self._world.trace)
 
     def _holding(self) -> ValidatorKeys:
         if self._keys is None:
@@ -144,7 +172,7 @@ class ValidatorSite:
 
     def _make_attestor(self) -> Attestor:
         return Attestor(
-            Seat(network=self._world.network, epoch=EPOCH, signer=self.signer, root=self._world.root),
+            self._seat,
             key=self._key,
             sources=[
                 SourceLane(name=name, reader=port, generation=Generation(1), sources=1, note="SIMULATED")
@@ -153,7 +181,7 @@ class ValidatorSite:
             store=self._store,
             clock=self._world.clock,
             observer=self._world.trace,
-            poll_seconds=1.0,
+            poll_seconds=2.0,
         )
 
     def _make_keys(self, vault: SqliteKeyVault) -> ValidatorKeys:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
 
+from caimi.apps.simulation.fault_kinds import FaultKind
 from caimi.apps.simulation.plan import Plan
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.quorum import ValidatorSet
 from caimi.ports.chain import ChainUnavailable
 from caimi.ports.content import StoreUnavailable
 from caimi.protocol.publication import Role, State
-from caimi.protocol.registry_state import RegistryConfig, RegistryState
+from caimi.protocol.registry_state import Limits, RegistryConfig, RegistryState
 from caimi.simulators.actors import Identifiers, SeededEntropy, Trace
 from caimi.simulators.blocks import UnreliableBlocks
 from caimi.simulators.board import SimulatedBoard, SimulatedBoardNode
@@ -27,7 +28,7 @@ from caimi.simulators.wiretap import Wiretap
 from caimi.storage.memory import MemoryBlockStore
 from caimi.storage.transfer import Content
 from caimi.types.errors import CaimiError
-from caimi.types.primitives import ZERO32, Epoch, UnixSeconds
+from caimi.types.primitives import ZERO32, Bytes32, Epoch, PublicationId, UnixSeconds
 from caimi.types.records import Attestation, Genesis, Lane
 from caimi.wire.digests import network_id
 from caimi.wire.keccak import keccak256
@@ -71,7 +72,7 @@ class World:
             f=plan.f,
             t=max(plan.f + 1, min((plan.n + 1) // 2, plan.n - plan.f)),
             operators=(self.operator.address,),
-            attestation=Attestation.SIMULATED,
+            attestation=Attestation.NONE,
             nonce=ZERO32,
         )
         self.network = network_id(self.genesis)
@@ -79,12 +80,28 @@ class World:
         self.bad = frozenset(self.rng("who is bad").sample(range(plan.n), plan.f))
         """Signer indices."""
         self.nodes: list[SimulatedNode] = []
+        self.relay_nodes: list[SimulatedNode] = []
+        """Of all nodes, those that relays read: whatever relays believe, a quorum is asked before it counts."""
         self.board_nodes: list[SimulatedBoardNode] = []
         self.lines: list[Line] = []
         self.processes: list[Process] = []
+        self.struck: set[tuple[FaultKind, str]] = set()
+        """Faults, and the named step at which each struck."""
+        self.not_before = 0.0
+        """Virtual second before which somebody still has to do something."""
+        self.idle_until: dict[str, float] = {}
+        """By ledger, the virtual second before which it makes no block."""
         self.root = _lane("fabric")
+        self.limits = self._draw_limits()
         self.ledgers = {"fabric": self._ledger("fabric", 0), "ethereum": self._ledger("ethereum", 2)}
-        self.board = SimulatedBoard(self.genesis, self.ledgers["fabric"].lane, now=self._chain_time, epoch=EPOCH)
+        self.board = SimulatedBoard(
+            self.genesis,
+            self.root,
+            now=self._chain_time,
+            epoch=EPOCH,
+            lease_cap=self.limits.lease_cap,
+            is_paused=lambda: self.ledgers["fabric"].tip.registry.state.brakes.paused,
+        )
         self.stored = MemoryBlockStore()
         self.blocks = UnreliableBlocks(
             self.stored,
@@ -107,6 +124,8 @@ class World:
         """A ledger through a node of the owner's."""
         node = SimulatedNode(ledger=self.ledgers[ledger])
         self.nodes.append(node)
+        if owner.startswith("relay"):
+            self.relay_nodes.append(node)
         return SimulatedChain(node, sender=key(owner).address, entropy=SeededEntropy(owner + ledger).take)
 
     def board_port(self, owner: str) -> UnreliableBoard:
@@ -124,11 +143,25 @@ class World:
         """What each ledger holds at its tip."""
         return {name: ledger.tip.registry.state for name, ledger in self.ledgers.items()}
 
+    def revoked_at(self, publication: Bytes32) -> UnixSeconds | None:
+        """When a publication's home knew that it is revoked, by the block that holds it now; None if it does not."""
+        for ledger in self.ledgers.values():
+            record = ledger.tip.registry.state.publications.get(PublicationId(publication))
+            if record is None or record.home != ledger.lane or record.state is not State.REVOKED:
+                continue
+            for block in ledger.blocks:
+                then = block.registry.state.publications.get(PublicationId(publication))
+                if then is not None and then.state is State.REVOKED:
+                    return block.time
+        return None
+
     async def mine(self, name: str) -> None:
         """Make blocks for ever."""
         ledger, rng = self.ledgers[name], self.rng(f"miner {name}")
         while True:
             await self.clock.sleep(rng.uniform(0.5, 1.5))
+            if self.clock.monotonic() < self.idle_until.get(name, 0.0):
+                continue
             if self.plan.mirrors_have_timers:
                 _time_out_mirrors(ledger.tip.registry.state, self.clock.now())
             block = ledger.mine()
@@ -137,12 +170,22 @@ class World:
 
     def _ledger(self, name: str, depth: int) -> SimulatedLedger:
         root = None if _lane(name) == self.root else self.root
-        config = RegistryConfig(lane=_lane(name), genesis=self.genesis, min_deposit=1, clock_window=5, root=root)
+        config = RegistryConfig(
+            lane=_lane(name), genesis=self.genesis, min_deposit=1, clock_window=5, limits=self.limits, root=root
+        )
         ledger = SimulatedLedger(
             config, slots=Slots.NUMBERED if depth else Slots.NONE, depth=depth, now=self._chain_time
         )
         ledger.tip.registry.state.balances[self.publisher.address] = TOKENS
         return ledger
+
+    def _draw_limits(self) -> Limits:
+        rng = self.rng("limits")
+        return Limits(
+            resume_delay=rng.randint(3, 12),
+            withdrawal_cap=rng.choice((0, 100, 250)),
+            lease_cap=rng.choice((0, 0, 0, rng.randint(8, 20))),
+        )
 
     def _chain_time(self) -> UnixSeconds:
         try:
