@@ -85,7 +85,7 @@ def test_a_publication_has_one_trace_from_its_client_over_the_relay_to_the_valid
                 observer = JsonObserver("relay", logs["relay"])
                 for index in range(4):
                     await _over_http(world, index, JsonObserver("validator", logs["validator"]), stack)
-                world.observer = observer  # type: ignore[assignment]
+                world.relay_observer = observer
                 world.relays[0] = world.relay("relay 0", world.stores[0])
                 app = relay_app(world.relays[0], world.stores[0], observer, may_change=bearer_check(TOKEN))
                 client = await stack.enter_async_context(httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app)))
@@ -127,21 +127,9 @@ async def _over_http(world: World, index: int, observer: JsonObserver, stack: As
     app = validator_app(attestor, keys, limiter, observer, releases=limiter)
     client = await stack.enter_async_context(httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app)))
     remote = ValidatorClient(f"http://validator-{index}", client)
-    turn = attestor.turn
-
-    class Remote:
-        async def checkpoint(self, *asked: Any) -> Any:
-            return await remote.checkpoint(*asked)
-
-    world.peers[index] = Remote()  # type: ignore[assignment]
+    world.peers[index] = remote
     # The world turns validators that it knows; this one is behind HTTP now.
-    step = world.step
-
-    async def both() -> None:
-        await turn()
-        await step()
-
-    world.step = both  # type: ignore[method-assign]
+    world.first_in_step.append(attestor.turn)
 
 
 def test_a_validator_that_is_asked_without_headers_signs_all_the_same() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.crash import CrashPoints, NoCrash
 from caimi.ports.metrics import Counter as CounterMetric
 from caimi.ports.metrics import Gauge, Histogram, Metric, Series
+from caimi.ports.observer import Observer
 from caimi.ports.tracing import current_trace
 from caimi.ports.validators import ValidatorPort
 from caimi.protocol.publication import State
@@ -169,6 +170,10 @@ class World:
         self.run_items = run_items
         self.clock = StepClock()
         self.observer = Recorder()
+        self.relay_observer: Observer = self.observer
+        """Told by relays that are made from now on."""
+        self.first_in_step: list[Callable[[], Awaitable[None]]] = []
+        """What else happens in every step, before everything else."""
         self.validator_keys = [key(f"validator {i}") for i in range(4)]
         self.genesis = Genesis(
             root_genesis=keccak256(b"root"),
@@ -240,7 +245,7 @@ class World:
             store=store,
             clock=self.clock,
             entropy=Counter(name),
-            observer=self.observer,
+            observer=self.relay_observer,
         )
 
     async def fund(self, name: str, amount: int, account: SigningKey | None = None) -> None:
@@ -313,6 +318,8 @@ class World:
 
     async def step(self) -> None:
         """A second passes: a block on every ledger, a turn of everybody."""
+        for happens in self.first_in_step:
+            await happens()
         self.clock.advance(1)
         for ledger in self.ledgers.values():
             ledger.mine()
