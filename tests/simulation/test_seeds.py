@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 from caimi.apps.simulation import Plan, simulate
+from caimi.apps.simulation.fault_kinds import FaultKind
 from caimi.crypto import quorum
 from caimi.ports.host_store import HostStep
 from caimi.ports.key_vault import KeyStep
@@ -44,9 +45,13 @@ def test_most_runs_commit_and_some_abort() -> None:
 def test_requests_come_to_every_end_on_both_ledgers_and_hosts_die_at_their_steps() -> None:
     ends: dict[str, Counter[str]] = {"fabric": Counter(), "ethereum": Counter()}
     killed: Counter[str] = Counter()
+    direct: Counter[str] = Counter()
+    struck: set[FaultKind] = set()
     for seed in range(20):
         result = simulate(seed, WITH_HOSTS)
         assert result.findings == ()
+        direct.update(result.direct)
+        struck |= {kind for kind, _ in result.struck}
         for ledger, requests in result.requests.items():
             ends[ledger].update(requests.values())
         for line in result.trace.lines:
@@ -59,6 +64,10 @@ def test_requests_come_to_every_end_on_both_ledgers_and_hosts_die_at_their_steps
         assert counted["REFUSED"] > 0, ledger
     assert {HostStep.FOLLOWED, HostStep.SIGNED, HostStep.SENT} <= killed.keys()
     assert {KeyStep.GENERATION_STATE, KeyStep.SHARE_STORED} <= killed.keys()
+    assert direct["ANSWERED"] > 40
+    assert {"HostBusy", "ModelNotReady", "NotForThisHost", "InputMismatch", "ServiceUnavailable"} <= direct.keys()
+    # At steps, beside those that strike by chance; all pairs need the 10,000 schedules of `make test-long`.
+    assert struck == set(FaultKind)
 
 
 def test_seven_validators_two_of_them_bad() -> None:
