@@ -1,4 +1,4 @@
-"""The content server as a process of its own, killed in the middle of an upload."""
+"""The content server as a process of its own, and an uploader of it; each killed in the middle of an upload."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Generator
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from caimi.storage.transfer import Content
 pytestmark = pytest.mark.devnet
 
 TOKEN = "a token of the tests"
+_PATIENCE_S = 240
+"""On a machine that does much else."""
 CONTENT = hashlib.shake_128(b"killed").digest(40 << 20)
 
 
@@ -53,7 +57,7 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "caimi.apps.contentd", "--config", str(self._config)]
         self.process = subprocess.Popen(command, env={"PATH": os.environ["PATH"]})
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + _PATIENCE_S
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -71,9 +75,11 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Generator[Server, None, None]:
     server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 async def upload(server: Server, *, kill_at: int | None = None) -> tuple[FileRoot, UploadProgress]:
@@ -106,3 +112,39 @@ def test_an_upload_continues_after_the_server_was_killed(server: Server, tmp_pat
 
     assert asyncio.run(read()) == CONTENT
     assert not list((tmp_path / "store" / "partial").iterdir())
+
+
+def _taken(server: Server) -> int:
+    # Blocks that the server took, those among them that it had already.
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=60) as answer:
+        found = re.search(r'caimi_content_requests_total\{call="put",result="ok"\} (\d+)', answer.read().decode())
+    return int(found[1]) if found else 0
+
+
+_UPLOADER = """
+import asyncio, hashlib, sys
+from caimi.storage.content_client import HttpBlockStore
+from caimi.storage.transfer import Content
+
+async def main():
+    async with HttpBlockStore(sys.argv[1], token=sys.argv[2]) as store:
+        content = hashlib.shake_128(sys.argv[3].encode()).digest(40 << 20)
+        await Content(sources=[], store=store).upload([content])
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kill_at", [1, 20, 36])
+def test_an_uploader_that_was_killed_sends_one_block_again_at_most(server: Server, kill_at: int) -> None:
+    command = [sys.executable, "-c", _UPLOADER, server.url, TOKEN, "killed"]
+    before = _taken(server)
+    with subprocess.Popen(command) as uploader:
+        until = time.monotonic() + _PATIENCE_S
+        while _taken(server) - before < kill_at and time.monotonic() < until:
+            time.sleep(0.005)
+        uploader.send_signal(signal.SIGKILL)
+    assert _taken(server) - before >= kill_at, "the upload did not go on"
+    # At once, by a client that has started already: what is on its way is still being kept.
+    root, _ = asyncio.run(upload(server))
+    assert root.blocks <= _taken(server) - before <= root.blocks + 1

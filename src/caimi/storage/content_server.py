@@ -93,7 +93,7 @@ def create_app(
     return app
 
 
-def _add_block_routes(app: FastAPI, store: BlockStore, observer: Observer, token: bytes) -> None:
+def _add_block_routes(app: FastAPI, store: SettledStore, observer: Observer, token: bytes) -> None:
     async def get_block(cid: str) -> Response:
         """The block's bytes."""
         block = await store.get(parse_cid(cid))
@@ -114,7 +114,9 @@ def _add_block_routes(app: FastAPI, store: BlockStore, observer: Observer, token
         """Keep a block of at most 2 MiB whose hash is the CID's."""
         if not hmac.compare_digest(authorization.encode(), b"Bearer " + token):
             raise StoreRefused("PUT needs the bearer token of this store")
-        block = verify_block(parse_cid(cid), await _bounded(request, MAX_BLOCK_BYTES))
+        parsed = parse_cid(cid)
+        with store.arriving(parsed):
+            block = verify_block(parsed, await _bounded(request, MAX_BLOCK_BYTES))
         await store.put(block)
         observer.count(CONTENT_REQUESTS, call="put", result="ok")
         observer.count(CONTENT_BYTES, len(block.data), direction="in")

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import httpx2
 import pytest
 
-from caimi.bundle.cid import RAW, cid_of
+from caimi.bundle.cid import RAW, cid_of, format_cid
 from caimi.bundle.unixfs import Block
 from caimi.ports.content import StoreFull
 from caimi.storage.content_client import HttpBlockStore
@@ -178,5 +178,66 @@ def test_rejects_a_block_that_was_not_kept_for_all_who_put_it() -> None:
         with pytest.raises(StoreFull):
             await store.put(BLOCK)
         assert gate.puts == 2
+
+    asyncio.run(main())
+
+
+class Dripping:
+    """A PUT of `BLOCK` over ASGI whose body waits in the middle."""
+
+    def __init__(self, app: Any) -> None:
+        self.sent = asyncio.Event()
+        self.goes_on = True
+        self._app = app
+        self._pieces = 0
+        self.statuses: list[int] = []
+
+    async def run(self) -> None:
+        headers = [(b"authorization", f"Bearer {TOKEN}".encode())]
+        path = f"/v1/blocks/{format_cid(BLOCK.cid)}"
+        scope = {"type": "http", "method": "PUT", "path": path, "headers": headers, "query_string": b""}
+        await self._app({**scope, "http_version": "1.1", "scheme": "http", "root_path": ""}, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        self._pieces += 1
+        if self._pieces == 1:
+            return {"type": "http.request", "body": b"", "more_body": True}
+        await self.sent.wait()
+        if not self.goes_on:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": bytes(BLOCK.data), "more_body": False}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.statuses += [message["status"]] if "status" in message else []
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_whoever_asks_for_a_block_that_is_arriving_waits_for_its_end(goes_on: bool) -> None:
+    async def main() -> None:
+        app = create_app(MemoryBlockStore(), token=TOKEN, observer=Recorder())
+        dripping = Dripping(app)
+        dripping.goes_on = goes_on
+        arriving = asyncio.create_task(dripping.run())
+        async with HttpBlockStore("http://content.test", transport=httpx2.ASGITransport(app)) as store:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            asking = asyncio.create_task(store.missing([BLOCK.cid]))
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert not asking.done()
+            dripping.sent.set()
+            assert await asyncio.wait_for(asking, 5) == (frozenset() if goes_on else {BLOCK.cid})
+        await asyncio.gather(arriving, return_exceptions=True)
+        assert 201 in dripping.statuses or not goes_on
+
+    asyncio.run(main())
+
+
+def test_a_block_whose_sender_stopped_in_the_middle_is_not_waited_for_long() -> None:
+    async def main() -> None:
+        store = SettledStore(MemoryBlockStore(), patience_s=0.01)
+        with store.arriving(BLOCK.cid), store.arriving(BLOCK.cid):
+            assert await asyncio.wait_for(store.missing([BLOCK.cid]), 5) == {BLOCK.cid}
+        assert await store.missing([BLOCK.cid]) == {BLOCK.cid}
 
     asyncio.run(main())
