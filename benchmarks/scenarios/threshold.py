@@ -19,7 +19,7 @@ from benchmarks.peers.fetch import PeerUnavailable, peer_path
 from benchmarks.scenario import Findings, Scenario, Stage
 from caimi.crypto.capsule import Capsule, seal_key
 from caimi.crypto.dkg import DkgParticipant
-from caimi.crypto.dkg_messages import DkgSession
+from caimi.crypto.dkg_session import DkgSession
 from caimi.crypto.ecdsa import SigningKey
 from caimi.crypto.key_share import KeyShare
 from caimi.crypto.partial import Partial, combine, make_partial
@@ -54,12 +54,12 @@ class _Committee:
         validators = ValidatorSet(validators=tuple(key.address for key in keys), f=_F, t=_T)
         network = Bytes32(os.urandom(32))
         session = DkgSession(network=network, epoch=Epoch(1), attempt=0, validators=validators)
-        parties = [DkgParticipant(session=session, index=i, seed=Bytes32(os.urandom(32))) for i in session.indices]
+        parties = [DkgParticipant(session=session, seat=seat, seed=Bytes32(os.urandom(32))) for seat in session.dealers]
         while any(party.result() is None for party in parties):
-            owed = [(party.index, out.body) for party in parties if (out := party.outgoing()) is not None]
-            for sender, body in owed:
+            owed = [(out.step, party.seat, out.body) for party in parties if (out := party.outgoing()) is not None]
+            for step, sender, body in owed:
                 for party in parties:
-                    party.receive(sender, body)
+                    party.hear(step, sender, body)
         shares = [share for party in parties if (share := party.result()) is not None]
         capsule = seal_key(shares[0].group_key, label=_LABEL, data_key=_DATA_KEY, entropy=Bytes32(os.urandom(32)))
         return _Committee(signing_keys=keys, validators=validators, shares=shares, capsule=capsule)

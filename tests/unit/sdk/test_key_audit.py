@@ -146,7 +146,13 @@ class _Asked:
 
 
 def _keys(**fields: Any) -> dict[str, Any]:
-    told = {"attempt": 0, "phase": "done", "waits_for": [], "fault": None, "group_key": "0x02" + "ab" * 32}
+    told: dict[str, Any] = {
+        "attempt": 0,
+        "phase": "done",
+        "waits_for": [],
+        "fault": None,
+        "group_key": "0x02" + "ab" * 32,
+    }
     return {"keys": told | fields}
 
 
