@@ -58,7 +58,12 @@ class Trace:
     def step(self, name: str, *, about: Sequence[Bytes32] = (), **fields: str | int | float | None) -> None:
         """See `Observer.step`."""
         shown = "".join(f" {k}={v}" for k, v in sorted(fields.items()))
-        self.note(name + shown + "".join(f" about=0x{one.hex()}" for one in about))
+        subjects = [f"0x{one.hex()}" for one in about]
+        if self._identifiers is Identifiers.NUMBERED:
+            # What sorts them by their bytes shows them in another order in every run.
+            numbers = (_IDENTIFIER.sub(self._number, one) for one in subjects)
+            subjects = sorted(numbers, key=lambda number: int(number[1:]))
+        self.note(name + shown + "".join(f" about={one}" for one in subjects))
 
     def gauge(self, metric: Gauge, value: float, /, **labels: str) -> None:
         """Numbers are not part of a trace; their labels are checked."""

@@ -35,9 +35,9 @@ class SecondThoughts:
             seen = 0
             while asyncio.get_running_loop().time() < self._world.plan.calm_at:
                 await asyncio.sleep(self._rng.uniform(5.0, 15.0))
-                for published in self._publisher.published[seen:]:
+                for place, published in enumerate(self._publisher.published[seen:], start=seen):
                     if self._rng.random() < self._world.plan.revokes:
-                        tasks.create_task(self._take_back(published, self._world.rng(published.id.hex())))
+                        tasks.create_task(self._take_back(published, self._world.rng(f"taking back {place}")))
                 seen = len(self._publisher.published)
 
     async def _take_back(self, published: Published, rng: random.Random) -> None:
