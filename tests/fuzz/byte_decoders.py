@@ -273,7 +273,9 @@ def _configuration_seeds() -> list[bytes]:
 
     from tests.unit.apps.test_process_config import example
 
-    return [json.dumps(example()).encode()]
+    whole = example()
+    lacking = {name: value for name, value in whole.items() if name != "network"}
+    return [json.dumps(one).encode() for one in (whole, lacking, [])]
 
 
 BYTE_DECODERS: Final[dict[str, Target]] = {

@@ -72,7 +72,9 @@ def test_no_code_of_another_project_is_committed() -> None:
     kinds = {
         path.suffix for path in (_ROOT / "benchmarks").rglob("*") if path.is_file() and "__pycache__" not in path.parts
     }
-    assert kinds <= {".py", ".sol", ".go", ".mod", ".sum", ".json", ".svg", ".pyc"}
+    # .in and .txt: which packages, and their hashes.
+    assert kinds <= {".py", ".sol", ".go", ".mod", ".sum", ".json", ".svg", ".pyc", ".in", ".txt"}
+    assert all(path.name == "requirements.txt" for path in (_ROOT / "benchmarks").rglob("*.txt"))
 
 
 def test_the_bytecode_is_taken_from_a_factory(tmp_path: Path) -> None:
