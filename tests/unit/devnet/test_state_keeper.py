@@ -95,3 +95,54 @@ def test_nothing_whole_leaves_everything_as_it_is(plan: AnvilPlan) -> None:
     _write(plan, b"{", second=1)
     StateKeeper(plan).mend()
     assert plan.state.read_bytes() == b"{"
+
+
+_SENDER, _CONTRACT = "0x" + "ab" * 20, "0x" + "cd" * 20
+
+
+def _busy_dump(height: int, *, nonce: int, mined: int) -> bytes:
+    accounts = {
+        _SENDER: {"nonce": str(nonce), "balance": "0x0", "code": "0x", "storage": {}},
+        _CONTRACT: {"nonce": "7", "balance": "0x0", "code": "0x6001", "storage": {}},
+    }
+    transactions = [{"info": {"from": _SENDER.upper().replace("X", "x"), "nonce": hex(n)}} for n in range(mined)]
+    state: dict[str, Any] = {
+        "block": {},
+        "accounts": accounts,
+        "best_block_number": height,
+        "blocks": [],
+        "transactions": transactions,
+    }
+    return json.dumps(state).encode()
+
+
+def test_state_whose_accounts_are_newer_than_its_blocks_is_not_taken(plan: AnvilPlan) -> None:
+    _write(plan, _busy_dump(1, nonce=3, mined=3), second=1)
+    keeper = _looked(StateKeeper(plan))
+    _write(plan, _busy_dump(2, nonce=5, mined=4), second=2)
+    _looked(keeper).mend()
+    assert _height(plan) == 1
+
+
+def test_first_transaction_of_an_account_may_be_the_missing_one(plan: AnvilPlan) -> None:
+    _write(plan, _busy_dump(1, nonce=0, mined=0), second=1)
+    keeper = _looked(StateKeeper(plan))
+    _write(plan, _busy_dump(2, nonce=1, mined=0), second=2)
+    _looked(keeper).mend()
+    assert _height(plan) == 1
+
+
+def test_blocks_that_were_taken_back_make_no_state_unsound(plan: AnvilPlan) -> None:
+    _write(plan, _busy_dump(1, nonce=3, mined=3), second=1)
+    keeper = _looked(StateKeeper(plan))
+    _write(plan, _busy_dump(2, nonce=4, mined=6), second=2)
+    _looked(keeper).mend()
+    assert _height(plan) == 2
+
+
+def test_state_of_two_moments_is_better_than_none(plan: AnvilPlan) -> None:
+    _write(plan, _busy_dump(1, nonce=3, mined=2), second=1)
+    keeper = _looked(StateKeeper(plan))
+    _write(plan, _busy_dump(2, nonce=4, mined=3)[:-5], second=2)
+    keeper.mend()
+    assert _height(plan) == 1

@@ -157,8 +157,8 @@ class Faults:
                 # Longer than a relay waits before it sends the same transaction at a higher price.
                 world.idle_until[rng.choice(list(world.ledgers))] = world.clock.monotonic() + rng.uniform(10.0, 75.0)
             case FaultKind.LITTLE_ROOM:
-                # For some calls alone, for few together.
-                rng.choice(list(world.ledgers.values())).room = rng.randint(700, 2_500)
+                # For few calls together: what a ledger takes alone it takes at all times.
+                rng.choice(list(world.ledgers.values())).room = rng.randint(8_000, 16_000)
             case _:
                 rng.choice(list(world.ledgers.values())).drop_pool()
         return True

@@ -2,7 +2,8 @@
 
 Anvil empties its file and writes it again: a kill in between leaves a torn one, with which it never starts any more.
 The copies are made as soon as a dump is complete, so that the last whole one is at most a second old, and its blocks
-are within the finality depth.
+are within the finality depth. A dump may also be of two moments, if a block is mined while it is made: with it events
+would be missing for ever.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -63,15 +65,19 @@ class StateKeeper:
         self._copied = seen
 
     def mend(self) -> None:
-        """Before Anvil starts: put the newest whole copy in the place of a torn state."""
-        if _is_whole(self._state):
-            return
-        for kept in self._kept:
-            if _is_whole(kept):
-                fresh = self._state.with_suffix(".mended")
-                shutil.copyfile(kept, fresh)
-                fresh.replace(self._state)
-                return
+        """Before Anvil starts: put the newest sound copy in the place of a state that is torn, or of two moments."""
+        found = {path: _condition(path) for path in (self._state, *self._kept)}
+        for wanted in (_Condition.SOUND, _Condition.TWO_MOMENTS):
+            for path, condition in found.items():
+                if condition is wanted:
+                    self._take(path)
+                    return
+
+    def _take(self, path: Path) -> None:
+        if path != self._state:
+            fresh = self._state.with_suffix(".mended")
+            shutil.copyfile(path, fresh)
+            fresh.replace(self._state)
 
     async def _run(self) -> None:
         while True:
@@ -95,9 +101,38 @@ def _ends(path: Path) -> bool:
         return file.read(1) == b"}"
 
 
-def _is_whole(path: Path) -> bool:
+class _Condition(Enum):
+    SOUND = auto()
+    # Anvil writes blocks first and accounts then: mined in between, a block's effects are there and its events are not.
+    TWO_MOMENTS = auto()
+    TORN = auto()
+
+
+def _condition(path: Path) -> _Condition:
     try:
         state = cast("dict[str, Any]", json.loads(path.read_bytes()))
-        return all(name in state for name in _WHOLE)
-    except (OSError, ValueError, TypeError):
-        return False
+        if not all(name in state for name in _WHOLE):
+            return _Condition.TORN
+        return _Condition.TWO_MOMENTS if _is_ahead(state) else _Condition.SOUND
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return _Condition.TORN
+
+
+def _is_ahead(state: dict[str, Any]) -> bool:
+    # Whether an account has sent more than the blocks hold. Blocks that were taken back may hold more than was sent.
+    sent: dict[str, int] = {}
+    for transaction in state["transactions"]:
+        told = transaction["info"]
+        sender = str(told["from"]).lower()
+        sent[sender] = max(sent.get(sender, 0), _number(told["nonce"]) + 1)
+    return any(
+        _number(account["nonce"]) > sent.get(address.lower(), 0)
+        for address, account in state["accounts"].items()
+        # A contract counts what it has created.
+        if account.get("code", "0x") == "0x"
+    )
+
+
+def _number(told: str | int) -> int:
+    # The node writes some as numbers, some as words in hexadecimal, some in decimal.
+    return told if isinstance(told, int) else int(told, 0)
