@@ -23,9 +23,9 @@ def test_every_fault_has_to_strike_at_every_step_but_where_it_cannot() -> None:
 
 
 def test_a_campaign_tells_what_struck_and_what_came_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--first", "3", "--count", "2", "--processes", "1"]) == 0
+    assert main(["--first", "3", "--count", "6", "--processes", "2"]) == 0
     told = capsys.readouterr().out
-    assert "2 schedules, 0 broken rules" in told
+    assert "6 schedules, 0 broken rules" in told
     assert "process killed " in told and "publication COMMITTED " in told
     assert "direct " in told
     assert "  not met: process killed at relay.filled" in told

@@ -142,6 +142,7 @@ class KeyClient:
             await asyncio.wait({pause, *(t for t in asking if not t.done())}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             pause.cancel()
+            await asyncio.gather(pause, return_exceptions=True)
 
     async def _ask(
         self,

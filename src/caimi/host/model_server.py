@@ -83,6 +83,7 @@ class ModelServer:
         self._full = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._running = 0
+        self._is_stopped = False
         self.batches = 0
         """Batches that were run."""
 
@@ -160,7 +161,8 @@ class ModelServer:
         return not self.waiting and (self._loading is None or self._loading.done())
 
     def stop(self) -> None:
-        """End its work. Calls that wait are cancelled."""
+        """End its work for good. Calls that wait are cancelled; those that come too late are told to come again."""
+        self._is_stopped = True
         for task in (self._worker, self._loading):
             if task is not None:
                 task.cancel()
@@ -189,6 +191,9 @@ class ModelServer:
     # --- running
 
     def _enqueue(self, entry: Entry[_Work]) -> None:
+        if self._is_stopped:
+            # A call that was on its way here; nobody would ever end a worker that it started.
+            raise HostBusy("its model has just made room", _LEAST_WAIT_S)
         try:
             pushed = self._queue.add(entry)
         except QueueFull as error:

@@ -101,7 +101,7 @@ _SENDER, _CONTRACT = "0x" + "ab" * 20, "0x" + "cd" * 20
 
 
 def _busy_dump(height: int, *, nonce: int, mined: int) -> bytes:
-    accounts = {
+    accounts: dict[str, dict[str, Any]] = {
         _SENDER: {"nonce": str(nonce), "balance": "0x0", "code": "0x", "storage": {}},
         _CONTRACT: {"nonce": "7", "balance": "0x0", "code": "0x6001", "storage": {}},
     }

@@ -12,7 +12,7 @@ import pytest
 
 from caimi.bundle.onnx_inspect import inspect_model
 from caimi.bundle.signature import DType
-from caimi.bundle.tensors import MalformedTensors, NotFinite, Tensor, WrongShape
+from caimi.bundle.tensors import MalformedTensors, NotFinite, Tensor, WrongShape, decode_tensors
 from caimi.crypto.direct_seal import begin_session
 from caimi.host.call_errors import (
     AlreadyAnswered,
@@ -553,6 +553,21 @@ def test_more_models_than_are_served_make_room_when_they_are_idle(monkeypatch: p
             gate.open.set()
             await running
             assert world.serving.numbers().batches == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_call_that_comes_when_its_model_has_made_room_is_told_to_come_again() -> None:
+    async def scenario() -> None:
+        async with HostWorld() as world:
+            publication = await warm(world)
+            server = world.serving._servers[publication]
+            server.stop()
+            tasks = len(asyncio.all_tasks())
+            given = decode_tensors(tensors(INPUT), max_bytes=1 << 20)
+            with pytest.raises(HostBusy):
+                await server.run(Bytes32(b"\7" * 32), world.consumer.address, given, until=world.clock.monotonic() + 10)
+            assert len(asyncio.all_tasks()) == tasks, "no worker that nobody would end"
 
     asyncio.run(scenario())
 

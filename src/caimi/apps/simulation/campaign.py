@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from caimi.apps.simulation.fault_kinds import FaultKind, coverable
+from caimi.apps.simulation.plan import Plan
 from caimi.apps.simulation.run import simulate
 from caimi.protocol.audit import Finding
 
@@ -95,7 +96,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(seed: int) -> _One:
-    result = simulate(seed)
+    result = simulate(seed, Plan(takes_back=True))
     outcomes = Counter(f"publication {state}" for lane in result.states.values() for state in lane.values())
     outcomes.update(f"request {state}" for lane in result.requests.values() for state in lane.values())
     outcomes.update({f"direct {what}": count for what, count in result.direct.items()})

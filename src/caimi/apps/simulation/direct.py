@@ -151,23 +151,18 @@ class DirectConsumers:
         if model is None:
             raise RuntimeError("in seeds with inference every publication has a model")
         session, sealed = begin_session(Bytes32(rng.randbytes(32)), host=host_key.sealing_key, network=world.network)
-        salted = Salted(
-            salt=Bytes32(rng.randbytes(32)), payload=batch(rng, width=5 if oddity is DirectOddity.WRONG_TENSOR else 4)
-        )
-        world.wiretap.protect("an input", values_of(salted.payload))
-        if oddity.is_answerable:
-            world.wiretap.protect("an output", values_of(model.run(salted.payload)))
+        salted = self._input(rng, oddity, model)
         account = key(f"direct consumer {number}")
         is_wrong = oddity is DirectOddity.WRONG_COMMITMENT
+        commitment = Bytes32(rng.randbytes(32)) if is_wrong else input_commitment(salted)
+        is_used = used is not None and oddity is DirectOddity.USED_NONCE
         request = DirectRequest(
             publication=published.id,
             consumer=account.address,
             host=host_key.signing_key,
             session=session.id,
-            input_commitment=Bytes32(rng.randbytes(32)) if is_wrong else input_commitment(salted),
-            nonce=used.call.request.nonce
-            if used is not None and oddity is DirectOddity.USED_NONCE
-            else Bytes32(rng.randbytes(32)),
+            input_commitment=commitment,
+            nonce=used.call.request.nonce if used is not None and is_used else Bytes32(rng.randbytes(32)),
             deadline=UnixSeconds(world.clock.now() + rng.choice((2, 20, 25, 30, 35))),
         )
         identifier = typed_digest(world.network, request)
@@ -190,6 +185,14 @@ class DirectConsumers:
             input=salted,
             oddity=oddity,
         )
+
+    def _input(self, rng: random.Random, oddity: DirectOddity, model: SimulatedModel) -> Salted:
+        width = 5 if oddity is DirectOddity.WRONG_TENSOR else 4
+        salted = Salted(salt=Bytes32(rng.randbytes(32)), payload=batch(rng, width=width))
+        self._world.wiretap.protect("an input", values_of(salted.payload))
+        if oddity.is_answerable:
+            self._world.wiretap.protect("an output", values_of(model.run(salted.payload)))
+        return salted
 
     async def _pursue(self, rng: random.Random, asked: DirectAsked) -> bool:
         # The same bytes, also once more after the answer: it counts once.

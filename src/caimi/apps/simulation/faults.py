@@ -77,7 +77,12 @@ class Faults:
         self._hosts = hosts
         self._operators = operators
         self._rng = world.rng("faults")
-        self._kinds = tuple(kind for kind in FaultKind if world.has_inference or not kind.needs_hosts)
+        self._kinds = tuple(
+            kind
+            for kind in FaultKind
+            if (world.has_inference or not kind.needs_hosts)
+            and (world.plan.takes_back or kind is not FaultKind.TAKEN_BACK)
+        )
         self._ambushes = self._lay_ambushes()
         for process in world.processes:
             process.switch.watch = lambda step, process=process: self._reached(process, step)

@@ -66,15 +66,7 @@ class World:
         self.validator_keys = [key(f"validator {i}") for i in range(plan.n)]
         self.publisher = key("publisher")
         self.operator = key("operator")
-        self.genesis = Genesis(
-            root_genesis=keccak256(seed.to_bytes(8, "big")),
-            validators=tuple(k.address for k in self.validator_keys),
-            f=plan.f,
-            t=max(plan.f + 1, min((plan.n + 1) // 2, plan.n - plan.f)),
-            operators=(self.operator.address,),
-            attestation=Attestation.NONE,
-            nonce=ZERO32,
-        )
+        self.genesis = self._genesis()
         self.network = network_id(self.genesis)
         self.validator_set = ValidatorSet.from_genesis(self.genesis)
         self.bad = frozenset(self.rng("who is bad").sample(range(plan.n), plan.f))
@@ -110,6 +102,18 @@ class World:
             heard=self.wiretap.heard,
         )
         self.content = Content(sources=[self.blocks], store=self.blocks)
+
+    def _genesis(self) -> Genesis:
+        plan = self.plan
+        return Genesis(
+            root_genesis=keccak256(self.seed.to_bytes(8, "big")),
+            validators=tuple(k.address for k in self.validator_keys),
+            f=plan.f,
+            t=max(plan.f + 1, min((plan.n + 1) // 2, plan.n - plan.f)),
+            operators=(self.operator.address,),
+            attestation=Attestation.NONE,
+            nonce=ZERO32,
+        )
 
     def rng(self, name: str) -> random.Random:
         """Randomness of a named actor: what one draws changes nothing for the others."""
