@@ -275,7 +275,7 @@ def _configuration_seeds() -> list[bytes]:
 
     whole = example()
     lacking = {name: value for name, value in whole.items() if name != "network"}
-    return [json.dumps(one).encode() for one in (whole, lacking, [])]
+    return [json.dumps(whole).encode(), json.dumps(lacking).encode(), b"[]"]
 
 
 BYTE_DECODERS: Final[dict[str, Target]] = {
