@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from caimi.apps.simulation.histories import dropped_lanes
 from caimi.apps.simulation.hosts import HostSite
 from caimi.apps.simulation.publishers import Published, Publisher
 from caimi.apps.simulation.relays import RelayLine, RelaySite
@@ -111,17 +112,20 @@ class Consumers:
         return not cap or sum(one.publication == publication for one in self._world.board.leases.values()) < cap
 
     def committed(self) -> list[tuple[Published, str]]:
-        """Publications and the ledgers where they can be used: by what home decided, where it was heard of."""
-        registries = self._world.registries()
+        """Publications and the ledgers where they can be used: by what home decided, where it was heard of.
+
+        What governance dropped is read by nobody any more.
+        """
+        dropped, registries = dropped_lanes(self._world), self._world.registries()
         by_lane = {state.config.lane: state for state in registries.values()}
         found: list[tuple[Published, str]] = []
         for published in self._publisher.published:
             home = by_lane[published.record.home].publications.get(published.id)
-            if home is None or home.state is not State.COMMITTED:
+            if home is None or home.state is not State.COMMITTED or published.record.home in dropped:
                 continue
             for name, state in registries.items():
                 record = state.publications.get(published.id)
-                if record is not None and record.state is State.COMMITTED:
+                if record is not None and record.state is State.COMMITTED and state.config.lane not in dropped:
                     found.append((published, name))
         return found
 

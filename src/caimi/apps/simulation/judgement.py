@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from caimi.apps.simulation.consumers import Asked, Consumers, Oddity
+from caimi.apps.simulation.histories import dropped_lanes
 from caimi.apps.simulation.hosts import HostSite
 from caimi.apps.simulation.world import World
 from caimi.bundle.tensors import TensorsRefused
@@ -65,8 +66,10 @@ def unsettled(world: World, consumers: Consumers) -> Iterable[Finding]:
     """Rules unanswered and unsettled: what time may still heal."""
     if consumers.wanting and consumers.can_be_had():
         yield Finding("unanswered", "all", "consumers", f"{consumers.wanting} answers did not come")
-    registries = world.registries()
+    dropped, registries = dropped_lanes(world), world.registries()
     for asked in consumers.asked.values():
+        if asked.record.at in dropped:
+            continue
         row = asked.host.store.request(asked.id)
         is_open = asked.id in registries[asked.ledger].requests if row is None else not row.state.is_settled
         if is_open and world.clock.now() > asked.record.deadline + _LATE_S:
