@@ -355,7 +355,7 @@ def test_board_keeps_messages_of_a_key_generation(site: FabricSite) -> None:
         assert await desk.board.posts(Epoch(2)) == ()
         for call, expected in (
             (desk.message(1, 1, b"another"), e.AlreadyPosted),
-            (desk.message(9, 1, b"x"), e.WrongPhase),
+            (desk.message(6, 1, b"x"), e.WrongPhase),
             (desk.message(3, 1, long + b"m"), e.WrongCommitment),
         ):
             with pytest.raises(expected):

@@ -19,6 +19,7 @@ import pytest
 from caimi.apps.demo.digits import train_digits
 from caimi.apps.devnet.running import is_running, lock_is_free
 from caimi.apps.devnet.status import process_groups
+from caimi.devnet import guard
 from caimi.protocol.publication import State
 from caimi.sdk.accounts import find_account
 from caimi.sdk.client import Client
@@ -75,9 +76,11 @@ def _groups_alive(groups: tuple[int, ...]) -> list[int]:
     for group in groups:
         try:
             os.killpg(group, 0)
-            alive.append(group)
         except ProcessLookupError:
             continue
+        # Those that are dead and not reaped yet hold nothing.
+        if not guard._is_dead(group):
+            alive.append(group)
     return alive
 
 
