@@ -77,6 +77,8 @@ async def running_mlserver(
         child = await asyncio.create_subprocess_exec(
             *(_python(), "-c", begin, "start", str(folder)),
             env=environment,
+            # It writes metrics where it stands.
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
