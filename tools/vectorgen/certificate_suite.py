@@ -78,6 +78,8 @@ def _bad_quorums(good: Certificate) -> list[tuple[str, Certificate, str, int | N
         ),
         ("high s", _with(good, (*sig[:2], _high_s(sig[2]))), "HighS", 2),
         ("v 0", _with(good, (dataclasses.replace(sig[0], v=0), *sig[1:])), "BadSignature", 0),
+        # As some libraries write that the key is compressed.
+        ("v 31", _with(good, (dataclasses.replace(sig[0], v=sig[0].v + 4), *sig[1:])), "BadSignature", 0),
         ("v 29", _with(good, (dataclasses.replace(sig[0], v=29), *sig[1:])), "BadSignature", 0),
         ("r zero", _with(good, (dataclasses.replace(sig[0], r=Bytes32(bytes(32))), *sig[1:])), "BadSignature", 0),
         ("s zero", _with(good, (dataclasses.replace(sig[0], s=Bytes32(bytes(32))), *sig[1:])), "BadSignature", 0),
