@@ -78,12 +78,23 @@ class Checks:
     def slow(self) -> list[Step]:
         """What takes minutes each."""
         words = ["-m", "slow", "--timeout", "3600", "--hypothesis-profile", "long"]
-        return [self._pytest("pytest, slow", words, self._tests), self._schedules(), *self.searches()]
+        return [
+            self._pytest("pytest, slow", words, self._tests),
+            self._schedules(),
+            *self.searches(),
+            self._without_guards(),
+        ]
 
     def _schedules(self) -> Step:
         # 10,000 of them; every fault has to strike at every step (src/caimi/apps/simulation/campaign.py).
         words = [self._python / "python", "-m", "caimi.apps.simulation"]
         return Step("simulated schedules", lambda: self._call(words))
+
+    def _without_guards(self) -> Step:
+        # One guard after the other is removed; a named test has to fail (tests/mutation).
+        words = [self._python / "python", "-m", "tests.mutation"]
+        more = {"PYTHONPATH": str(self._repository / "tools")}
+        return Step("without each guard", lambda: self._call(words, more=more), self._tests / "mutation")
 
     def searches(self) -> list[Step]:
         """Long searches of every decoder, in every language that has one (tests/fuzz)."""
