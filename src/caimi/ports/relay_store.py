@@ -1,12 +1,12 @@
 """What a relay keeps: followed events, cursors, publications, and the outbox of calls and transactions.
 
 There is one way to write, `RelayStore.write`: a step and the changes that become durable together. The store announces
-the step once it is durable.
+the step, and tells a listener of the changes, once they are durable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -324,6 +324,10 @@ class RelayStore(Protocol):
 
     def write(self, step: RelayStep, *changes: Change) -> None:
         """Make all changes durable together, then announce the step. Without changes it does nothing."""
+        ...
+
+    def listen(self, listener: Callable[[tuple[Change, ...]], None]) -> None:
+        """Tell `listener`, and no earlier one any more, of the changes of each write."""
         ...
 
     def call(self, key: str) -> CallRow | None:

@@ -25,6 +25,7 @@ from caimi.relay.resumption import LaneDecisions
 from caimi.relay.sender import Sender
 from caimi.relay.situation import RelaySituation
 from caimi.relay.timeline import Timelines
+from caimi.relay.waking import Bell, Part, Waking
 from caimi.relay.watcher import Watcher
 from caimi.relay.workflows import Workflows
 from caimi.types.errors import CaimiError
@@ -80,6 +81,13 @@ class LaneReport:
     """Why it could not be read when that was tried last, "" if it could."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    name: str
+    act: Callable[[], Awaitable[None]]
+    bell: Bell
+
+
 class Relay:
     """All of one relay process but HTTP."""
 
@@ -126,17 +134,18 @@ class Relay:
         )
         observer.count(NOT_YET, 0, part="carrier")
         self.batches, self.intake = self._make_intakes()
+        self._turns = self._make_turns()
 
     async def run(self) -> None:
         """Work for ever. Only what is no error of ours or of a ledger's ends it."""
         async with asyncio.TaskGroup() as tasks:
-            for name, turn in self._turns():
-                tasks.create_task(self._repeat(name, turn))
+            for turn in self._turns:
+                tasks.create_task(self._repeat(turn))
 
     async def turn(self) -> None:
         """One turn of everything, one after the other."""
-        for name, turn in self._turns():
-            await self._once(name, turn)
+        for turn in self._turns:
+            await self._once(turn)
 
     @property
     def stalled_seconds(self) -> float:
@@ -151,22 +160,28 @@ class Relay:
         """Set the gauges."""
         self._gauges.collect(self.workflows.open())
 
-    def _turns(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-        followers = [("follower", f.turn) for f in self._followers.values()]
-        carriers = [("carrier", c.turn) for c in self._carriers.values()]
-        watchers = [("watcher", w.turn) for w in self._watchers]
-        senders = [("sender", s.turn) for s in self._senders.values()]
-        balances = [("balance", b.turn) for b in self._balances]
+    def _make_turns(self) -> list[_Turn]:
+        waking = Waking(self._clock)
+        self._store.listen(waking.written)
+        followers = [_Turn("follower", f.turn, waking.bell(Part.FOLLOWER, lane)) for lane, f in self._followers.items()]
+        carriers = [
+            _Turn("carrier", c.turn, waking.bell(Part.CARRIER, source)) for (source, _), c in self._carriers.items()
+        ]
+        senders = [_Turn("sender", s.turn, waking.bell(Part.SENDER, lane)) for lane, s in self._senders.items()]
+        # What ends the late and what measures has time.
+        watchers = [_Turn("watcher", w.turn, Bell(self._clock)) for w in self._watchers]
+        balances = [_Turn("balance", b.turn, Bell(self._clock)) for b in self._balances]
         return [*followers, *carriers, *watchers, *senders, *balances]
 
-    async def _repeat(self, name: str, turn: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, turn: _Turn) -> None:
         while True:
-            await self._once(name, turn)
-            await self._clock.sleep(self._tuning.poll)
+            await self._once(turn)
+            await turn.bell.rest(self._tuning.poll)
 
-    async def _once(self, name: str, turn: Callable[[], Awaitable[None]]) -> None:
+    async def _once(self, turn: _Turn) -> None:
+        name = turn.name
         try:
-            await turn()
+            await turn.act()
         except NotYet:
             self._observer.count(NOT_YET, part=name)
         except CaimiError as error:

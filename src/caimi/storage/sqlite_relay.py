@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, assert_never
 
 from caimi.ports.chain import FinalEvent
@@ -95,6 +95,7 @@ class SqliteRelayStore:
         self._database = SqliteDatabase(
             path, schema=_SCHEMA, version=_VERSION, durability=durability, crash=crash, additions=INDEXES
         )
+        self._listener: Callable[[tuple[Change, ...]], None] | None = None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -109,6 +110,12 @@ class SqliteRelayStore:
         with self._database.step(step) as cursor:
             for change in changes:
                 _apply(cursor, change)
+        if self._listener is not None:
+            self._listener(changes)
+
+    def listen(self, listener: Callable[[tuple[Change, ...]], None]) -> None:
+        """See `RelayStore`."""
+        self._listener = listener
 
     # --- calls
 
