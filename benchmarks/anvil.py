@@ -31,7 +31,7 @@ async def instant_chain(folder: Path) -> AsyncGenerator[EvmSender]:
     """A chain with one rich account, with the hard fork and limits of the devnet's; gone afterwards."""
     key = SigningKey.from_entropy(Bytes32(secrets.token_bytes(32)))
     (port,) = choose_ports(1, order=random.Random())
-    plan = AnvilPlan(port=port, chain_id=secrets.randbelow(1 << 30) + 1, folder=folder / "anvil", block_time_s=0)
+    plan = AnvilPlan(port=port, chain_id=secrets.randbelow(1 << 30) + 1, folder=folder / "anvil", block_time_ms=0)
     write_first_state(plan, balances={key.address: _WEI}, time=int(time.time()))
     spec = anvil_process(plan, anvil=load_toolchain().anvil, log=folder / "anvil.log")
     process = await asyncio.create_subprocess_exec(*spec.argv, cwd=spec.cwd, stdout=asyncio.subprocess.DEVNULL)

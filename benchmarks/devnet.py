@@ -50,7 +50,7 @@ class BenchDevnet:
         return {
             "devnet": "4 Fabric peers, 4 SmartBFT orderers, Anvil, 4 validators, 1 relay, 1 host, all on this machine",
             "quorum": f"{self.network.q} of {plan.n} validators",
-            "ethereum": f"a block each {plan.block_time_s} s, final {plan.finality_depth} blocks below the tip",
+            "ethereum": f"a block each {plan.block_time_ms} ms, final {plan.finality_depth} blocks below the tip",
             "fabric": f"blocks after {fabric.batch_interval_ms} ms, {fabric.endorsements} organisations endorse",
         }
 

@@ -167,16 +167,20 @@ _SLOW: Final = (
 def test_whatever_it_hits_ends_once_and_in_one_way(
     devnet: Devnet, served: PublishedModel, fault: Fault, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    census, recovery_s = devnet.run(_suffer(devnet, served, fault))
-    load = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    shown = ", ".join(f"{count} {stage}" for stage, count in census.items())
-    with capsys.disabled():
-        print(
-            f"\n{fault.name:<24} {shown}; {fault.progress.value} after {recovery_s:5.2f} s "
-            f"(bound {fault.bound_s:.0f} s, load per core {load:.1f})"
-        )
-    # On a machine that does other things too a bound is stretched by what these take.
-    assert recovery_s <= fault.bound_s * load
+    def recovers() -> bool:
+        census, recovery_s = devnet.run(_suffer(devnet, served, fault))
+        load = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        shown = ", ".join(f"{count} {stage}" for stage, count in census.items())
+        with capsys.disabled():
+            print(
+                f"\n{fault.name:<24} {shown}; {fault.progress.value} after {recovery_s:5.2f} s "
+                f"(bound {fault.bound_s:.0f} s, load per core {load:.1f})"
+            )
+        # On a machine that does other things too a bound is stretched by what these take.
+        return recovery_s <= fault.bound_s * load
+
+    # Once may be chance, where the machine does something else just then: if not the first, then both of two more.
+    assert recovers() or (recovers() and recovers())
 
 
 @pytest.mark.slow

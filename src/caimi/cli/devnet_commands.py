@@ -31,13 +31,22 @@ def up(
         Literal["embedded", "kubo"] | None,
         typer.Option(help="Of a new network: who keeps the blocks, the content store itself or a Kubo node."),
     ] = None,
+    block_time_ms: Annotated[
+        int | None,
+        typer.Option(min=100, max=60_000, help="Of a new network: milliseconds between Ethereum's blocks (1000)."),
+    ] = None,
+    finality_depth: Annotated[
+        int | None,
+        typer.Option(min=1, max=1_000, help="Of a new network: how far below Ethereum's tip a block is final (2)."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a network on this machine, or start it again.
 
     Real Hyperledger Fabric (4 orderers, 4 peers), an Ethereum development node, a content store, 4 validators, a relay
-    and a host, each its own process, listening on the loopback only. All state is in one folder and is kept. Profile
-    and storage are chosen once, when the network is made.
+    and a host, each its own process, listening on the loopback only. All state is in one folder and is kept. What is
+    said of a new network is chosen once, when it is made. A killed Ethereum node loses up to a second of blocks: a
+    finality depth of less than that is for measuring.
     """
     from caimi.apps.devnet.background import follow_background, run_foreground, start_background
     from caimi.apps.devnet.folder import StateFolder, check_choice
@@ -47,7 +56,7 @@ def up(
     from caimi.apps.devnet.status import read_status
     from caimi.sdk.network import default_home
 
-    choice = Choice(profile=profile, storage=storage)
+    choice = Choice(profile=profile, storage=storage, block_time_ms=block_time_ms, finality_depth=finality_depth)
     resume = "it goes on in the background: `caimi up` waits for it again, `caimi down` stops it"
     terminal, folder = Terminal(as_json=as_json, resume=resume), home or default_home()
 

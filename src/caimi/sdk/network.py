@@ -32,7 +32,7 @@ __all__ = [
     "write_json",
 ]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the state folder; raised with every change that an older version could not read."""
 NETWORK_NAME: Final = "network.json"
 
@@ -94,7 +94,8 @@ class EthereumLane:
     first_block: int
     finality_depth: int
     """Blocks below the tip; a development chain's rule."""
-    block_time_s: int
+    block_time_ms: int
+    """Between blocks; a development chain's."""
     endpoints: tuple[str, ...]
 
 
@@ -284,7 +285,7 @@ def _lane(name: str, fields: Fields, home: Path) -> NetworkLane:
                 token=fields.address("token"),
                 first_block=fields.number("first_block"),
                 finality_depth=fields.object("finality").number("depth", bits=32),
-                block_time_s=fields.number("block_time_s", bits=16),
+                block_time_ms=fields.number("block_time_ms", bits=32),
                 endpoints=tuple(str(item) for item in fields.items("endpoints")),
             )
         case _:
@@ -337,7 +338,7 @@ def _lane_to_json(lane: NetworkLane, home: Path) -> dict[str, Any]:
         "contract": hex_text(lane.contract),
         "token": hex_text(lane.token),
         "first_block": lane.first_block,
-        "block_time_s": lane.block_time_s,
+        "block_time_ms": lane.block_time_ms,
         "endpoints": list(lane.endpoints),
     }
 

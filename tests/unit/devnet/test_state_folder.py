@@ -21,10 +21,11 @@ from caimi.apps.devnet.running import check_running, is_running
 from caimi.apps.devnet.services import ONE_NODE
 from caimi.apps.devnet.status import DevnetStatus
 from caimi.crypto.quorum import ValidatorSet
+from caimi.devnet.ethereum.anvil import anvil_process
 from caimi.devnet.fabric.network import Ordering
 from caimi.devnet.toolchain import load_toolchain
 from caimi.sdk.errors import KeyFileError, MalformedFile, OtherFormat
-from caimi.sdk.network import network_to_json, read_network
+from caimi.sdk.network import FORMAT, network_to_json, read_network
 from caimi.types.failure import Blame, CaimiError, Retry
 from tests.unit.sdk.network_fixture import a_network
 
@@ -86,7 +87,8 @@ def test_rejects_keys_under_another_password(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": 2}, OtherFormat),
+        ({"format": 1}, OtherFormat),
+        ({"format": FORMAT + 1}, OtherFormat),
         ({"format": None}, OtherFormat),
         ({"chain_id": "7"}, MalformedFile),
         ({"nonce": "0x00"}, MalformedFile),
@@ -155,7 +157,7 @@ def test_another_version_of_this_program_goes_on_with_the_state(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "expected", "told"),
     [
-        ({"format": 2}, OtherFormat, "network.json has format 2, this version reads 1"),
+        ({"format": 1}, OtherFormat, "network.json has format 1, this version reads 2"),
         ({"versions": {"caimi": "0.1.0", "fabric": "2.5.0", "registry": "2"}}, OtherFormat, "fabric 2.5.0"),
         ({"versions": {"caimi": "0.1.0", "fabric": "3.1.1", "registry": "1"}}, OtherFormat, "registry 1"),
         ({"versions": {"caimi": "0.1.0"}}, OtherFormat, "fabric None"),
@@ -240,6 +242,15 @@ def test_a_profile_is_chosen_once_and_kept(tmp_path: Path) -> None:
     assert len(set(plan.ports)) == len(plan.ports)
 
 
+def test_ethereum_has_the_blocks_and_the_finality_that_are_chosen(tmp_path: Path) -> None:
+    folder = StateFolder.at(tmp_path / "home")
+    plan = load_or_make_plan(folder, Choice(block_time_ms=250, finality_depth=3))
+    assert plan.finality_depth == 3
+    argv = anvil_process(plan.anvil(folder), anvil=Path("/a"), log=tmp_path).argv
+    assert argv[argv.index("--block-time") + 1] == "0.25"
+    assert load_or_make_plan(folder) == plan
+
+
 def test_without_a_choice_a_network_is_full_and_keeps_its_own_blocks(tmp_path: Path) -> None:
     folder = StateFolder.at(tmp_path / "home")
     plan = load_or_make_plan(folder)
@@ -252,6 +263,8 @@ def test_without_a_choice_a_network_is_full_and_keeps_its_own_blocks(tmp_path: P
     [
         (Choice(profile="light"), "made with profile full, not light"),
         (Choice(storage="kubo"), "made with storage embedded, not kubo"),
+        (Choice(block_time_ms=250), "made with block_time_ms 1000, not 250"),
+        (Choice(finality_depth=1), "made with finality_depth 2, not 1"),
     ],
 )
 def test_rejects_another_profile_over_a_network(tmp_path: Path, choice: Choice, words: str) -> None:

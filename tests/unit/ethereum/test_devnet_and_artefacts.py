@@ -20,8 +20,8 @@ _ACCOUNT = Address(bytes(range(20)))
 _FABRIC_ONLY = {"fund", "mint", "openLease", "postPartial", "postBoard", "lease", "leaseCap", "partials", "board"}
 
 
-def _plan(folder: Path, block_time_s: int = 1) -> AnvilPlan:
-    return AnvilPlan(port=20_001, chain_id=777, folder=folder / "eth", block_time_s=block_time_s)
+def _plan(folder: Path, block_time_ms: int = 1_000) -> AnvilPlan:
+    return AnvilPlan(port=20_001, chain_id=777, folder=folder / "eth", block_time_ms=block_time_ms)
 
 
 def test_first_state_funds_only_the_named_accounts(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_process_listens_on_the_loopback_under_osaka_rules_and_keeps_its_state(t
     assert "--enable-tx-gas-limit" in words
     assert "--no-cors" in words
     assert spec.health_url == "tcp://127.0.0.1:20001"
-    assert "--block-time" not in anvil_process(_plan(tmp_path, block_time_s=0), anvil=Path("/a"), log=tmp_path).argv
+    assert "--block-time" not in anvil_process(_plan(tmp_path, block_time_ms=0), anvil=Path("/a"), log=tmp_path).argv
 
 
 @pytest.mark.parametrize("name", [REGISTRY, TOKEN])

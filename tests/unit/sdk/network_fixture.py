@@ -55,7 +55,7 @@ def _ethereum() -> EthereumLane:
         token=Address(b"\x06" * 20),
         first_block=0,
         finality_depth=2,
-        block_time_s=1,
+        block_time_ms=1_000,
         endpoints=("http://127.0.0.1:8545",),
     )
 

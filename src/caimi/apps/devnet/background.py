@@ -163,7 +163,7 @@ async def _follow(
 
 
 def _spawn(folder: StateFolder, log: Path, choice: Choice) -> subprocess.Popen[bytes]:
-    words = [f"--{name}={value}" for name, value in (("profile", choice.profile), ("storage", choice.storage)) if value]
+    words = [f"--{name}={value}" for name, value in choice.made().items()]
     folder.progress.unlink(missing_ok=True)
     with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
         return subprocess.Popen(
@@ -209,9 +209,12 @@ def main() -> int:
     parser.add_argument("home", type=Path)
     parser.add_argument("--profile", choices=typing.get_args(ProfileName))
     parser.add_argument("--storage", choices=typing.get_args(StorageName))
-    words = parser.parse_args()
+    parser.add_argument("--block_time_ms", type=int)
+    parser.add_argument("--finality_depth", type=int)
+    words = vars(parser.parse_args())
+    home = words.pop("home")
     try:
-        asyncio.run(run_foreground(words.home, choice=Choice(profile=words.profile, storage=words.storage)))
+        asyncio.run(run_foreground(home, choice=Choice(**words)))
     except CaimiError as error:
         sys.stderr.write(f"caimi: error: {type(error).__name__}: {error}\ncaimi: hint: {error.hint}\n")
         return error.retry.exit_code

@@ -221,6 +221,6 @@ def _ethereum_lane(ledgers: Ledgers) -> EthereumLane:
         token=ledgers.token,
         first_block=ledgers.site.first_block,
         finality_depth=plan.finality_depth,
-        block_time_s=plan.block_time_s,
+        block_time_ms=plan.block_time_ms,
         endpoints=(ledgers.ethereum_url,),
     )

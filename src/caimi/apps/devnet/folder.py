@@ -55,8 +55,10 @@ class DevnetPlan:
     """Of Kubo's RPC; None with the embedded store."""
     f: int = _FAULTS
     t: int = default_threshold(_VALIDATORS, _FAULTS)
-    block_time_s: int = 1
+    block_time_ms: int = 1_000
+    """Between Ethereum's blocks."""
     finality_depth: int = 2
+    """Blocks below Ethereum's tip."""
     fabric_window_s: int = 30
     ethereum_window_s: int = 5
     min_deposit: int = 1_000
@@ -94,7 +96,7 @@ class DevnetPlan:
             port=self.ethereum_port,
             chain_id=self.chain_id,
             folder=folder.root / "ethereum",
-            block_time_s=self.block_time_s,
+            block_time_ms=self.block_time_ms,
         )
 
 
@@ -262,9 +264,10 @@ def check_choice(folder: StateFolder, choice: Choice) -> None:
     if not folder.plan.is_file():
         return
     plan = _read_plan(folder.plan)
-    for what, wanted, there in (("profile", choice.profile, plan.profile), ("storage", choice.storage, plan.storage)):
-        if wanted not in (None, there):
-            raise OtherProfile(f"the network in {folder.root} was made with {what} {there}, not {wanted}")
+    for name, wanted in choice.made().items():
+        there = getattr(plan, name)
+        if wanted != there:
+            raise OtherProfile(f"the network in {folder.root} was made with {name} {there}, not {wanted}")
 
 
 def load_or_make_plan(folder: StateFolder, choice: Choice | None = None) -> DevnetPlan:
@@ -282,7 +285,7 @@ def load_or_make_plan(folder: StateFolder, choice: Choice | None = None) -> Devn
         plan = _read_plan(folder.plan)
     else:
         folder.make()
-        plan = _make_plan(chosen.profile or "full", chosen.storage or "embedded")
+        plan = _make_plan(chosen)
         write_json(folder.plan, to_json(plan))
     for path in (folder.token, folder.password):
         if not path.is_file():
@@ -295,16 +298,14 @@ _FIRST_FILE: Final = "supervisor.lock"
 _OWN_FIRST: Final = ("supervisor.", "children.", "up.", "logs", "plan.json", "token", "password")
 
 
-def _make_plan(profile: ProfileName, storage: StorageName) -> DevnetPlan:
-    shape = SHAPES[profile]
+def _make_plan(choice: Choice) -> DevnetPlan:
+    shape = SHAPES[choice.profile or "full"]
     needed = FabricPorts.count(orderers=shape.orderers, peers=shape.peers)
     ports = choose_ports(needed + 5 + _VALIDATORS, order=random.Random())
     fabric, kubo, rest = ports[:needed], ports[needed], ports[needed + 1 :]
     return DevnetPlan(
         format=FORMAT,
-        profile=profile,
-        storage=storage,
-        kubo_port=kubo if storage == "kubo" else None,
+        kubo_port=kubo if choice.storage == "kubo" else None,
         fabric_ports=tuple(fabric),
         ethereum_port=rest[0],
         content_port=rest[1],
@@ -314,6 +315,7 @@ def _make_plan(profile: ProfileName, storage: StorageName) -> DevnetPlan:
         chain_id=secrets.randbelow((1 << 31) - (1 << 20)) + (1 << 20),
         nonce=Bytes32(secrets.token_bytes(32)),
         created=UnixSeconds(int(time.time())),
+        **choice.made(),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from caimi.devnet.fabric.network import NODES, Ordering
 
@@ -22,6 +23,14 @@ class Choice:
 
     profile: ProfileName | None = None
     storage: StorageName | None = None
+    block_time_ms: int | None = None
+    """Between Ethereum's blocks."""
+    finality_depth: int | None = None
+    """Blocks below Ethereum's tip."""
+
+    def made(self) -> dict[str, Any]:
+        """What is asked for, by the plan's names."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,8 +35,8 @@ class AnvilPlan:
     """EIP-155; a number of its own keeps two devnets apart."""
     folder: Path
     """Holds the state."""
-    block_time_s: int = 1
-    """Seconds between blocks; 0 makes a block for each transaction."""
+    block_time_ms: int = 1_000
+    """Between blocks; 0 makes a block for each transaction."""
 
     @property
     def url(self) -> str:
@@ -95,8 +95,8 @@ def anvil_process(plan: AnvilPlan, *, anvil: Path, log: Path, mend: Callable[[],
         *("--state", str(plan.state), "--state-interval", "1"),
         *("--no-cors",),
     ]
-    if plan.block_time_s:
-        arguments += ["--block-time", str(plan.block_time_s)]
+    if plan.block_time_ms:
+        arguments += ["--block-time", str(plan.block_time_ms / 1_000)]
     return ProcessSpec(
         name="ethereum",
         argv=(str(anvil), *arguments),
