@@ -40,7 +40,7 @@ def test_an_absent_file_is_no_network(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    _write(tmp_path, lambda value: value.update(format=2))
+    _write(tmp_path, lambda value: value.update(format=3))
     with pytest.raises(OtherFormat) as caught:
         read_network(tmp_path)
     assert "wipe" in caught.value.hint
