@@ -14,6 +14,7 @@ from benchmarks.scenarios import (
     inference,
     publishing,
     serving,
+    sustained,
     threshold,
     wan,
 )
@@ -26,6 +27,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *threshold.SCENARIOS,
     *gas.SCENARIOS,
     *publishing.SCENARIOS,
+    *sustained.SCENARIOS,
     *wan.SCENARIOS,
     *serving.SCENARIOS,
     *beside_mlserver.SCENARIOS,

@@ -26,13 +26,13 @@ from caimi.chains.ethereum.jsonrpc import RpcClient
 from caimi.crypto.ecdsa import SigningKey
 from caimi.wire.codec import encode
 
-__all__ = ["SCENARIOS", "Bench", "open_bench"]
+__all__ = ["SCENARIOS", "Bench", "conditions", "open_bench"]
 
 _SINGLES: Final = 8
 _ROUNDS: Final = {10: 4, 100: 2, 1_000: 1}
 _WARM: Final = " (warm-up)"
 _FABRIC_ACCOUNTS: Final = 16
-_TOKENS: Final = 10_000_000
+_TOKENS: Final = 100_000_000
 _TIMEOUT_S: Final = 300.0
 _PEER: Final = "HTLC relay"
 
@@ -143,7 +143,7 @@ async def _single(stage: Stage) -> Findings:
     bench, ours, peer = await _rounds(stage, 1, stage.rounds(_SINGLES), warm_up=1)
     return Findings(
         measures=(*_latencies(ours, peer), *_rates(ours, peer, aim=None)),
-        conditions={**_conditions(bench), "load": "one publication at a time"},
+        conditions={**conditions(bench), "load": "one publication at a time"},
     )
 
 
@@ -152,7 +152,7 @@ async def _batch(stage: Stage, *, count: int) -> Findings:
     return Findings(
         measures=(*_rates(ours, peer, aim=Aim(of=Quantity.RATIO, bound=5.0)), *_latencies(ours, peer)),
         conditions={
-            **_conditions(bench),
+            **conditions(bench),
             "load": f"{count} publications handed over at once, in as few batches as home's lane takes (spec 37); the"
             " next ones when all are readable",
             "latency": "from the moment when the whole batch is handed over, so that it holds the time in the queue",
@@ -160,7 +160,8 @@ async def _batch(stage: Stage, *, count: int) -> Findings:
     )
 
 
-def _conditions(bench: Bench) -> dict[str, Any]:
+def conditions(bench: Bench) -> dict[str, Any]:
+    """What all publishing rests on."""
     return {
         **bench.devnet.conditions(),
         "counted": "its publisher's signature checked by home (a forged one was refused), COMMITTED at the tip of both"
