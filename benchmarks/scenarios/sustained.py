@@ -31,7 +31,7 @@ _LATENCY_AIM_S: Final = 1.8
 
 
 async def _one_after_the_other(
-    bench: Bench, home: str, queue: deque[Sequence[SignedPublication]], begin: float
+    bench: Bench, home: str, queue: deque[tuple[SignedPublication, ...]], begin: float
 ) -> list[tuple[float, float]]:
     # One place in flight: of each publication when it was readable, and how long that took.
     found: list[tuple[float, float]] = []
@@ -74,8 +74,8 @@ async def _sustained(stage: Stage) -> Findings:
         measures=tuple(sorted(measures, key=lambda one: (one.statistic is not Statistic.RATE, -len(one.samples)))),
         conditions={
             **conditions(bench),
-            "load": f"so many publications in flight for {_TURNS} turns, in batches of {_BATCH}; the next batch is handed"
-            " over when one is readable",
+            "load": f"so many publications in flight for {_TURNS} turns, in batches of {_BATCH}; the next batch is"
+            " handed over when one is readable",
             "processor_ms_per_publication": spent,
             "latency": "from the moment when a batch is handed over until both ledgers show it",
         },

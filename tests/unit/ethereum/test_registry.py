@@ -272,6 +272,18 @@ def test_rejects_a_call_that_needs_too_much_gas() -> None:
     _act(node, scene)
 
 
+@pytest.mark.parametrize(("used", "gas"), [(80_000, 126_985), (TX_GAS_CAP - 1, 125_000)])
+def test_what_one_execution_used_is_enough_unless_there_is_hardly_room(used: int, gas: int) -> None:
+    node = _node()
+    node.methods["eth_simulateV1"] = lambda _: [{"calls": [{"status": "0x1", "gasUsed": hex(used)}]}]
+
+    async def scene(port: EthereumRegistry) -> None:
+        assert read_transaction((await port.prepare(_CALL, slot=0)).raw).gas == gas
+
+    _act(node, scene)
+    assert ("eth_estimateGas" in node.asked) == (gas == 125_000)
+
+
 def test_rejects_a_call_that_is_too_long_without_asking() -> None:
     node = _node()
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 from caimi.chains.ethereum.blocks import Block, read_block, read_tip
 from caimi.chains.ethereum.errors import ChainMoved, MalformedAnswer, RpcFailure
 from caimi.chains.ethereum.event_index import ScanLimits
-from caimi.chains.ethereum.fees import FeePolicy, Fees, check_call_size, gas_limit
+from caimi.chains.ethereum.fees import TX_GAS_CAP, FeePolicy, Fees, check_call_size, gas_limit
 from caimi.chains.ethereum.fields import as_hash, as_object, as_quantity, hex_data, hex_quantity
+from caimi.chains.ethereum.gas_need import gas_need, simulation
 from caimi.chains.ethereum.jsonrpc import Answer, RpcClient
 from caimi.chains.ethereum.node_words import Sent, check_estimate, check_trial, read_sent
 from caimi.chains.ethereum.reader import EthereumReader, RegistrySite
@@ -92,22 +93,29 @@ class EthereumRegistry(EthereumReader):
             raise MalformedAnswer("no transaction count")
         sender, contract = hex_data(self._sender.address), hex_data(self.site.contract)
         trial = {"from": sender, "to": contract, "data": hex_data(call)}
-        dry_run, estimate, latest, tip, money = await self.rpc.batch(
+        dry_run, simulated, latest, tip, money = await self.rpc.batch(
             [
                 ("eth_call", (trial, "latest")),
-                ("eth_estimateGas", (trial, "latest")),
+                simulation(trial),
                 ("eth_getBlockByNumber", ("latest", False)),
                 ("eth_maxPriorityFeePerGas", ()),
                 ("eth_getBalance", (sender, "latest")),
             ]
         )
         check_trial(dry_run, call, sender=sender)
-        check_estimate(estimate, call, sender=sender)
         block = self._latest(latest)
-        gas = gas_limit(as_quantity(estimate, "the gas estimate"), block_gas_limit=block.gas_limit)
+        need = gas_need(simulated)
+        if need is None or need > min(TX_GAS_CAP, block.gas_limit):
+            need = await self._estimate(trial, call)
+        gas = gas_limit(need, block_gas_limit=block.gas_limit)
         prices = self._prices(block, tip, replaced=None)
         self._check_money(money, gas * prices.max_fee)
         return self._sign(call, nonce, gas, prices)
+
+    async def _estimate(self, trial: dict[str, str], call: bytes) -> int:
+        (estimate,) = await self.rpc.batch([("eth_estimateGas", (trial, "latest"))])
+        check_estimate(estimate, call, sender=trial["from"])
+        return as_quantity(estimate, "the gas estimate")
 
     async def reprice(self, prepared: PreparedCall) -> PreparedCall:
         """See `ChainPort.reprice`: both fees rise by an eighth at least, and to what the chain costs now.

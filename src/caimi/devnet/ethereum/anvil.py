@@ -96,7 +96,7 @@ def anvil_process(plan: AnvilPlan, *, anvil: Path, log: Path, mend: Callable[[],
         *("--no-cors",),
     ]
     if plan.block_time_ms:
-        arguments += ["--block-time", str(plan.block_time_ms / 1_000)]
+        arguments += ["--block-time", f"{plan.block_time_ms / 1_000:g}"]
     return ProcessSpec(
         name="ethereum",
         argv=(str(anvil), *arguments),
