@@ -189,6 +189,12 @@ class EthereumLane:
     """Wei: transactions wait while the chain wants more."""
     batch_items: int = 120
     """Publications of one batch whose home it is: what a transaction of 128 KiB holds, with room for long names."""
+    in_flight: int = 16
+    """Transactions of a relay that may wait at once."""
+    batch_bytes: int = 48_000
+    """Of calls that a relay packs into one transaction; a longer one goes alone."""
+    apart_seconds: float = 0.0
+    """So long a relay waits for a transaction before it prepares the next one."""
     note: str = ""
     """Shown by /v1/status, e.g. that all endpoints are one node."""
 
@@ -241,6 +247,12 @@ class FabricLane:
     generation: int = 1
     batch_items: int = 256
     """Publications of one batch whose home it is."""
+    in_flight: int = 4
+    """Transactions of a relay that may wait at once."""
+    batch_bytes: int = 1 << 20
+    """Of calls that a relay packs into one transaction."""
+    apart_seconds: float = 1.0
+    """So long a relay waits for a transaction before it prepares the next one: two at once contradict each other."""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -290,7 +302,6 @@ class TuningConfig:
     replace_seconds: float = 60.0
     max_attempts: int = 10
     stalled_seconds: float = 120.0
-    in_flight: int = 4
     batch_calls: int = 32
 
 

@@ -45,8 +45,10 @@ async def _run(config: RelayConfig) -> None:
                     name=lane.name,
                     port=port,
                     generation=Generation(lane.generation),
-                    in_flight=tuning.in_flight,
+                    in_flight=lane.in_flight,
+                    apart_seconds=lane.apart_seconds,
                     batch_calls=tuning.batch_calls,
+                    batch_bytes=lane.batch_bytes,
                     batch_items=lane.batch_items,
                 )
                 for lane, port in ports

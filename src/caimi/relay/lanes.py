@@ -31,6 +31,9 @@ class RelayLane:
     generation: Generation
     in_flight: int = 4
     """Transactions of ours that may wait on the ledger at once."""
+    apart_seconds: float = 0.0
+    """So long one is waited for before the next is prepared. On Fabric two at once contradict each other, since both
+    number their events from where the ledger stands; one that does not come through must not stop the others."""
     batch_calls: int = 32
     """Calls packed into one transaction."""
     batch_bytes: int = 48_000

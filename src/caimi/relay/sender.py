@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -93,6 +94,7 @@ class Sender:
             replace_seconds=replace_seconds,
         )
         self._hint = ""
+        self._bound_at = -math.inf
 
     @property
     def hint(self) -> str:
@@ -119,6 +121,9 @@ class Sender:
     async def _dispatch(self) -> None:
         under_way = same_slot(self._store.transactions(self._lane.lane, LIVE))
         free = max(0, self._lane.in_flight - len(under_way))
+        if self._lane.apart_seconds:
+            is_alone = not under_way or self._clock.monotonic() - self._bound_at >= self._lane.apart_seconds
+            free = min(free, 1 if is_alone else 0)
         ready = await self._ready(free * self._lane.batch_calls)
         while ready and free > 0:
             batch, ready = self._take_batch(ready)
@@ -186,7 +191,7 @@ class Sender:
         await self._bind(rows, prepared)
 
     async def _bind(self, rows: Sequence[CallRow], prepared: PreparedCall) -> None:
-        now = self._clock.now()
+        now, self._bound_at = self._clock.now(), self._clock.monotonic()
         transaction = new_transaction(self._lane.lane, prepared, now)
         bound = [PutCall(row=changed(r, CallState.BOUND, now, transaction=prepared.transaction)) for r in rows]
         self._store.write(RelayStep.PREPARED, PutTransaction(row=transaction), *bound)

@@ -80,6 +80,9 @@ class Waking:
                     self._ring(Part.CARRIER, lane)
                 case AddCall(row=row) | PutCall(row=row) if row.state is CallState.QUEUED:
                     self._ring(Part.SENDER, row.lane)
+                case PutTransaction(row=row) if row.state is TransactionState.SENT:
+                    # A ledger that is asked for it may tell as soon as it is included.
+                    self._ring(Part.SENDER, row.lane)
                 case PutTransaction(row=row) if row.state is TransactionState.DONE:
                     # Its events are there to be read.
                     self._ring(Part.FOLLOWER, row.lane)

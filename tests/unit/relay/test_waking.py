@@ -47,6 +47,7 @@ _SENT = TransactionRow(
     final=None,
 )
 _DONE = dataclasses.replace(_SENT, state=TransactionState.DONE)
+_INCLUDED = dataclasses.replace(_SENT, state=TransactionState.INCLUDED)
 _NOBODY: set[tuple[Part, Lane]] = set()
 _BOUND = dataclasses.replace(_QUEUED, state=CallState.BOUND, transaction="0x01")
 
@@ -73,7 +74,8 @@ async def _woken(*changes: Change) -> set[tuple[Part, Lane]]:
         (PutCall(row=_BOUND), _NOBODY),
         (AddEvents(lane=_HERE, events=(), subjects=()), {(Part.CARRIER, _HERE)}),
         (DropEvents(lane=_HERE, first=Sequence(1)), {(Part.CARRIER, _HERE)}),
-        (PutTransaction(row=_SENT), _NOBODY),
+        (PutTransaction(row=_SENT), {(Part.SENDER, _HERE)}),
+        (PutTransaction(row=_INCLUDED), _NOBODY),
         (PutTransaction(row=_DONE), {(Part.FOLLOWER, _HERE)}),
         (MoveCursor(source=_HERE, destination=_THERE, sequence=Sequence(1)), _NOBODY),
     ],
