@@ -37,6 +37,8 @@ class AnvilPlan:
     """Holds the state."""
     block_time_ms: int = 1_000
     """Between blocks; 0 makes a block for each transaction."""
+    state_interval_s: int = 1
+    """Between two writings of the whole state, which grows with every block: what a hard kill loses."""
 
     @property
     def url(self) -> str:
@@ -92,7 +94,7 @@ def anvil_process(plan: AnvilPlan, *, anvil: Path, log: Path, mend: Callable[[],
     arguments = [
         *("--silent", "--host", HOST, "--port", str(plan.port), "--chain-id", str(plan.chain_id)),
         *("--hardfork", "osaka", "--enable-tx-gas-limit", "--gas-limit", str(_GAS_LIMIT), "--accounts", "0"),
-        *("--state", str(plan.state), "--state-interval", "1"),
+        *("--state", str(plan.state), "--state-interval", str(plan.state_interval_s)),
         *("--no-cors",),
     ]
     if plan.block_time_ms:
