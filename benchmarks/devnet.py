@@ -29,9 +29,7 @@ __all__ = ["BenchDevnet", "bench_devnet", "fresh_account"]
 
 _UP_S: Final = 600.0
 _AT_ONCE: Final = 4
-_RULES: Final = Choice(block_time_ms=250, finality_depth=2, state_interval_s=3_600)
-"""Quicker than a killed Ethereum node allows for (docs/guide/state-folder.md); nobody kills this one, so that it need
-not write its whole state each second either."""
+_RULES: Final = Choice(block_time_ms=250, finality_depth=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +52,7 @@ class BenchDevnet:
         return {
             "devnet": "4 Fabric peers, 4 SmartBFT orderers, Anvil, 4 validators, 1 relay, 1 host, all on this machine",
             "quorum": f"{self.network.q} of {plan.n} validators",
-            "ethereum": f"a block each {plan.block_time_ms} ms, final {plan.finality_depth} blocks below the tip, state"
-            f" written each {plan.state_interval_s} s",
+            "ethereum": f"a block each {plan.block_time_ms} ms, final {plan.finality_depth} blocks below the tip",
             "fabric": f"blocks after {fabric.batch_interval_ms} ms, {fabric.endorsements} organisations endorse",
         }
 

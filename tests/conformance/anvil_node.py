@@ -62,7 +62,9 @@ class AnvilNode:
 def running_anvil(folder: Path, funded: tuple[SigningKey, ...]) -> Generator[AnvilNode]:
     """Anvil in a fresh folder, with native money for `funded`."""
     (port,) = choose_ports(1, order=random.Random(os.getpid()))
-    plan = AnvilPlan(port=port, chain_id=7_000_000 + port, folder=folder / "ethereum", block_time_ms=0)
+    plan = AnvilPlan(
+        port=port, chain_id=7_000_000 + port, folder=folder / "ethereum", block_time_ms=0, state_interval_s=1
+    )
     write_first_state(plan, balances={key.address: 1_000 * ETHER for key in funded}, time=int(time.time()))
     spec = anvil_process(plan, anvil=load_toolchain().anvil, log=folder / "anvil.log")
     node = AnvilNode(plan=plan, argv=spec.argv, log=spec.log_path)

@@ -47,7 +47,7 @@ def test_process_listens_on_the_loopback_under_osaka_rules_and_keeps_its_state(t
     words = list(spec.argv)
     assert words[0] == "/bin/anvil"
     pairs = {"--host": "127.0.0.1", "--port": "20001", "--chain-id": "777", "--hardfork": "osaka"}
-    pairs |= {"--accounts": "0", "--state": str(plan.state), "--state-interval": "1", "--block-time": "1"}
+    pairs |= {"--accounts": "0", "--state": str(plan.state), "--state-interval": "10", "--block-time": "1"}
     assert {option: words[words.index(option) + 1] for option in pairs} == pairs
     assert "--enable-tx-gas-limit" in words
     assert "--no-cors" in words

@@ -211,7 +211,6 @@ def main() -> int:
     parser.add_argument("--storage", choices=typing.get_args(StorageName))
     parser.add_argument("--block_time_ms", type=int)
     parser.add_argument("--finality_depth", type=int)
-    parser.add_argument("--state_interval_s", type=int)
     words = vars(parser.parse_args())
     home = words.pop("home")
     try:

@@ -22,6 +22,7 @@ from caimi.apps.devnet.services import content_processes, host_process, relay_pr
 from caimi.apps.devnet.supervisor_api import ChildReadiness, showing_children, write_targets
 from caimi.apps.json_observer import JsonObserver
 from caimi.crypto.quorum import ValidatorSet
+from caimi.devnet.ethereum.block_journal import BlockJournal
 from caimi.devnet.ethereum.state_keeper import StateKeeper
 from caimi.devnet.fabric.network import CHANNEL, HOST
 from caimi.devnet.supervisor import Supervisor
@@ -87,8 +88,12 @@ async def running_devnet(
         progress.begin()
         ledgers = await asyncio.to_thread(prepare, folder, progress, choice)
         observer = JsonObserver.open("supervisor", folder.log("supervisor-steps"))
-        keeper = StateKeeper(ledgers.plan.anvil(folder))
-        async with keeper.running(), showing_children(supervisor, observer, taken=ledgers.plan.ports) as readiness:
+        anvil = ledgers.plan.anvil(folder)
+        async with (
+            StateKeeper(anvil).running(),
+            BlockJournal(anvil).running(),
+            showing_children(supervisor, observer, taken=ledgers.plan.ports) as readiness,
+        ):
             network = await _start(ledgers, supervisor, progress)
             write_targets(folder.root, supervisor)
             await _wait_ready(readiness, progress)

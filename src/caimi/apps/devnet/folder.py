@@ -59,8 +59,6 @@ class DevnetPlan:
     """Between Ethereum's blocks."""
     finality_depth: int = 2
     """Blocks below Ethereum's tip."""
-    state_interval_s: int = 1
-    """How often Ethereum's node writes its state."""
     fabric_window_s: int = 30
     ethereum_window_s: int = 5
     min_deposit: int = 1_000
@@ -99,7 +97,6 @@ class DevnetPlan:
             chain_id=self.chain_id,
             folder=folder.root / "ethereum",
             block_time_ms=self.block_time_ms,
-            state_interval_s=self.state_interval_s,
         )
 
 

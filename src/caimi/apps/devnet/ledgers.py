@@ -36,7 +36,7 @@ from caimi.chains.fabric.identity import load_identity
 from caimi.chains.fabric.lifecycle import ChaincodeDefinition, PrivateCollection
 from caimi.chains.fabric.registry import FabricRegistry
 from caimi.devnet.ethereum.anvil import anvil_process, write_first_state
-from caimi.devnet.ethereum.state_keeper import StateKeeper
+from caimi.devnet.ethereum.restore import restore
 from caimi.devnet.fabric.generate import generate_network, load_network, network_exists
 from caimi.devnet.fabric.network import CHANNEL, FabricBinaries, FabricNetwork
 from caimi.devnet.fabric.processes import fabric_processes
@@ -114,10 +114,10 @@ class Ledgers:
         """The ledgers' processes."""
         binaries = FabricBinaries.in_folder(self.toolchain.fabric_bin)
         anvil = self.plan.anvil(self.folder)
-        log = self.folder.log("ethereum")
+        log, program = self.folder.log("ethereum"), self.toolchain.anvil
         return (
             *fabric_processes(self.fabric, binaries, logs=self.folder.logs),
-            anvil_process(anvil, anvil=self.toolchain.anvil, log=log, mend=StateKeeper(anvil).mend),
+            anvil_process(anvil, anvil=program, log=log, mend=lambda: restore(anvil, anvil=program, log=log)),
         )
 
     async def bring_up_fabric(self, tell: Callable[[BringUpStep, str], None] | None = None) -> None:

@@ -27,8 +27,6 @@ class Choice:
     """Between Ethereum's blocks."""
     finality_depth: int | None = None
     """Blocks below Ethereum's tip."""
-    state_interval_s: int | None = None
-    """How often Ethereum's node writes its state."""
 
     def made(self) -> dict[str, Any]:
         """What is asked for, by the plan's names."""

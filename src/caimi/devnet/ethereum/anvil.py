@@ -1,8 +1,8 @@
 """Anvil as a process of the devnet: its first state, its command line, where its state is kept.
 
-Anvil writes its state once a second and on a soft stop, so a hard kill loses up to a second of blocks: to its readers
-that looks like a reorganisation, which is what a development chain is for. It takes either a genesis or a state, hence
-the genesis is written as the state of a chain that has only block 0.
+Anvil writes its state now and then and on a soft stop; what a hard kill loses is made again from the journal of its
+blocks (`block_journal`), but for a block of the last moment: to its readers that looks like a reorganisation. It takes
+either a genesis or a state, hence the genesis is written as the state of a chain that has only block 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from caimi.devnet.process import ProcessSpec, RestartPolicy
 from caimi.types.primitives import Address
 
-__all__ = ["HOST", "AnvilPlan", "anvil_process", "write_first_state"]
+__all__ = ["HOST", "AnvilPlan", "anvil_process", "replaying_arguments", "write_first_state"]
 
 HOST: Final = "127.0.0.1"
 """The only address that Anvil listens on."""
@@ -37,8 +37,8 @@ class AnvilPlan:
     """Holds the state."""
     block_time_ms: int = 1_000
     """Between blocks; 0 makes a block for each transaction."""
-    state_interval_s: int = 1
-    """Between two writings of the whole state, which grows with every block: what a hard kill loses."""
+    state_interval_s: int = 10
+    """Between two writings of the whole state, which grows with every block; what was made since is journaled."""
 
     @property
     def url(self) -> str:
@@ -84,19 +84,27 @@ def write_first_state(plan: AnvilPlan, *, balances: Mapping[Address, int], time:
         json.dump(state, file)
 
 
+def replaying_arguments(plan: AnvilPlan, *, port: int) -> list[str]:
+    """Words for a node that makes blocks when it is told to, of what it is given in order, and writes at the end."""
+    return [*_arguments(plan, port=port), "--no-mining", "--order", "fifo"]
+
+
+def _arguments(plan: AnvilPlan, *, port: int) -> list[str]:
+    return [
+        *("--silent", "--host", HOST, "--port", str(port), "--chain-id", str(plan.chain_id)),
+        *("--hardfork", "osaka", "--enable-tx-gas-limit", "--gas-limit", str(_GAS_LIMIT), "--accounts", "0"),
+        *("--state", str(plan.state), "--no-cors"),
+    ]
+
+
 def anvil_process(plan: AnvilPlan, *, anvil: Path, log: Path, mend: Callable[[], None] | None = None) -> ProcessSpec:
     """The process; it goes on from the state, which `write_first_state` has to have written.
 
     Arguments:
         anvil: absolute path of the program.
-        mend: puts a torn state right before each start (`StateKeeper.mend`).
+        mend: puts the state right before each start (`restore`).
     """
-    arguments = [
-        *("--silent", "--host", HOST, "--port", str(plan.port), "--chain-id", str(plan.chain_id)),
-        *("--hardfork", "osaka", "--enable-tx-gas-limit", "--gas-limit", str(_GAS_LIMIT), "--accounts", "0"),
-        *("--state", str(plan.state), "--state-interval", str(plan.state_interval_s)),
-        *("--no-cors",),
-    ]
+    arguments = [*_arguments(plan, port=plan.port), "--state-interval", str(plan.state_interval_s)]
     if plan.block_time_ms:
         arguments += ["--block-time", f"{plan.block_time_ms / 1_000:g}"]
     return ProcessSpec(

@@ -1,9 +1,8 @@
-"""Keeps whole copies of the state that Anvil writes over itself once a second.
+"""Keeps whole copies of the state that Anvil writes over itself every few seconds.
 
 Anvil empties its file and writes it again: a kill in between leaves a torn one, with which it never starts any more.
-The copies are made as soon as a dump is complete, so that the last whole one is at most a second old, and its blocks
-are within the finality depth. A dump may also be of two moments, if a block is mined while it is made: with it events
-would be missing for ever.
+The copies are made as soon as a dump is complete. A dump may also be of two moments, if a block is mined while it is
+made: with it events would be missing for ever.
 """
 
 from __future__ import annotations
@@ -20,10 +19,13 @@ from typing import Any, Final, cast
 
 from caimi.devnet.ethereum.anvil import AnvilPlan
 
-__all__ = ["StateKeeper"]
+__all__ = ["NO_BLOCK", "StateKeeper"]
+
+NO_BLOCK: Final = -1
+"""Below block 0: Anvil has not made that one yet."""
 
 _POLL_S: Final = 0.1
-_WHOLE: Final = ("block", "accounts", "blocks", "transactions")
+_WHOLE: Final = ("block", "accounts", "best_block_number", "blocks", "transactions")
 
 
 class StateKeeper:
@@ -64,14 +66,24 @@ class StateKeeper:
             return
         self._copied = seen
 
-    def mend(self) -> None:
-        """Before Anvil starts: put the newest sound copy in the place of a state that is torn, or of two moments."""
-        found = {path: _condition(path) for path in (self._state, *self._kept)}
-        for wanted in (_Condition.SOUND, _Condition.TWO_MOMENTS):
-            for path, condition in found.items():
-                if condition is wanted:
-                    self._take(path)
-                    return
+    def mend(self) -> int | None:
+        """Before Anvil starts: put the newest sound copy in the place of a state that is torn, or of two moments.
+
+        Returns:
+            Its highest block, `NO_BLOCK` of a first state; None if all are torn.
+        """
+        second_best: tuple[Path, int] | None = None
+        for path in (self._state, *self._kept):
+            condition, height = _read(path)
+            if condition is _Condition.SOUND:
+                self._take(path)
+                return height
+            if condition is _Condition.TWO_MOMENTS and second_best is None:
+                second_best = path, height
+        if second_best is None:
+            return None
+        self._take(second_best[0])
+        return second_best[1]
 
     def _take(self, path: Path) -> None:
         if path != self._state:
@@ -108,14 +120,16 @@ class _Condition(Enum):
     TORN = auto()
 
 
-def _condition(path: Path) -> _Condition:
+def _read(path: Path) -> tuple[_Condition, int]:
+    # With the highest block.
     try:
         state = cast("dict[str, Any]", json.loads(path.read_bytes()))
         if not all(name in state for name in _WHOLE):
-            return _Condition.TORN
-        return _Condition.TWO_MOMENTS if _is_ahead(state) else _Condition.SOUND
+            return _Condition.TORN, 0
+        height = _number(state["best_block_number"]) if state["blocks"] else NO_BLOCK
+        return (_Condition.TWO_MOMENTS if _is_ahead(state) else _Condition.SOUND), height
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return _Condition.TORN
+        return _Condition.TORN, 0
 
 
 def _is_ahead(state: dict[str, Any]) -> bool:
