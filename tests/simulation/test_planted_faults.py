@@ -26,7 +26,7 @@ from caimi.types.records import Answer
 from caimi.validator.lane import AttestedLane
 from caimi.validator.release import KeyRelease
 
-PLAN = Plan(inference_every=1, takes_back=True)
+PLAN = Plan(inference_every=1)
 
 
 def found(seeds: int, plan: Plan = PLAN) -> set[str]:
@@ -130,7 +130,7 @@ def test_finds_a_programming_error_in_a_service(monkeypatch: pytest.MonkeyPatch)
 
 # --- brakes, caps and lanes
 
-WITHOUT_HOSTS = Plan(inference_every=0, takes_back=True)
+WITHOUT_HOSTS = Plan(inference_every=0)
 
 
 def test_finds_a_registry_that_begins_things_while_it_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:

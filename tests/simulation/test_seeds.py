@@ -68,7 +68,7 @@ def test_requests_come_to_every_end_on_both_ledgers_and_hosts_die_at_their_steps
     assert direct["ANSWERED"] > 40
     assert {"HostBusy", "ModelNotReady", "NotForThisHost", "InputMismatch", "ServiceUnavailable"} <= direct.keys()
     # At steps, beside those that strike by chance; all pairs need the 10,000 schedules of `make test-long`.
-    assert struck == set(FaultKind) - {FaultKind.TAKEN_BACK}
+    assert struck == set(FaultKind)
 
 
 def test_seven_validators_two_of_them_bad() -> None:
