@@ -56,7 +56,9 @@ class Branch:
             return False
         if height == head.final_height:
             return head.final_hash != block_hash
-        return await self._lane.port.block_hash(height) != block_hash
+        there = await self._lane.port.block_hash(height)
+        # A node that has no block there, though it told of a higher final one, is several nodes: one of them lags.
+        return there not in (None, block_hash)
 
     async def _last_common(self, gone: FinalEvent) -> int:
         # Blocks hold their predecessors' hashes: all stored events below one that is there are there too.

@@ -186,6 +186,31 @@ def test_node_that_lags_takes_nothing_back() -> None:
     run(scenario())
 
 
+class KnowsNoBlock(Counting):
+    """Behind one address there are several nodes: those asked for blocks and events lag."""
+
+    async def block_hash(self, height: int) -> Bytes32 | None:
+        return None
+
+    async def events(self, first: Sequence, limit: int) -> tuple[FinalEvent, ...]:
+        return ()
+
+
+def test_block_that_a_node_does_not_know_is_not_gone() -> None:
+    async def scenario() -> None:
+        with Bench() as bench:
+            ids, _ = await _three_locked(bench)
+            (lane,) = (lane for lane in bench.world.relays[0].lanes if lane.name == "ethereum")
+            object.__setattr__(lane, "port", KnowsNoBlock(bench.ports["ethereum"].port))
+            for _ in range(3):
+                bench.finish(1)
+                await bench.turn()
+            assert bench.stored() == ids
+            assert not bench.world.observer.named("relay.blocks-gone")
+
+    run(scenario())
+
+
 def test_chain_that_is_shorter_takes_nothing_back_until_it_is_as_high_again() -> None:
     async def scenario() -> None:
         with Bench() as bench:
