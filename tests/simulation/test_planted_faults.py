@@ -21,12 +21,13 @@ from caimi.host.serving import DirectServing
 from caimi.ports.host_store import RequestRow
 from caimi.protocol import batches, brakes, registry
 from caimi.protocol.registry import Registry
+from caimi.protocol.registry_state import GovernedLane, RegistryState
 from caimi.types.primitives import Bytes32, Sequence
-from caimi.types.records import Answer
+from caimi.types.records import Answer, Lane
 from caimi.validator.lane import AttestedLane
 from caimi.validator.release import KeyRelease
 
-PLAN = Plan(inference_every=1, takes_back=True)
+PLAN = Plan(inference_every=1)
 
 
 def found(seeds: int, plan: Plan = PLAN) -> set[str]:
@@ -77,7 +78,7 @@ def test_finds_a_host_that_does_not_look_at_the_commitment(monkeypatch: pytest.M
         return open_input(sealed, key=self._identity.sealing, publication=row.publication)
 
     monkeypatch.setattr(Answerer, "_open", trusts)
-    assert finds("unsound-answer", 8)
+    assert finds("unsound-answer", 30)
 
 
 def test_finds_a_host_that_gives_up_at_the_first_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +131,7 @@ def test_finds_a_programming_error_in_a_service(monkeypatch: pytest.MonkeyPatch)
 
 # --- brakes, caps and lanes
 
-WITHOUT_HOSTS = Plan(inference_every=0, takes_back=True)
+WITHOUT_HOSTS = Plan(inference_every=0)
 
 
 def test_finds_a_registry_that_begins_things_while_it_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +167,16 @@ def test_finds_validators_that_certify_the_new_branch_before_a_resume(monkeypatc
 
     monkeypatch.setattr(AttestedLane, "_check_branch", whatever)
     assert finds("other-branch", 16, WITHOUT_HOSTS)
+
+
+def test_finds_a_registry_that_accepts_certificates_of_a_dropped_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: Callable[..., GovernedLane] = RegistryState.governance_of
+
+    def forgives(self: RegistryState, lane: Lane) -> GovernedLane:
+        return dataclasses.replace(known(self, lane), dropped=False)
+
+    monkeypatch.setattr(RegistryState, "governance_of", forgives)
+    assert finds("dropped-lane", 24, dataclasses.replace(WITHOUT_HOSTS, drops=1.0))
 
 
 # --- direct calls, and what is taken back

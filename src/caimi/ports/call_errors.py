@@ -19,11 +19,12 @@ __all__ = ["CallRejected", "CallTooLarge", "FeeBoundReached", "FeeTooLow", "NotT
 
 
 class CallTooLarge(ChainError):
-    """The call needs more than one transaction of this ledger may use. Nothing was sent."""
+    """The call needs more than one transaction of this ledger may use now. Nothing was sent."""
 
-    blame = Blame.RELAY
+    blame = Blame.NOBODY
     certainty = Certainty.PROVEN
-    hint = "split the run or the batch into smaller calls"
+    retry = Retry.AFTER
+    hint = "tried again by itself, a ledger may have more room later; if it stays, bring smaller batches"
 
 
 class CallRejected(ChainError):

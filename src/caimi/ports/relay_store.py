@@ -48,7 +48,8 @@ class RelayStep(StrEnum):
     FOLLOWED = "relay.followed"
     """Final events of a lane were stored, with the publications and outcomes that they tell of."""
     REWOUND = "relay.rewound"
-    """Stored events that a quorum contradicts were dropped, and the cursors with them."""
+    """Stored events that a quorum contradicts, or whose final blocks are gone, were dropped, and the cursors with them;
+    what was done in such blocks is queued again."""
     ACCEPTED = "relay.accepted"
     """What came by HTTP is stored and its calls are queued."""
     PASSED = "relay.passed"

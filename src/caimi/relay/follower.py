@@ -11,9 +11,10 @@ from caimi.ports.observer import Observer
 from caimi.ports.relay_store import AddEvents, AddPublication, Change, PublicationRow, RelayStep, RelayStore, Watched
 from caimi.protocol.publication import Role, State
 from caimi.relay.batch_calls import take_out_all
+from caimi.relay.branch import Branch
 from caimi.relay.calls import subjects_of
 from caimi.relay.lanes import RelayLane
-from caimi.relay.resumption import LaneDecisions
+from caimi.relay.resumption import LaneDecisions, undone_above
 from caimi.types.errors import BadBody, CaimiError
 from caimi.types.primitives import PublicationId, Sequence, UnixSeconds
 from caimi.types.records import Kind
@@ -50,6 +51,7 @@ class Follower:
         self._tips: deque[tuple[int, UnixSeconds]] = deque(maxlen=_TIPS)
         self._final_time: UnixSeconds | None = None
         self._read_up_to: bytes | None = None
+        self._branch = Branch(lane, store=store)
 
     @property
     def head(self) -> Head | None:
@@ -99,18 +101,36 @@ class Follower:
         self._head = head
         await self._note_decision()
         while head.final_hash != self._read_up_to:
-            first = Sequence(self._store.last_followed(self._lane.lane) + 1)
-            page = await self._lane.port.events(first, _PAGE)
-            if first != self._store.last_followed(self._lane.lane) + 1:
+            # Each page begins with the last event that is stored: one answer shows whether both are of one branch.
+            last = self._last()
+            page = await self._lane.port.events(last.item.sequence if last else Sequence(1), _PAGE)
+            kept = await self._branch.kept(head, last, page)
+            if self._last() != last:
                 # The lane was resumed meanwhile: what was stored is dropped, and these events follow nothing.
                 continue
-            self._store.write(
-                RelayStep.FOLLOWED, *self._changes(page), *self._decisions.changes(page, self._clock.now())
-            )
-            self._decisions.learn(page)
-            self._tell(page)
-            if len(page) < _PAGE:
+            if kept is None:
+                self._take(page[1:] if last else page)
+            else:
+                self._go_back(kept)
+            self._branch.note(head, kept)
+            if kept is None and len(page) < _PAGE:
                 self._read_up_to = head.final_hash
+
+    def _last(self) -> FinalEvent | None:
+        lane = self._lane.lane
+        stored = self._store.followed(lane, self._store.last_followed(lane), 1)
+        return stored[-1] if stored else None
+
+    def _take(self, new: tuple[FinalEvent, ...]) -> None:
+        decided = self._decisions.changes(new, self._clock.now())
+        self._store.write(RelayStep.FOLLOWED, *self._changes(new), *decided)
+        self._decisions.learn(new)
+        self._tell(new)
+
+    def _go_back(self, kept: int) -> None:
+        # Validators judge the new branch when it is carried: those who signed of the old one refuse it.
+        self._observer.step("relay.blocks-gone", lane=self._lane.name, kept=kept)
+        self._store.write(RelayStep.REWOUND, *undone_above(self._store, self._lane.lane, kept, self._clock.now()))
 
     async def _note_decision(self) -> None:
         # After a decision about this lane, what its node said before counts no more.

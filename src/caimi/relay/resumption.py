@@ -1,4 +1,4 @@
-"""What governance decided about lanes, and what a relay forgets and does again when one is resumed (spec 35 §3)."""
+"""What governance decided about lanes, and what a relay forgets and does again when blocks are gone (spec 35 §3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from caimi.types.primitives import Generation, PublicationId, Sequence, UnixSeco
 from caimi.types.records import Kind, Lane
 from caimi.wire.digests import lane_hash
 
-__all__ = ["LaneDecisions", "events_dropped"]
+__all__ = ["LaneDecisions", "events_dropped", "undone_above"]
 
 _PAGE: Final = 1024
 
@@ -53,14 +53,8 @@ class LaneDecisions:
         """
         changes: list[Change] = []
         for lane, decided in self._decided(events):
-            if decided.dropped or self._lanes.get(lane) is None:
-                continue
-            first = self._store.first_above(lane, decided.height)
-            if first is not None:
-                changes.append(events_dropped(self._store, lane, first))
-            undone = self._store.done_above(lane, decided.height)
-            fields = {"attempts": 0, "transaction": None, "height": None}
-            changes += [PutCall(row=changed(row, CallState.QUEUED, now, **fields)) for row in undone]
+            if not decided.dropped and self._lanes.get(lane) is not None:
+                changes += undone_above(self._store, lane, decided.height, now)
         return changes
 
     def _decided(self, events: Iterable[FinalEvent]) -> list[tuple[Lane, GovernedLane]]:
@@ -74,6 +68,19 @@ class LaneDecisions:
 
 
 _OUTCOMES: Final = (Kind.OUTCOME, Kind.BATCH_OUTCOME)
+
+
+def undone_above(store: RelayStore, lane: Lane, height: int, now: UnixSeconds) -> list[Change]:
+    """Forget a lane's stored events above a block, and queue again what was done there.
+
+    Arguments:
+        height: of the last block whose events are kept; -1 for none.
+    """
+    first = store.first_above(lane, height)
+    dropped: list[Change] = [] if first is None else [events_dropped(store, lane, first)]
+    fields = {"attempts": 0, "transaction": None, "height": None}
+    undone = store.done_above(lane, height)
+    return [*dropped, *(PutCall(row=changed(row, CallState.QUEUED, now, **fields)) for row in undone)]
 
 
 def events_dropped(store: RelayStore, lane: Lane, first: Sequence) -> DropEvents:

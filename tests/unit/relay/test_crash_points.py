@@ -20,7 +20,7 @@ from caimi.ports.relay_store import RelayStep
 from caimi.protocol.publication import State
 from caimi.simulators.chain import SimulatedChain
 from caimi.storage import sqlite_attestations, sqlite_database, sqlite_relay
-from caimi.types.primitives import PublicationId, UnixSeconds
+from caimi.types.primitives import PublicationId, Sequence, UnixSeconds
 from caimi.types.records import Funding, Lane, Publication
 from caimi.wire.codec import encode
 from caimi.wire.digests import typed_digest
@@ -155,7 +155,8 @@ async def _name_taken(world: World, client: Client) -> None:
 
 
 async def _gap(world: World, client: Client) -> None:
-    # The ledger forgets the transaction of slot 0, which was final, while the lock waits in slot 1.
+    # The ledger forgets the transaction of slot 0, which was final, while the lock waits in slot 1 and the relay is not
+    # there to see it.
     await world.fund("fabric", 100)
     funding = Funding(
         at=world.lane("ethereum"),
@@ -173,6 +174,7 @@ async def _gap(world: World, client: Client) -> None:
     await client.survive(world.relays[0].turn)
     world.ledgers["ethereum"].reorganise(100)
     world.ledgers["ethereum"].drop_pool()
+    world.relays[0] = world.relay("relay 0", world.stores[0])
 
 
 async def _bring(world: World, client: Client, batch: SignedBatch) -> None:
@@ -195,6 +197,20 @@ async def _late_batch(world: World, client: Client) -> None:
     await _bring(world, client, batch)
     for identifier in batch.ids:
         client.expected_at_home["fabric", identifier] = State.ABORTED
+
+
+async def _taken_back(world: World, client: Client) -> None:
+    # A final block that no validator signed anything of is gone, with the lock in it.
+    await world.fund("ethereum", 100)
+    height = world.ledgers["ethereum"].tip.height
+    publication, signature, identifier = world.publication("ethereum", NOWHERE)
+    await world.publish(publication, signature)
+    client.expected_at_home["ethereum", identifier] = State.ABORTED
+    for _ in range(6):
+        await client.step()
+    assert world.stores[0].last_followed(world.lane("ethereum")) > 0
+    world.ledgers["ethereum"].reorganise(world.ledgers["ethereum"].tip.height - height)
+    world.ledgers["ethereum"].drop_pool()
 
 
 class Underpriced(FaultyPort):
@@ -262,6 +278,20 @@ def test_relay_killed_at_a_step_finishes_once(step: RelayStep, count: int, tmp_p
         with await _play(SCENARIOS[step], tmp_path, stop) as world:
             if count == 1:
                 assert stop.left == 0, f"{step.value} was not reached: {stop.seen}"
+            assert all(conserved(world, name) for name in world.ledgers)
+
+    run(scenario())
+
+
+def test_relay_killed_when_final_blocks_are_gone_reads_the_other_branch(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        stop = Stop(RelayStep.REWOUND.value)
+        with await _play(Scenario(act=_taken_back, skip_seconds=130), tmp_path, stop) as world:
+            assert stop.left == 0, stop.seen
+            ledger, stored = world.ledgers["ethereum"], world.stores[0].followed(world.lane("ethereum"), Sequence(1), 9)
+            there = ledger.events(1, 9, upto=ledger.final)
+            assert [(f.item, f.block_hash) for f in stored] == [(event.item, block.hash) for event, block in there]
+            assert stored
             assert all(conserved(world, name) for name in world.ledgers)
 
     run(scenario())

@@ -10,6 +10,7 @@ from caimi.ports.call_errors import CallRejected, SenderUnfunded
 from caimi.ports.chain import CallStatus, ChainUnavailable, PreparedCall, StatusUnknown
 from caimi.ports.relay_store import CallState, TransactionState
 from caimi.protocol.publication import State
+from caimi.relay.calls import abort_key, lock_key
 from caimi.simulators.chain import SimulatedChain
 from caimi.types.errors import WrongChain
 from caimi.types.primitives import Bytes32, UnixSeconds
@@ -93,6 +94,63 @@ def test_refusal_that_time_may_mend_is_tried_again_and_then_given_up() -> None:
             row = world.stores[0].call(key)
             assert row is not None
             assert row.attempts == 10
+
+    run(scenario())
+
+
+def test_single_call_for_which_there_is_no_room_waits_for_it_and_says_so() -> None:
+    async def scenario() -> None:
+        with World() as world:
+            ledger = world.ledgers["ethereum"]
+            publication, signature, identifier = world.publication("fabric", "ethereum")
+            ledger.room = 700
+            await world.fund("fabric", 100)
+            await world.publish(publication, signature)
+            small = await _queue(world, "ethereum", _fund(world, "ethereum", 1))
+            for _ in range(12):
+                await world.step()
+            row = world.stores[0].call(lock_key(identifier, "ethereum"))
+            assert row is not None
+            assert (row.state, row.refusal) == (CallState.QUEUED, "CallTooLarge")
+            assert 3 <= row.attempts <= 6, "it waits longer each time"
+            said = await world.relays[0].timelines.publication(identifier)
+            assert said is not None
+            assert "the lock on ethereum to be final: queued after" in said.waits_for
+            assert "CallTooLarge" in said.waits_for
+            assert "ledger ethereum" in said.waits_on
+            # What is shorter goes on.
+            assert _states(world, small) == [CallState.DONE]
+            ledger.lift_room()
+            await world.until(lambda: world.all_at(State.COMMITTED, identifier))
+
+    run(scenario())
+
+
+def test_call_for_which_there_is_never_room_is_given_up_but_what_ends_a_publication_is_not() -> None:
+    async def scenario() -> None:
+        with World() as world:
+            ledger = world.ledgers["ethereum"]
+            await world.fund("ethereum", 100)
+            publication, signature, identifier = world.publication("ethereum", "fabric")
+            await world.publish(publication, signature)
+            await world.until(lambda: world.state("ethereum", identifier) is State.LOCKED)
+            world.peers.clear()
+            world.relays[0] = world.relay("relay 0", world.stores[0])
+            ledger.room = 20
+            (key,) = await _queue(world, "ethereum", _fund(world, "ethereum", 1))
+            world.clock.advance(300)
+            await world.until(lambda: _states(world, [key]) == [CallState.REFUSED], steps=400)
+            row = world.stores[0].call(key)
+            assert row is not None
+            assert (row.refusal, row.attempts) == ("CallTooLarge", 10)
+            for _ in range(300):
+                await world.step()
+            ends = world.stores[0].call(abort_key(identifier))
+            assert ends is not None
+            assert (ends.state, ends.refusal) == (CallState.QUEUED, "CallTooLarge")
+            assert ends.attempts > 10
+            ledger.lift_room()
+            await world.until(lambda: world.state("ethereum", identifier) is State.ABORTED)
 
     run(scenario())
 

@@ -45,7 +45,7 @@ from caimi.wire.digests import POLICY_OPEN, network_id, publication_id, typed_di
 from caimi.wire.functions import encode_call
 from caimi.wire.keccak import keccak256
 
-__all__ = ["Counter", "Crashed", "Recorder", "StepClock", "Stop", "World", "Wrap", "conserved", "key", "run"]
+__all__ = ["START", "Counter", "Crashed", "Recorder", "StepClock", "Stop", "World", "Wrap", "conserved", "key", "run"]
 
 START = 1_800_000_000
 RESUME_DELAY = 5

@@ -1,9 +1,9 @@
-"""Who tries what must not succeed: forged certificates, and keys of models that were never published."""
+"""Who tries what must not succeed: forged and repeated certificates, keys of models that were never published."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from caimi.apps.simulation.publishers import Published, Publisher
 from caimi.apps.simulation.validators import ValidatorSite
@@ -13,11 +13,13 @@ from caimi.host.leases import LeaseDesk, LeaseTerms
 from caimi.protocol.publication import State
 from caimi.simulators.actors import SeededEntropy
 from caimi.simulators.forger import Forger
+from caimi.simulators.ledger import SimulatedBlock
 from caimi.simulators.processes import ProcessDown
 from caimi.types.errors import CaimiError
 from caimi.wire.codec import encode
+from caimi.wire.functions import decode_call
 
-__all__ = ["forge", "steal_keys"]
+__all__ = ["forge", "repeat", "steal_keys"]
 
 
 async def forge(world: World) -> None:
@@ -29,6 +31,31 @@ async def forge(world: World) -> None:
         for name, state in world.registries().items():
             for refused in await forger.attack(ports[name], state, list(world.registries().values())):
                 world.trace.note(f"forgery at {name}: {refused}")
+
+
+async def repeat(world: World) -> None:
+    """Bring registries again what they once accepted: true certificates, of lanes that may have been dropped since."""
+    rng = world.rng("repeater")
+    ports = {name: world.port(name, "repeater") for name in world.ledgers}
+    while True:
+        await asyncio.sleep(rng.uniform(10.0, 20.0))
+        for name, ledger in world.ledgers.items():
+            blocks = [block for block in (*ledger.blocks, *ledger.taken_back) if block.transactions]
+            runs = [run for block in blocks for run in _accepted_runs(block)]
+            if not runs:
+                continue
+            try:
+                await ports[name].send(await ports[name].prepare(rng.choice(runs), slot=None))
+            except CaimiError as error:
+                world.trace.note(f"repetition at {name}: {type(error).__name__}")
+
+
+def _accepted_runs(block: SimulatedBlock) -> Iterator[bytes]:
+    for transaction, outcome in zip(block.transactions, block.outcomes, strict=True):
+        if outcome.refusal is None and transaction.call:
+            name, arguments = decode_call(transaction.call)
+            calls = arguments[0] if name == "multicall" else (transaction.call,)
+            yield from (call for call in calls if decode_call(call)[0] == "applyRun")
 
 
 async def steal_keys(world: World, publisher: Publisher, validators: Sequence[ValidatorSite]) -> None:

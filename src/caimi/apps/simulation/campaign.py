@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(seed: int) -> _One:
-    result = simulate(seed, Plan(takes_back=True))
+    result = simulate(seed, Plan())
     outcomes = Counter(f"publication {state}" for lane in result.states.values() for state in lane.values())
     outcomes.update(f"request {state}" for lane in result.requests.values() for state in lane.values())
     outcomes.update({f"direct {what}": count for what, count in result.direct.items()})

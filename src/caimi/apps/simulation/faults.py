@@ -55,6 +55,8 @@ _SELDOM: Final = frozenset[str](
         ValidatorStep.HALTED,
         KeyStep.VAULT_MADE,
         KeyStep.SHARE_STORED,
+        # Not seldom, but each answer leaves its host once.
+        HostStep.SENT,
         HostStep.REFUSED,
         HostStep.EXPIRED,
     }
@@ -162,8 +164,8 @@ class Faults:
                 # Longer than a relay waits before it sends the same transaction at a higher price.
                 world.idle_until[rng.choice(list(world.ledgers))] = world.clock.monotonic() + rng.uniform(10.0, 75.0)
             case FaultKind.LITTLE_ROOM:
-                # For few calls together: what a ledger takes alone it takes at all times.
-                rng.choice(list(world.ledgers.values())).room = rng.randint(8_000, 16_000)
+                # For some single calls too: they wait until there is room.
+                rng.choice(list(world.ledgers.values())).room = rng.randint(700, 2_500)
             case _:
                 rng.choice(list(world.ledgers.values())).drop_pool()
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ from caimi.host.service import Host, HostTuning
 from caimi.host.serving import DirectServing, ServingLimits
 from caimi.host.shelf import ModelShelf, ShelfLimits
 from caimi.host.tensor_checks import TensorLimits
+from caimi.host.warming import warm
 from caimi.ports.clock import Entropy
 from caimi.ports.host_store import RequestRow
 from caimi.simulators.actors import KillSwitch, SeededEntropy
@@ -168,7 +170,9 @@ class HostSite:
             ),
         )
         try:
-            await start.host.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(start.host.run())
+                tasks.create_task(warm(shelf, publications, store=self.store, clock=self._clock, observer=world.trace))
         finally:
             # What the process did beside its tasks ends with it.
             start.serving.close()

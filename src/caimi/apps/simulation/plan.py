@@ -31,7 +31,7 @@ class Plan:
     """Probability that a publisher takes back a publication."""
     drops: float = 0.2
     """Probability that operators drop a lane that stands still; else they resume it."""
-    takes_back: bool = False
+    takes_back: bool = True
     """Whether a chain may take back final blocks, against what every lane assumes (spec 35 §3)."""
     ambushes: int = 8
     """Named steps at which a fault waits, beside those that are seldom reached."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from caimi.apps.simulation.attackers import forge, steal_keys
+from caimi.apps.simulation.attackers import forge, repeat, steal_keys
 from caimi.apps.simulation.consumers import Consumers
 from caimi.apps.simulation.direct import DirectConsumers
 from caimi.apps.simulation.direct_judgement import direct_states, judge_direct, receipts_of, wanted_directly
@@ -98,7 +98,7 @@ class Simulation:
         actors: list[Coroutine[Any, Any, None]] = [world.mine(name) for name in world.ledgers]
         actors += [process.run() for process in world.processes]
         actors += [self._publisher.run(), self._second_thoughts.run(), self._operators.run()]
-        actors += [self._faults.run(), forge(world)]
+        actors += [self._faults.run(), forge(world), repeat(world)]
         if world.has_inference:
             actors += [self._consumers.run(), self._direct.run()]
             actors += [steal_keys(world, self._publisher, self._validators)]
