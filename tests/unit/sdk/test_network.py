@@ -81,7 +81,7 @@ def test_rejects_a_changed_file(tmp_path: Path, place: str, value: object) -> No
         read_network(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 2}'])
 def test_rejects_what_is_no_description(tmp_path: Path, text: str) -> None:
     (tmp_path / "network.json").write_text(text)
     with pytest.raises(MalformedFile):
