@@ -252,7 +252,7 @@ class FabricLane:
     batch_bytes: int = 1 << 20
     """Of calls that a relay packs into one transaction."""
     apart_seconds: float = 1.0
-    """So long a relay waits for a transaction before it prepares the next one: two at once contradict each other."""
+    """So long a relay waits for a transaction before it prepares the next: two that change one balance contradict."""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -302,7 +302,7 @@ class TuningConfig:
     replace_seconds: float = 60.0
     max_attempts: int = 10
     stalled_seconds: float = 120.0
-    batch_calls: int = 32
+    batch_calls: int = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

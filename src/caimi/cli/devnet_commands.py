@@ -45,8 +45,8 @@ def up(
 
     Real Hyperledger Fabric (4 orderers, 4 peers), an Ethereum development node, a content store, 4 validators, a relay
     and a host, each its own process, listening on the loopback only. All state is in one folder and is kept. What is
-    said of a new network is chosen once, when it is made. A killed Ethereum node loses up to a second of blocks: a
-    finality depth of less than that is for measuring.
+    said of a new network is chosen once, when it is made. A killed Ethereum node may lose its last block: keep the
+    finality depth above 1.
     """
     from caimi.apps.devnet.background import follow_background, run_foreground, start_background
     from caimi.apps.devnet.folder import StateFolder, check_choice

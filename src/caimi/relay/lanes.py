@@ -32,8 +32,8 @@ class RelayLane:
     in_flight: int = 4
     """Transactions of ours that may wait on the ledger at once."""
     apart_seconds: float = 0.0
-    """So long one is waited for before the next is prepared. On Fabric two at once contradict each other, since both
-    number their events from where the ledger stands; one that does not come through must not stop the others."""
+    """So long one is waited for before the next is prepared. On Fabric two of one block that change the same balance
+    contradict each other, and the second is void; but one that does not come through must not stop the others."""
     batch_calls: int = 32
     """Calls packed into one transaction."""
     batch_bytes: int = 48_000

@@ -112,6 +112,8 @@ class SenderWorld:
         self.node = SimulatedNode(ledger=self.ledger)
         self.pool = Pool(self.node, sender=self.account.address, entropy=Counter("pool").take)
         self.store = SqliteRelayStore(":memory:", crash=NoCrash())
+        self.apart_seconds = 0.0
+        """Of senders that are made from now on."""
         self.sender = self._sender()
 
     def __enter__(self) -> SenderWorld:
@@ -122,7 +124,13 @@ class SenderWorld:
 
     def _sender(self) -> Sender:
         return Sender(
-            RelayLane(name="ethereum", port=self.pool, generation=Generation(1)),
+            RelayLane(
+                name="ethereum",
+                port=self.pool,
+                generation=Generation(1),
+                apart_seconds=self.apart_seconds,
+                batch_calls=2,
+            ),
             network=self.network,
             store=self.store,
             clock=self.clock,
