@@ -121,6 +121,29 @@ def test_sigterm_ends_like_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["problem"]["retry"] == "safe"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_is_lost_on_the_way_comes_again(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("caimi.cli.output._CANCELLED_AGAIN_S", 0.01)
+    lost: list[int] = []
+
+    async def act() -> None:
+        os.kill(os.getpid(), number)
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if len(lost) == 2:
+                    raise
+                lost.append(1)
+
+    with pytest.raises(typer.Exit) as caught:
+        run_command(Terminal(as_json=False, resume="say it again"), act)
+    assert (caught.value.exit_code, len(lost)) == (INTERRUPTED, 2)
+    assert capsys.readouterr().err == "caimi: interrupted\ncaimi: hint: say it again\n"
+
+
 def test_a_reader_that_has_seen_enough_is_no_defect() -> None:
     program = (
         "import sys\nfrom caimi.cli.output import Terminal, run_command\nimport typer\n"

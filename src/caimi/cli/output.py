@@ -173,6 +173,10 @@ class Terminal:
             self._is_bar_open = False
 
 
+_CANCELLED_AGAIN_S: Final = 5.0
+"""Longer than what a command has to clean up takes."""
+
+
 def run_command(terminal: Terminal, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run the asynchronous part of a command; every error ends the program with its exit code."""
     import asyncio
@@ -196,9 +200,19 @@ async def _until_terminated(act: Callable[[], Coroutine[Any, Any, T]]) -> T:
     import asyncio
     import signal
 
-    task = asyncio.ensure_future(act())
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
+    own, task = asyncio.current_task(), asyncio.ensure_future(act())
+    if own is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, own.cancel)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # One that a library loses between two waits must not leave a command that nobody can end.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=_CANCELLED_AGAIN_S)
+        if not task.cancelled():
+            task.exception()
+        raise
 
 
 def _file_problem(error: OSError) -> Exception | None:
