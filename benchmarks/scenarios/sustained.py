@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.batches import await_batches, check_each, hand_over_batches
@@ -30,6 +31,16 @@ _RATE_AIM: Final = 520.0
 _LATENCY_AIM_S: Final = 1.8
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    at: list[float]
+    """When each publication was readable, seconds from the begin."""
+    seconds: list[float]
+    """How long each took."""
+    spent: Mapping[str, float]
+    """Milliseconds of a processor for each, by kind of process; what publishers do by themselves is done before."""
+
+
 async def _one_after_the_other(
     bench: Bench, home: str, queue: deque[tuple[SignedPublication, ...]], begin: float
 ) -> list[tuple[float, float]]:
@@ -44,17 +55,18 @@ async def _one_after_the_other(
     return found
 
 
-async def _run(bench: Bench, home: str, in_flight: int, turns: int) -> tuple[list[float], list[float]]:
+async def _run(bench: Bench, home: str, in_flight: int, turns: int) -> _Run:
     places = in_flight // _BATCH
     queue = deque([await bench.makers[home].make(_BATCH) for _ in range(places * turns)])
-    last = await hand_over_batches(bench.devnet, queue.pop(), home)
-    await await_batches(bench.devnet, bench.rpc, last, timeout_s=_TIMEOUT_S)
+    first = await hand_over_batches(bench.devnet, queue.pop(), home)
+    await await_batches(bench.devnet, bench.rpc, first, timeout_s=_TIMEOUT_S)
     # Each id by its proof, of one batch: the others are asked for as a whole.
-    await check_each(bench.devnet, bench.rpc, last)
-    begin = time.perf_counter()
+    await check_each(bench.devnet, bench.rpc, first)
+    before, begin = busy_seconds(bench.devnet.network.home), time.perf_counter()
     found = await asyncio.gather(*(_one_after_the_other(bench, home, queue, begin) for _ in range(places)))
     pairs = [pair for some in found for pair in some]
-    return [at for at, _ in pairs], [seconds for _, seconds in pairs]
+    spent = per_publication(before, busy_seconds(bench.devnet.network.home), len(pairs))
+    return _Run(at=[at for at, _ in pairs], seconds=[seconds for _, seconds in pairs], spent=spent)
 
 
 async def _sustained(stage: Stage) -> Findings:
@@ -64,11 +76,10 @@ async def _sustained(stage: Stage) -> Findings:
     for home in LANES:
         await check_signature_counts(bench.devnet, bench.rpc, home, (await bench.makers[home].make(1))[0])
         for in_flight in _IN_FLIGHT:
-            before, name = busy_seconds(bench.devnet.network.home), f"home {home}, {in_flight} in flight"
-            at, seconds = await _run(bench, home, in_flight, stage.rounds(_TURNS))
-            spent[name] = per_publication(before, busy_seconds(bench.devnet.network.home), len(at))
-            stage.tell(f"{name}: {len(at)} in {max(at):.1f} s; ms of a processor for each: {spent[name]}")
-            measures += _measures(name, at, seconds)
+            name, run = f"home {home}, {in_flight} in flight", await _run(bench, home, in_flight, stage.rounds(_TURNS))
+            spent[name] = run.spent
+            stage.tell(f"{name}: {len(run.at)} in {max(run.at):.1f} s")
+            measures += _measures(name, run.at, run.seconds)
     return Findings(
         # The rates first, those of the most in flight before the others.
         measures=tuple(sorted(measures, key=lambda one: (one.statistic is not Statistic.RATE, -len(one.samples)))),
