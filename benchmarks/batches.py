@@ -23,9 +23,10 @@ from caimi.types.records import BatchProof, Lane
 from caimi.wire.digests import batch_leaf
 from caimi.wire.merkle import merkle_paths
 
-__all__ = ["HandedBatch", "await_batches", "check_each", "hand_over_batches"]
+__all__ = ["POLL_S", "BatchWatch", "HandedBatch", "await_batches", "check_each", "hand_over_batches"]
 
-_POLL_S: Final = 0.05
+POLL_S: Final = 0.05
+"""Between two looks at both ledgers."""
 _AT_ONCE: Final = 16
 _VIEW_LIMIT: Final = 65_536
 
@@ -61,6 +62,37 @@ async def hand_over_batches(
     return tuple(HandedBatch(home=lane, root=batch_root(some), ids=some) for some in ids)
 
 
+class BatchWatch:
+    """Looks for batches on both ledgers, for all of them at once: asking must not cost what is measured."""
+
+    def __init__(self, devnet: BenchDevnet, rpc: RpcClient) -> None:
+        self._devnet = devnet
+        self._rpc = rpc
+        self._waiting: dict[Bytes32, HandedBatch] = {}
+        self._on_ethereum: dict[Bytes32, HandedBatch] = {}
+
+    @property
+    def left(self) -> int:
+        """Batches that are not readable yet."""
+        return len(self._waiting) + len(self._on_ethereum)
+
+    def add(self, batch: HandedBatch) -> None:
+        """Look for it from now on."""
+        self._waiting[batch.root] = batch
+
+    async def look(self) -> tuple[HandedBatch, ...]:
+        """Those that the tips of both ledgers show as COMMITTED and whole, and did not before.
+
+        Raises:
+            NotReadable: One was aborted or taken apart.
+        """
+        # Only what Ethereum shows is looked for on Fabric, where a question costs more.
+        for root in await _on_ethereum(self._devnet, self._rpc, tuple(self._waiting.values())):
+            self._on_ethereum[root] = self._waiting.pop(root)
+        shown = await _on_fabric(self._devnet, tuple(self._on_ethereum.values()))
+        return tuple(self._on_ethereum.pop(root) for root in shown)
+
+
 async def await_batches(
     devnet: BenchDevnet, rpc: RpcClient, batches: Sequence[HandedBatch], *, timeout_s: float
 ) -> Mapping[PublicationId, float]:
@@ -69,23 +101,21 @@ async def await_batches(
     Raises:
         NotReadable: One is not within `timeout_s`, or was aborted or taken apart.
     """
-    waiting = {batch.root: batch for batch in batches}
-    there: dict[Bytes32, HandedBatch] = {}
+    watch = BatchWatch(devnet, rpc)
+    for batch in batches:
+        watch.add(batch)
     seen: dict[PublicationId, float] = {}
     until = time.perf_counter() + timeout_s
-    while waiting or there:
+    while True:
         begin = time.perf_counter()
-        # Only what Ethereum shows is looked for on Fabric, where a question costs more: asking must not cost what is
-        # measured.
-        for root in await _on_ethereum(devnet, rpc, tuple(waiting.values())):
-            there[root] = waiting.pop(root)
-        for root in await _on_fabric(devnet, tuple(there.values())):
-            seen |= dict.fromkeys(there.pop(root).ids, time.perf_counter())
-        left, now = len(waiting) + len(there), time.perf_counter()
-        if left and now > until:
-            raise NotReadable(f"{left} of {len(batches)} batches are not COMMITTED after {timeout_s:.0f} s")
-        await asyncio.sleep(max(0.0, _POLL_S - (now - begin)))
-    return seen
+        for batch in await watch.look():
+            seen |= dict.fromkeys(batch.ids, time.perf_counter())
+        now = time.perf_counter()
+        if not watch.left:
+            return seen
+        if now > until:
+            raise NotReadable(f"{watch.left} of {len(batches)} batches are not COMMITTED after {timeout_s:.0f} s")
+        await asyncio.sleep(max(0.0, POLL_S - (now - begin)))
 
 
 async def check_each(devnet: BenchDevnet, rpc: RpcClient, batches: Sequence[HandedBatch]) -> None:

@@ -6,17 +6,18 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from benchmarks.batches import await_batches, check_each, hand_over_batches
+from benchmarks.batches import POLL_S, BatchWatch, await_batches, check_each, hand_over_batches
 from benchmarks.controls import check_signature_counts
 from benchmarks.measure import Aim, Better, Measure, Quantity, Statistic
 from benchmarks.processors import busy_seconds, per_publication
-from benchmarks.publications import LANES
+from benchmarks.publications import LANES, NotReadable
 from benchmarks.scenario import Findings, Scenario, Stage
 from benchmarks.scenarios.publishing import Bench, conditions, open_bench
 from caimi.sdk.publishing import SignedPublication
+from caimi.types.primitives import Bytes32
 
 __all__ = ["SCENARIOS"]
 
@@ -41,18 +42,42 @@ class _Run:
     """Milliseconds of a processor for each, by kind of process; what publishers do by themselves is done before."""
 
 
-async def _one_after_the_other(
-    bench: Bench, home: str, queue: deque[tuple[SignedPublication, ...]], begin: float
-) -> list[tuple[float, float]]:
-    # One place in flight: of each publication when it was readable, and how long that took.
-    found: list[tuple[float, float]] = []
-    while queue:
-        publications = queue.popleft()
-        handed = time.perf_counter()
-        batches = await hand_over_batches(bench.devnet, publications, home)
-        seen = await await_batches(bench.devnet, bench.rpc, batches, timeout_s=_TIMEOUT_S)
-        found += [(at - begin, at - handed) for at in seen.values()]
-    return found
+@dataclass(slots=True)
+class _Flight:
+    bench: Bench
+    home: str
+    queue: deque[tuple[SignedPublication, ...]]
+    watch: BatchWatch
+    handed: dict[Bytes32, float] = field(default_factory=dict[Bytes32, float])
+
+    def next(self) -> asyncio.Task[None]:
+        """Hand the next batch over."""
+        return asyncio.create_task(self._hand_over(self.queue.popleft()))
+
+    async def _hand_over(self, publications: tuple[SignedPublication, ...]) -> None:
+        now = time.perf_counter()
+        for batch in await hand_over_batches(self.bench.devnet, publications, self.home):
+            self.handed[batch.root] = now
+            self.watch.add(batch)
+
+    async def run(self, places: int) -> list[tuple[float, float]]:
+        """Of each publication when it was readable, and how long that took."""
+        begin, found, until = time.perf_counter(), list[tuple[float, float]](), time.perf_counter() + _TIMEOUT_S
+        handing = {self.next() for _ in range(min(places, len(self.queue)))}
+        while handing or self.watch.left:
+            looked = time.perf_counter()
+            for batch in await self.watch.look():
+                now = time.perf_counter()
+                found += [(now - begin, now - self.handed[batch.root])] * len(batch.ids)
+                if self.queue:
+                    handing.add(self.next())
+            for task in [task for task in handing if task.done()]:
+                handing.discard(task)
+                task.result()
+            if looked > until:
+                raise NotReadable(f"{self.watch.left} batches are not COMMITTED after {_TIMEOUT_S:.0f} s")
+            await asyncio.sleep(max(0.0, POLL_S - (time.perf_counter() - looked)))
+        return found
 
 
 async def _run(bench: Bench, home: str, in_flight: int, turns: int) -> _Run:
@@ -62,9 +87,8 @@ async def _run(bench: Bench, home: str, in_flight: int, turns: int) -> _Run:
     await await_batches(bench.devnet, bench.rpc, first, timeout_s=_TIMEOUT_S)
     # Each id by its proof, of one batch: the others are asked for as a whole.
     await check_each(bench.devnet, bench.rpc, first)
-    before, begin = busy_seconds(bench.devnet.network.home), time.perf_counter()
-    found = await asyncio.gather(*(_one_after_the_other(bench, home, queue, begin) for _ in range(places)))
-    pairs = [pair for some in found for pair in some]
+    before = busy_seconds(bench.devnet.network.home)
+    pairs = await _Flight(bench, home, queue, BatchWatch(bench.devnet, bench.rpc)).run(places)
     spent = per_publication(before, busy_seconds(bench.devnet.network.home), len(pairs))
     return _Run(at=[at for at, _ in pairs], seconds=[seconds for _, seconds in pairs], spent=spent)
 
