@@ -341,8 +341,11 @@ async def _is_done_again(bench: Bench, amount: int) -> None:
     assert await _balance(bench) == amount
 
 
+@pytest.mark.parametrize("blocks", [3, 4], ids=["as high as before", "higher"])
 @pytest.mark.parametrize("has_events", [True, False])
-def test_what_was_done_in_a_block_that_is_gone_is_done_again_though_no_event_told_of_it(has_events: bool) -> None:
+def test_what_was_done_in_a_block_that_is_gone_is_done_again_though_no_event_told_of_it(
+    has_events: bool, blocks: int
+) -> None:
     async def scenario() -> None:
         with Bench() as bench:
             await bench.world.fund("ethereum", 100)
@@ -351,7 +354,7 @@ def test_what_was_done_in_a_block_that_is_gone_is_done_again_though_no_event_tol
             bench.finish()
             below = await _funded(bench, 7)
             bench.take_back_to(below)
-            bench.finish(4)
+            bench.finish(blocks)
             await _is_done_again(bench, 97 if has_events else 107)
 
     run(scenario())
