@@ -45,17 +45,14 @@ class Branch:
             return last.height if is_other else None
         return await self._last_common(last)
 
-    def note(self, head: Head, kept: int | None) -> None:
-        """What `kept` gave of this tip is durable now: the next tip is compared with it."""
-        if self._seen is None or kept is not None or head.final_height >= self._seen.final_height:
+    def note(self, head: Head) -> None:
+        """What follows from this tip is durable: later ones are compared with it, but for one of a node that lags."""
+        if self._seen is None or head.final_height >= self._seen.final_height:
             self._seen = head
 
     async def _is_gone(self, head: Head, height: int, block_hash: Bytes32) -> bool:
-        # Asked of each new final block but the first, as cheap as can be.
-        if height > head.final_height:
-            return False
-        if height == head.final_height:
-            return head.final_hash != block_hash
+        if height >= head.final_height:
+            return height == head.final_height and head.final_hash != block_hash
         there = await self._lane.port.block_hash(height)
         # A node that has no block there, though it told of a higher final one, is several nodes: one of them lags.
         return there not in (None, block_hash)
@@ -70,4 +67,5 @@ class Branch:
                 there, height = middle, stored[0].height
             else:
                 not_there = middle
-        return height
+        # Whatever the node says of single blocks, the one that is gone is not kept.
+        return min(height, gone.height - 1)

@@ -108,12 +108,14 @@ class Follower:
             if self._last() != last:
                 # The lane was resumed meanwhile: what was stored is dropped, and these events follow nothing.
                 continue
-            if kept is None:
-                self._take(page[1:] if last else page)
-            else:
+            if kept is not None:
                 self._go_back(kept)
-            self._branch.note(head, kept)
-            if kept is None and len(page) < _PAGE:
+                self._branch.note(head)
+                # The next turn reads on, by another look at the tip: a node that goes to and fro keeps no turn busy.
+                return
+            self._take(page[1:] if last else page)
+            self._branch.note(head)
+            if len(page) < _PAGE:
                 self._read_up_to = head.final_hash
 
     def _last(self) -> FinalEvent | None:

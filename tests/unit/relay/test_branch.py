@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from caimi.ports.chain import FinalEvent
 from caimi.ports.relay_store import CallState, DropEvents, RelayStep
 from caimi.protocol.publication import State
@@ -84,7 +88,14 @@ class Bench:
         self.ledger.drop_pool()
 
     async def turn(self) -> None:
+        """What goes back in one turn reads on in the next."""
         await self.world.relays[0].turn()
+        await self.world.relays[0].turn()
+
+    def use(self, port: Counting) -> None:
+        """The relay reads the lane through another node."""
+        (lane,) = (lane for lane in self.world.relays[0].lanes if lane.name == "ethereum")
+        object.__setattr__(lane, "port", port)
 
     def stored(self) -> list[PublicationId]:
         """Subjects of the stored events."""
@@ -200,13 +211,70 @@ def test_block_that_a_node_does_not_know_is_not_gone() -> None:
     async def scenario() -> None:
         with Bench() as bench:
             ids, _ = await _three_locked(bench)
-            (lane,) = (lane for lane in bench.world.relays[0].lanes if lane.name == "ethereum")
-            object.__setattr__(lane, "port", KnowsNoBlock(bench.ports["ethereum"].port))
+            bench.use(KnowsNoBlock(bench.ports["ethereum"].port))
             for _ in range(3):
                 bench.finish(1)
                 await bench.turn()
             assert bench.stored() == ids
             assert not bench.world.observer.named("relay.blocks-gone")
+
+    run(scenario())
+
+
+class ToAndFro(Counting):
+    """Several nodes on different branches: no block is ever the one that was told of before."""
+
+    async def block_hash(self, height: int) -> Bytes32 | None:
+        await super().block_hash(height)
+        return keccak256(self.hashes.to_bytes(4, "big"))
+
+
+def test_node_that_goes_to_and_fro_keeps_no_turn_busy() -> None:
+    async def scenario() -> None:
+        with Bench() as bench:
+            ids, _ = await _three_locked(bench)
+            port = ToAndFro(bench.ports["ethereum"].port)
+            bench.use(port)
+            bench.finish(1)
+            await asyncio.wait_for(bench.turn(), 5)
+            assert 0 < port.hashes <= 2
+            assert bench.stored() == ids
+
+    run(scenario())
+
+
+class KnowsTheOldBranch(Counting):
+    """Behind one address there are two nodes: the one that is asked for single blocks is on the old branch."""
+
+    old: dict[int, Bytes32]
+
+    async def block_hash(self, height: int) -> Bytes32 | None:
+        return self.old[height]
+
+
+def test_block_that_is_gone_is_not_kept_whatever_is_said_of_it_alone() -> None:
+    async def scenario() -> None:
+        with Bench() as bench:
+            await bench.world.fund("ethereum", 100)
+            bench.finish()
+            height = bench.ledger.tip.height
+            for tag in ("one", "two"):
+                publication, signature, _ = bench.world.publication(
+                    "ethereum", "fabric", name=tag, nonce=keccak256(tag.encode()), deadline=START + 1_000
+                )
+                await bench.world.send("ethereum", encode_call("lockModel", publication, signature), sender=tag)
+            bench.finish(3)
+            await bench.turn()
+            stored = bench.store.followed(bench.lane, Sequence(1), 9)
+            assert len({event.block_hash for event in stored}) == 1 < len(stored)
+            port = KnowsTheOldBranch(bench.ports["ethereum"].port)
+            port.old = {block.height: block.hash for block in bench.ledger.blocks}
+            bench.use(port)
+            bench.ledger.reorganise(bench.ledger.tip.height - height)
+            bench.finish(3)
+            await asyncio.wait_for(bench.turn(), 5)
+            assert len(bench.stored()) == 2
+            assert bench.is_as_the_chain()
 
     run(scenario())
 
@@ -241,34 +309,68 @@ def test_a_relay_that_starts_finds_out_by_the_last_event_alone() -> None:
     run(scenario())
 
 
-def test_what_was_done_in_a_block_that_is_gone_is_done_again_though_no_event_told_of_it() -> None:
+async def _funded(bench: Bench, amount: int) -> int:
+    # By a call of the relay's, whose block tells no event and is final; the height below it.
+    world = bench.world
+    funding = Funding(
+        at=bench.lane,
+        account=world.publisher.address,
+        amount=amount,
+        nonce=keccak256(b"again"),
+        deadline=UnixSeconds(START + 1_000),
+    )
+    signature = world.publisher.sign(typed_digest(world.network, funding)).to_bytes()
+    await world.relays[0].intake.call(bench.lane, encode_call("fund", funding, signature))
+    await bench.turn()
+    below = bench.ledger.tip.height
+    bench.finish(3)
+    await bench.turn()
+    assert bench.store.call_counts(bench.lane) == {CallState.DONE: 1}
+    return below
+
+
+async def _balance(bench: Bench) -> int:
+    return await bench.world.port("ethereum", "v").balance(bench.world.publisher.address)
+
+
+async def _is_done_again(bench: Bench, amount: int) -> None:
+    assert await _balance(bench) == amount - 7
+    for _ in range(4):
+        await bench.turn()
+        bench.finish(1)
+    assert await _balance(bench) == amount
+
+
+@pytest.mark.parametrize("blocks", [3, 4], ids=["as high as before", "higher"])
+@pytest.mark.parametrize("has_events", [True, False])
+def test_what_was_done_in_a_block_that_is_gone_is_done_again_though_no_event_told_of_it(
+    has_events: bool, blocks: int
+) -> None:
     async def scenario() -> None:
         with Bench() as bench:
-            world = bench.world
-            await world.fund("ethereum", 100)
-            await bench.lock("below")
+            await bench.world.fund("ethereum", 100)
+            if has_events:
+                await bench.lock("below")
             bench.finish()
-            funding = Funding(
-                at=bench.lane,
-                account=world.publisher.address,
-                amount=7,
-                nonce=keccak256(b"again"),
-                deadline=UnixSeconds(START + 1_000),
-            )
-            signature = world.publisher.sign(typed_digest(world.network, funding)).to_bytes()
-            await world.relays[0].intake.call(bench.lane, encode_call("fund", funding, signature))
+            below = await _funded(bench, 7)
+            bench.take_back_to(below)
+            bench.finish(blocks)
+            await _is_done_again(bench, 97 if has_events else 107)
+
+    run(scenario())
+
+
+def test_node_that_lagged_meanwhile_hides_nothing() -> None:
+    async def scenario() -> None:
+        with Bench() as bench:
+            await bench.world.fund("ethereum", 100)
+            below = await _funded(bench, 7)
+            bench.world.nodes["ethereum"].behind = bench.ledger.final.height - below
             await bench.turn()
-            below = bench.ledger.tip.height
-            bench.finish(3)
-            await bench.turn()
-            assert bench.store.call_counts(bench.lane) == {CallState.DONE: 1}
+            bench.world.nodes["ethereum"].behind = 0
             bench.take_back_to(below)
             bench.finish(4)
-            assert await world.port("ethereum", "v").balance(world.publisher.address) == 90
-            for _ in range(4):
-                await bench.turn()
-                bench.finish(1)
-            assert await world.port("ethereum", "v").balance(world.publisher.address) == 97
+            await _is_done_again(bench, 107)
 
     run(scenario())
 
@@ -367,13 +469,40 @@ def test_events_that_are_dropped_while_the_fork_is_looked_for_are_read_again() -
             ids, height = await _three_locked(bench)
             drops = DropsMeanwhile(bench.ports["ethereum"].port)
             drops.bench = bench
-            (lane,) = (lane for lane in bench.world.relays[0].lanes if lane.name == "ethereum")
-            object.__setattr__(lane, "port", drops)
+            bench.use(drops)
             bench.take_back_to(height)
             other = await bench.lock("other-second")
             bench.finish(4)
             await bench.turn()
             assert bench.stored() == [ids[0], other]
+            assert bench.is_as_the_chain()
+
+    run(scenario())
+
+
+class DropsAtPages(Counting):
+    """While it is asked for the next events, a quorum contradicts what is stored."""
+
+    bench: Bench
+
+    async def events(self, first: Sequence, limit: int) -> tuple[FinalEvent, ...]:
+        page = await super().events(first, limit)
+        if self.pages == 1:
+            self.bench.store.write(RelayStep.REWOUND, DropEvents(lane=self.bench.lane, first=Sequence(2)))
+        return page
+
+
+def test_events_that_follow_what_was_dropped_meanwhile_are_read_again() -> None:
+    async def scenario() -> None:
+        with Bench() as bench:
+            ids, _ = await _three_locked(bench)
+            drops = DropsAtPages(bench.ports["ethereum"].port)
+            drops.bench = bench
+            bench.use(drops)
+            fourth = await bench.lock("fourth")
+            bench.finish()
+            await bench.turn()
+            assert bench.stored() == [*ids, fourth]
             assert bench.is_as_the_chain()
 
     run(scenario())
