@@ -108,7 +108,7 @@ def check_epochs(registry: Registry, case: dict[str, Any]) -> None:
     assert [present.epoch, present.validators.f, present.validators.t] == expected["present"]
     assert list(present.validators.validators) == [unhex(v) for v in expected["validators"]]
     assert (0 if epochs.before is None else epochs.before.epoch) == expected["before"]
-    assert present.set_hash == unhex(expected["set"])
+    assert (present.set_hash, present.transcript) == (unhex(expected["set"]), unhex(expected["transcript"]))
     announced = (0, ZERO32) if epochs.announced is None else (epochs.announced.epoch, epochs.announced.set_hash)
     assert announced == (expected["announced"], unhex(expected["announcedSet"]))
     entered = {decode(Lane, unhex(a["lane"])): a["epoch"] for a in expected["acknowledged"]}

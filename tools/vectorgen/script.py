@@ -192,6 +192,7 @@ class Script:
                 "validators": [hexed(v) for v in validators.validators],
                 "before": 0 if epochs.before is None else int(epochs.before.epoch),
                 "set": hexed(epochs.present.set_hash),
+                "transcript": hexed(epochs.present.transcript),
                 "announced": 0 if announced is None else int(announced.epoch),
                 "announcedSet": hexed(ZERO32 if announced is None else announced.set_hash),
                 "acknowledged": [

@@ -200,7 +200,12 @@ def apply_set_retired(state: RegistryState, source: Lane, item: Item) -> Disposi
 
 def _signers(following: EpochSet) -> EpochSigners:
     validators = ValidatorSet(validators=following.validators, f=following.f, t=following.t)
-    return EpochSigners(epoch=following.epoch, validators=validators, set_hash=struct_hash(following))
+    return EpochSigners(
+        epoch=following.epoch,
+        validators=validators,
+        set_hash=struct_hash(following),
+        transcript=following.transcript,
+    )
 
 
 def _tell(state: RegistryState, kind: Kind, to: tuple[Lane, ...], *numbers: int) -> None:

@@ -75,6 +75,8 @@ class EpochSigners:
     validators: ValidatorSet
     set_hash: Bytes32 = ZERO32
     """hashStruct of its `EpochSet`; zero of the first, which the genesis descriptor names."""
+    transcript: Bytes32 = ZERO32
+    """Of its `EpochSet`, which readers of the root thus can present elsewhere; zero of the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

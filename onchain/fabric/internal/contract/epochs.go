@@ -30,7 +30,8 @@ func quorumOf(signers state.EpochSigners) int {
 
 func signersOf(set wire.EpochSet) state.EpochSigners {
 	return state.EpochSigners{
-		Epoch: set.Epoch, F: set.F, T: set.T, SetHash: wire.HashStruct(set), Validators: set.Validators,
+		Epoch: set.Epoch, F: set.F, T: set.T, SetHash: wire.HashStruct(set), Transcript: set.Transcript,
+		Validators: set.Validators,
 	}
 }
 

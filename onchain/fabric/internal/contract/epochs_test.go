@@ -37,7 +37,8 @@ func (w *world) epochs() (present, before state.EpochSigners, shown state.Epochs
 	w.t.Helper()
 	done := w.simulate("view", encoded("epochs"))
 	payload := done.Response.GetPayload()
-	err := wire.Decode(payload, wire.CallLimit, &before.Epoch, &present.SetHash, &shown.Announced, &shown.AnnouncedSet)
+	err := wire.Decode(payload, wire.CallLimit,
+		&before.Epoch, &present.SetHash, &present.Transcript, &shown.Announced, &shown.AnnouncedSet)
 	if err != nil {
 		w.t.Fatalf("epochs: %s, %v", done.Response.GetMessage(), err)
 	}

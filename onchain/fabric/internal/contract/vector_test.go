@@ -64,11 +64,11 @@ type scenario struct {
 		Error                string
 	}
 	Epochs *struct {
-		Present           [3]uint64 // epoch, f, t
-		Validators        []vectortest.Hex
-		Before, Announced uint64
-		Set, AnnouncedSet vectortest.Hex
-		Acknowledged      []struct {
+		Present                       [3]uint64 // epoch, f, t
+		Validators                    []vectortest.Hex
+		Before, Announced             uint64
+		Set, Transcript, AnnouncedSet vectortest.Hex
+		Acknowledged                  []struct {
 			Lane  vectortest.Hex
 			Epoch uint64
 		}
@@ -264,6 +264,7 @@ func (s scenario) compareEpochs(t *testing.T, w *world) {
 	e := s.Epochs
 	want := state.EpochSigners{
 		Epoch: e.Present[0], F: uint8(e.Present[1]), T: uint8(e.Present[2]), SetHash: e.Set.Word(t),
+		Transcript: e.Transcript.Word(t),
 	}
 	for _, account := range e.Validators {
 		want.Validators = append(want.Validators, wire.Address(account))

@@ -29,7 +29,10 @@ func (r *registry) viewValidatorSetOf(epoch uint64) ([]byte, error) {
 
 func (r *registry) viewEpochs() ([]byte, error) {
 	epochs := r.epochs()
-	return wire.Encode(epochs.Before.Epoch, epochs.Present.SetHash, epochs.Announced, epochs.AnnouncedSet), nil
+	present := epochs.Present
+	return wire.Encode(
+		epochs.Before.Epoch, present.SetHash, present.Transcript, epochs.Announced, epochs.AnnouncedSet,
+	), nil
 }
 
 func (r *registry) viewAcknowledged(lane wire.Lane) ([]byte, error) {

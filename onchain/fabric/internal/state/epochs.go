@@ -7,6 +7,7 @@ type EpochSigners struct {
 	Epoch      uint64 // 0 if there is none
 	F, T       uint8
 	SetHash    wire.Bytes32 // hashStruct of its EpochSet; zero of the first
+	Transcript wire.Bytes32 // of its EpochSet
 	Validators []wire.Address
 }
 
