@@ -15,10 +15,11 @@ from vectorgen.batch_scenarios import BATCH_SCENARIOS  # noqa: E402 - the path i
 from vectorgen.brake_scenarios import BRAKE_SCENARIOS  # noqa: E402
 from vectorgen.certificate_suite import certificate_suite  # noqa: E402
 from vectorgen.edge_scenarios import creation_suite  # noqa: E402
+from vectorgen.epoch_scenarios import EPOCH_SCENARIOS  # noqa: E402
 from vectorgen.governance_scenarios import GOVERNANCE_SCENARIOS  # noqa: E402
 from vectorgen.registry_suite import SCENARIOS, registry_suite  # noqa: E402
 from vectorgen.revocation_scenarios import REVOCATION_SCENARIOS  # noqa: E402
-from vectorgen.wire_suite import board_suite, events_suite, receipt_suite, wire_suite  # noqa: E402
+from vectorgen.wire_suite import board_suite, epochs_suite, events_suite, receipt_suite, wire_suite  # noqa: E402
 
 BRAKES = [*REVOCATION_SCENARIOS, *BRAKE_SCENARIOS, *GOVERNANCE_SCENARIOS]
 
@@ -29,6 +30,7 @@ def suites() -> dict[str, dict[str, Any]]:
         "wire/ledger.json": wire_suite(),
         "wire/board.json": board_suite(),
         "wire/receipt.json": receipt_suite(),
+        "wire/epochs.json": epochs_suite(),
         "events/run.json": events_suite(),
         "certificate/quorum.json": certificate_suite(),
         "registry/creation.json": creation_suite(),
@@ -38,6 +40,7 @@ def suites() -> dict[str, dict[str, Any]]:
         "registry/fabric-brakes.json": registry_suite(BRAKES, fx.FABRIC, fx.ETHEREUM),
         "registry/ethereum-batches.json": registry_suite(BATCH_SCENARIOS, fx.ETHEREUM, fx.FABRIC),
         "registry/fabric-batches.json": registry_suite(BATCH_SCENARIOS, fx.FABRIC, fx.ETHEREUM),
+        "registry/fabric-epochs.json": registry_suite(EPOCH_SCENARIOS, fx.FABRIC, fx.ETHEREUM),
     }
 
 

@@ -18,9 +18,10 @@ from caimi.protocol.registry_state import RegistryConfig
 from caimi.types.errors import BY_CODE, Refusal
 from caimi.types.primitives import ZERO32, Bytes32, PublicationId, UnixSeconds
 from caimi.types.records import Event, Lane
-from caimi.wire.functions import encode_call
+from caimi.wire.functions import encode_call, selector
 from tests.conformance.batch_traffic import BATCHES, seen_in, shown_batch
 from tests.conformance.chaincode_driver import Driver, build_driver
+from tests.conformance.epoch_traffic import EPOCHS, EpochTraffic
 from tests.conformance.order_traffic import BRAKES, LIMITS, PHANTOM
 from tests.conformance.registry_traffic import Traffic
 from tests.conformance.registry_world import GENESIS, ISSUER, OPENING, OTHERS, OWN, PEOPLE, STRANGER
@@ -178,6 +179,25 @@ class Pair:
                 else:
                     assert reply.ok and read_state_in(reply.payload) == known
 
+    def compare_epochs(self) -> None:
+        """Who counts, and who said to have entered."""
+        epochs, acknowledged = self.model.state.epochs, self.model.state.acknowledged
+        present = epochs.present
+        before = 0 if epochs.before is None else epochs.before.epoch
+        announced = (0, ZERO32) if epochs.announced is None else (epochs.announced.epoch, epochs.announced.set_hash)
+        expected = (before, present.set_hash, present.transcript, *announced)
+        assert self.read("epochs", (), (), VIEWS["epochs"][1]) == expected
+        for epoch in range(present.epoch + 2):
+            shown_set = self.read("validatorSetOf", ("uint64",), (epoch,), VIEWS["validatorSetOf"][1])
+            counts = next((s for s in (present, epochs.before) if s is not None and s.epoch == epoch), None)
+            if counts is None:
+                assert shown_set == (0, 0, 0, ())
+            else:
+                known = counts.validators
+                assert shown_set == (epoch, known.f, known.t, known.validators)
+        for lane in OTHERS:
+            assert self.read("acknowledged", ("Lane",), (lane,), ("uint64",)) == acknowledged.get(lane, 0)
+
     def read(self, view: str, kinds: tuple[str, ...], values: tuple[Any, ...], answer: tuple[str, ...]) -> Any:
         return self.driver.view(view, kinds, values, answer, now=self.traffic.now)
 
@@ -201,6 +221,37 @@ def play(driver: Driver, seed: int, calls: int, *, check_every: int = 100) -> Co
     pair.compare()
     pair.seen.update(seen_in(pair.model.state))
     return pair.seen
+
+
+def play_epochs(driver: Driver, seed: int, calls: int) -> Counter[str]:
+    """Changes of the set, and now and then what registries do besides."""
+    pair = Pair(driver, seed)
+    own = pair.model.lane
+    changes = EpochTraffic(rng=pair.traffic.rng, own=own, root=pair.model.state.root(), epochs=pair.model.state.epochs)
+    for number in range(calls):
+        marks, notes = len(pair.model.state.marks), pair.seen[""]
+        call = pair.traffic.next() if number % 5 == 4 else changes.next()
+        pair.same(call)
+        state = pair.model.state
+        is_run = call[:4] == selector("applyRun")
+        pair.seen["passed over"] += is_run and pair.seen[""] > notes and len(state.marks) == marks
+        pair.seen["two sets"] += state.epochs.before is not None
+        pair.seen["epoch 3"] += state.epoch >= 3
+        changes.epochs = state.epochs
+        if number % 50 == 49:
+            pair.compare_epochs()
+    pair.compare()
+    pair.compare_epochs()
+    return pair.seen
+
+
+def test_random_changes_of_the_set_agree(program: Path) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(4):
+        driver = Driver(program)
+        seen += play_epochs(driver, seed, _CALLS)
+        driver.close()
+    assert set(seen) >= EPOCHS, f"the traffic no longer reaches {EPOCHS - set(seen)}"
 
 
 def test_random_calls_agree(program: Path) -> None:

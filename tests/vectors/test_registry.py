@@ -18,7 +18,8 @@ from caimi.wire.digests import leaf_hash
 
 CREATIONS = suite("registry/creation.json")["cases"]
 BATCHES = ("ethereum-batches", "fabric-batches")
-SUITES = {n: suite(f"registry/{n}.json") for n in ("ethereum", "fabric", "ethereum-brakes", "fabric-brakes", *BATCHES)}
+NAMES = ("ethereum", "fabric", "ethereum-brakes", "fabric-brakes", *BATCHES, "fabric-epochs")
+SUITES = {n: suite(f"registry/{n}.json") for n in NAMES}
 CASES = [(name, number) for name, read in SUITES.items() for number in range(len(read["cases"]))]
 
 
@@ -92,9 +93,26 @@ def test_scenario(name: str, number: int) -> None:
         assert actual == (*fields, expected["dropped"])
     assert len(state.governed) == len(case["governed"])
     check_batches(registry, case)
+    check_epochs(registry, case)
     for account in case["balances"]:
         assert state.balances.get(Address(unhex(account["address"])), 0) == int(account["balance"])
     assert sum(state.balances.values()) + state.escrowed() + sum(state.tokens.values()) == 1000
+
+
+def check_epochs(registry: Registry, case: dict[str, Any]) -> None:
+    epochs, acknowledged = registry.state.epochs, registry.state.acknowledged
+    if "epochs" not in case:
+        assert (epochs.present.epoch, epochs.before, epochs.announced, acknowledged) == (1, None, None, {})
+        return
+    expected, present = case["epochs"], epochs.present
+    assert [present.epoch, present.validators.f, present.validators.t] == expected["present"]
+    assert list(present.validators.validators) == [unhex(v) for v in expected["validators"]]
+    assert (0 if epochs.before is None else epochs.before.epoch) == expected["before"]
+    assert (present.set_hash, present.transcript) == (unhex(expected["set"]), unhex(expected["transcript"]))
+    announced = (0, ZERO32) if epochs.announced is None else (epochs.announced.epoch, epochs.announced.set_hash)
+    assert announced == (expected["announced"], unhex(expected["announcedSet"]))
+    entered = {decode(Lane, unhex(a["lane"])): a["epoch"] for a in expected["acknowledged"]}
+    assert acknowledged == entered
 
 
 def check_batches(registry: Registry, case: dict[str, Any]) -> None:

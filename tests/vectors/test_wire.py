@@ -14,7 +14,7 @@ from caimi.wire.codec import SHAPES, decode, encode, struct_hash
 from caimi.wire.digests import typed_digest
 
 RECORDS = {cls.__name__: cls for cls in SHAPES}
-FILES = ("wire/ledger.json", "wire/board.json", "wire/receipt.json")
+FILES = ("wire/ledger.json", "wire/board.json", "wire/receipt.json", "wire/epochs.json")
 SUITES = {f: suite(f) for f in FILES}
 CASES = [{**c, "network": s["network"]} for s in SUITES.values() for c in s["cases"]]
 REFUSALS = [{"network": s["network"], **c} for s in SUITES.values() for c in s["refusals"]]

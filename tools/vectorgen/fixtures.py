@@ -130,10 +130,15 @@ def checkpoint(source: Lane, items: tuple[Item, ...], **changes: Any) -> Checkpo
     return dataclasses.replace(base, **changes)
 
 
-def certify(point: Checkpoint, signers: tuple[int, ...] = (0, 1, 2), network: Bytes32 = NETWORK) -> Certificate:
+def certify(
+    point: Checkpoint,
+    signers: tuple[int, ...] = (0, 1, 2),
+    network: Bytes32 = NETWORK,
+    keys: tuple[Key, ...] = VALIDATORS,
+) -> Certificate:
     """The checkpoint signed by these validators, in this order."""
     digest = typed_digest(network, point)
-    return Certificate(checkpoint=point, signatures=tuple(VALIDATORS[i].sign_as(i, digest) for i in signers))
+    return Certificate(checkpoint=point, signatures=tuple(keys[i].sign_as(i, digest) for i in signers))
 
 
 def hexed(data: bytes) -> str:

@@ -143,6 +143,7 @@ class Script:
             "steps": self.steps,
             "publications": self._publications(),
             **self._batches(),
+            **self._epochs(),
             "brakes": [state.brakes.paused, state.brakes.counter, state.brakes.since],
             "withdrawn": str(state.withdrawn.get(state.epoch, 0)),
             "governed": [
@@ -178,6 +179,28 @@ class Script:
             }
             for i, p in state.publications.items()
         ]
+
+    def _epochs(self) -> dict[str, Any]:
+        # Only scenarios that end in another epoch than the first, or with one announced, say so.
+        epochs, validators = self.registry.state.epochs, self.registry.state.epochs.present.validators
+        if epochs.present.epoch == 1 and epochs.announced is None:
+            return {}
+        announced = epochs.announced
+        return {
+            "epochs": {
+                "present": [int(epochs.present.epoch), validators.f, validators.t],
+                "validators": [hexed(v) for v in validators.validators],
+                "before": 0 if epochs.before is None else int(epochs.before.epoch),
+                "set": hexed(epochs.present.set_hash),
+                "transcript": hexed(epochs.present.transcript),
+                "announced": 0 if announced is None else int(announced.epoch),
+                "announcedSet": hexed(ZERO32 if announced is None else announced.set_hash),
+                "acknowledged": [
+                    {"lane": hexed(encode(lane)), "epoch": int(epoch)}
+                    for lane, epoch in self.registry.state.acknowledged.items()
+                ],
+            }
+        }
 
     def _batches(self) -> dict[str, Any]:
         # Only scenarios with batches have these lists.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from caimi.types.primitives import Bytes32, Epoch, Generation, UnixSeconds
+from caimi.types.primitives import ZERO32, Bytes32, Epoch, Generation, UnixSeconds
 from caimi.types.records import (
     Answer,
     BoardPost,
     Cid,
     DirectRequest,
+    EpochSet,
     Event,
     Funding,
     Governance,
@@ -28,6 +29,8 @@ from caimi.types.records import (
     Receipt,
     Resume,
     Revocation,
+    SetChange,
+    SetProposal,
     Terms,
     Withdrawal,
 )
@@ -38,7 +41,7 @@ from caimi.wire.merkle import merkle_multiproof, merkle_root
 from vectorgen import fixtures as fx
 from vectorgen.fixtures import Key, hexed, seeded
 
-__all__ = ["board_suite", "events_suite", "receipt_suite", "sample_items", "wire_suite"]
+__all__ = ["board_suite", "epochs_suite", "events_suite", "receipt_suite", "sample_items", "wire_suite"]
 
 _WHEN = UnixSeconds(1_800_000_000)
 
@@ -144,7 +147,9 @@ def _malformed(records: list[tuple[Record, Key]], start: int) -> list[dict[str, 
         narrow = [(i, k) for i, (_, k) in enumerate(SHAPES[type(record)]) if k in ("address", "uint8", "uint64")]
         if narrow and name not in ("Publication",):
             # The word before the first narrow field's low bytes is dirty.
-            offset = _static_offset(record.__class__, narrow[0][0])
+            # A record with lists begins with where it begins.
+            begins = 32 if any(k.endswith("[]") or k == "EpochSet" for _, k in SHAPES[type(record)]) else 0
+            offset = begins + _static_offset(record.__class__, narrow[0][0])
             bad["dirty high bits"] = good[:offset] + b"\x01" + good[offset + 1 :]
         for comment, data in bad.items():
             out.append(
@@ -297,6 +302,26 @@ def board_suite() -> dict[str, Any]:
             ),
             (PartialPost(at=at, lease=seeded("lease"), index=2, sealed_hash=seeded("sealed")), fx.VALIDATORS[1]),
             (BoardPost(at=at, epoch=Epoch(1), phase=2, index=1, body_hash=seeded("body")), fx.VALIDATORS[0]),
+        ]
+    )
+
+
+def epochs_suite() -> dict[str, Any]:
+    """Records about the change of the validator set (spec 42)."""
+    following = EpochSet(
+        epoch=Epoch(2),
+        validators=tuple(k.address for k in (*fx.VALIDATORS[1:], fx.STRANGER)),
+        f=1,
+        t=2,
+        transcript=seeded("transcript"),
+    )
+    lanes = tuple(sorted((fx.ETHEREUM, fx.ELSEWHERE)))
+    proposed = dataclasses.replace(following, transcript=ZERO32)
+    return _suite(
+        [
+            (following, fx.VALIDATORS[0]),
+            (SetChange(at=fx.FABRIC, epoch=Epoch(1), next=following, lanes=lanes), fx.VALIDATORS[1]),
+            (SetProposal(at=fx.FABRIC, epoch=Epoch(1), next=proposed), fx.VALIDATORS[2]),
         ]
     )
 

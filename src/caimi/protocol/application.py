@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from caimi.crypto.quorum import ValidatorSet, verify_certificate
+from caimi.crypto.quorum import verify_certificate
 from caimi.protocol.batches import apply_batch_answer, apply_batch_outcome
 from caimi.protocol.decision import follow_home, meet_answers, take_revocation
+from caimi.protocol.epochs import apply_set_change, apply_set_entered, apply_set_retired, is_passed_over
 from caimi.protocol.governance import apply_governance
 from caimi.protocol.publication import Disposition, Role, State
 from caimi.protocol.registry_state import Applied, RegistryState
@@ -70,13 +71,12 @@ def apply_run(
     """Verify a certified run, then apply every item that concerns this registry and is not marked yet.
 
     Raises:
-        Refusal: Of `verify_certificate`, OwnEvents, LaneDropped, WrongGeneration, or of `check_run`. Never by an
-            item.
+        Refusal: WrongEpoch, of `verify_certificate`, OwnEvents, LaneDropped, WrongGeneration, or of `check_run`. Never
+            by an item.
     """
     checkpoint = certificate.checkpoint
-    genesis = state.config.genesis
-    validators = ValidatorSet.from_genesis(genesis)
-    verify_certificate(certificate, network=network, validator_set=validators, epoch=state.epoch)
+    signers = state.epochs.accepting(checkpoint.epoch)
+    verify_certificate(certificate, network=network, validator_set=signers.validators, epoch=signers.epoch)
     if checkpoint.source == state.config.lane:
         raise OwnEvents
     governed = state.governance_of(checkpoint.source)
@@ -90,6 +90,8 @@ def apply_run(
         mark = (checkpoint.source, generation, item.sequence)
         event = item.event
         if mark in state.marks or (event.destinations and state.config.lane not in event.destinations):
+            continue
+        if is_passed_over(state, checkpoint.source, signers.epoch, event):
             continue
         state.marks.add(mark)
         code = 0
@@ -133,6 +135,12 @@ def _apply_item(state: RegistryState, source: Lane, item: Item, now: UnixSeconds
             return apply_batch_answer(state, source, item, now)
         case Kind.BATCH_OUTCOME:
             return apply_batch_outcome(state, source, item)
+        case Kind.SET_CHANGE:
+            return apply_set_change(state, source, item)
+        case Kind.SET_RETIRED:
+            return apply_set_retired(state, source, item)
+        case Kind.SET_ENTERED:
+            return apply_set_entered(state, source, item)
         case _:
             return Disposition.IGNORED
 

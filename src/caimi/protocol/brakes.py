@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from caimi.crypto.quorum import ValidatorSet, verify_signers
+from caimi.crypto.quorum import verify_signers
 from caimi.protocol.registry_state import Brakes, RegistryState
 from caimi.types.errors import CapReached, NotPaused, Paused, TooEarly, WrongCounter, WrongEpoch, WrongRegistry
 from caimi.types.primitives import Bytes32, UnixSeconds
-from caimi.types.records import Governance, Pause, Resume, Signature
+from caimi.types.records import Governance, Pause, Resume, SetChange, Signature
 from caimi.wire.digests import typed_digest
 
 __all__ = ["check_running", "check_withdrawal", "count_withdrawal", "pause", "resume", "verify_order"]
@@ -15,7 +15,7 @@ __all__ = ["check_running", "check_withdrawal", "count_withdrawal", "pause", "re
 def verify_order(
     state: RegistryState,
     network: Bytes32,
-    order: Pause | Resume | Governance,
+    order: Pause | Resume | Governance | SetChange,
     signatures: tuple[Signature, ...],
     *,
     needed: int,
@@ -29,7 +29,7 @@ def verify_order(
     """
     if order.epoch != state.epoch:
         raise WrongEpoch(state.epoch, order.epoch)
-    validators = ValidatorSet.from_genesis(state.config.genesis)
+    validators = state.epochs.present.validators
     verify_signers(signatures, typed_digest(network, order), validator_set=validators, needed=needed)
     lane = state.config.lane
     if order.at != lane:
@@ -45,7 +45,7 @@ def pause(
         Refusal: Of `verify_order`, with f+1 signatures.
         WrongCounter: It is neither the present order nor the next one.
     """
-    verify_order(state, network, order, signatures, needed=state.config.genesis.f + 1)
+    verify_order(state, network, order, signatures, needed=state.epochs.present.validators.f + 1)
     brakes = state.brakes
     if brakes.paused and order.counter == brakes.counter:
         return
@@ -63,7 +63,7 @@ def resume(
         Refusal: Of `verify_order`, with a quorum's signatures.
         WrongCounter, NotPaused, TooEarly: In this order.
     """
-    verify_order(state, network, order, signatures, needed=ValidatorSet.from_genesis(state.config.genesis).q)
+    verify_order(state, network, order, signatures, needed=state.epochs.present.validators.q)
     brakes = state.brakes
     if not brakes.paused and order.counter == brakes.counter:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from caimi.crypto.quorum import ValidatorSet
 from caimi.protocol.brakes import verify_order
 from caimi.protocol.decision import emit
 from caimi.protocol.publication import Disposition
@@ -26,7 +25,7 @@ def govern(state: RegistryState, network: Bytes32, order: Governance, signatures
         WrongCounter: The version is neither the present decision's nor the next one.
         BadGovernance: Another action, the root's own lane, or a generation or block that the action does not have.
     """
-    verify_order(state, network, order, signatures, needed=ValidatorSet.from_genesis(state.config.genesis).q)
+    verify_order(state, network, order, signatures, needed=state.epochs.present.validators.q)
     if state.root() != state.config.lane:
         raise NotRoot
     before, after = state.governance_of(order.lane), _decided(order)

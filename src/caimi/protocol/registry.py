@@ -9,14 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caimi.crypto.ecdsa import recover
+from caimi.crypto.quorum import ValidatorSet
 from caimi.protocol.application import apply_run
 from caimi.protocol.batches import RULES_VERSION, abort_batch, answer_batch, lock_batch
 from caimi.protocol.brakes import check_running, check_withdrawal, count_withdrawal, pause, resume
 from caimi.protocol.decision import abort_home, emit, meet_answers, meet_outcome, meet_revocations, take_revocation
+from caimi.protocol.epochs import change_set, enter_set, retire_set
 from caimi.protocol.governance import govern
 from caimi.protocol.locking import Reservations, is_locked_here, new_record, verify_publisher
 from caimi.protocol.publication import AbortReason, Input, Role, State
-from caimi.protocol.registry_state import RegistryConfig, RegistryState, RequestRecord
+from caimi.protocol.registry_state import Epochs, EpochSigners, RegistryConfig, RegistryState, RequestRecord
 from caimi.protocol.taking_out import state_in, take_out
 from caimi.protocol.validity import check_cid, check_publication
 from caimi.types.errors import (
@@ -34,7 +36,6 @@ from caimi.types.errors import (
     UnknownPublication,
     UnknownRequest,
     WrongCommitment,
-    WrongEpoch,
     WrongRegistry,
     WrongSigner,
     ZeroAmount,
@@ -44,6 +45,7 @@ from caimi.types.records import (
     Answer,
     BatchProof,
     Certificate,
+    EpochSet,
     Event,
     Funding,
     Governance,
@@ -56,6 +58,7 @@ from caimi.types.records import (
     Publication,
     Resume,
     Revocation,
+    SetChange,
     Signature,
     Withdrawal,
 )
@@ -81,7 +84,8 @@ class Registry:
             Refusal: Of `RegistryConfig.check`.
         """
         config.check()
-        return cls(RegistryState(config=config, epoch=Epoch(1)), network_id(config.genesis))
+        first = EpochSigners(epoch=Epoch(1), validators=ValidatorSet.from_genesis(config.genesis))
+        return cls(RegistryState(config=config, epochs=Epochs(present=first)), network_id(config.genesis))
 
     @property
     def lane(self) -> Lane:
@@ -247,8 +251,7 @@ class Registry:
             raise UnknownRequest(answer.request)
         if record.receipt_hash != ZERO32:
             return
-        if host_key.epoch != self.state.epoch:
-            raise WrongEpoch(self.state.epoch, host_key.epoch)
+        self.state.epochs.accepting(host_key.epoch)
         if now > host_key.until:
             raise HostKeyExpired(host_key.until, now)
         if now > record.request.deadline:
@@ -299,6 +302,28 @@ class Registry:
         """At the root: record a quorum's decision about a lane, at any time `now`."""
         del now
         govern(self.state, self.network, order, signatures)
+
+    def change_set(
+        self,
+        order: SetChange,
+        signatures: tuple[Signature, ...],
+        next_signatures: tuple[Signature, ...],
+        *,
+        now: UnixSeconds,
+    ) -> None:
+        """At the root: the next validator set takes over, at any time `now`."""
+        del now
+        change_set(self.state, self.network, order, signatures, next_signatures)
+
+    def enter_set(self, following: EpochSet, *, now: UnixSeconds) -> None:
+        """Away from the root: the announced validator set takes over, at any time `now`."""
+        del now
+        enter_set(self.state, following)
+
+    def retire_set(self, *, now: UnixSeconds) -> None:
+        """At the root: the set before the present one counts no more, at any time `now`."""
+        del now
+        retire_set(self.state)
 
     # --- authority
 

@@ -7,14 +7,17 @@ from typing import Final
 
 from caimi.crypto.quorum import ValidatorSet
 from caimi.protocol.publication import AbortReason, Disposition, Role, State
-from caimi.types.errors import BadValidatorSet, LowBalance, OutOfRange, ZeroAmount
+from caimi.types.errors import BadValidatorSet, LowBalance, OutOfRange, WrongEpoch, ZeroAmount
 from caimi.types.primitives import ZERO32, Address, Bytes32, Epoch, Generation, PublicationId, Sequence, UnixSeconds
 from caimi.types.records import Genesis, InferenceRequest, Item, Lane
 
 __all__ = [
+    "Announcement",
     "Applied",
     "BatchRecord",
     "Brakes",
+    "EpochSigners",
+    "Epochs",
     "GovernedLane",
     "Limits",
     "PublicationRecord",
@@ -62,6 +65,52 @@ class GovernedLane:
     """Of the last block kept."""
     block_hash: Bytes32 = ZERO32
     dropped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochSigners:
+    """A validator set that a registry believes."""
+
+    epoch: Epoch
+    validators: ValidatorSet
+    set_hash: Bytes32 = ZERO32
+    """hashStruct of its `EpochSet`; zero of the first, which the genesis descriptor names."""
+    transcript: Bytes32 = ZERO32
+    """Of its `EpochSet`, which readers of the root thus can present elsewhere; zero of the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """A set that the root told of and nobody has presented here yet."""
+
+    epoch: Epoch
+    set_hash: Bytes32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epochs:
+    """Which validators count here (spec 42 §1)."""
+
+    present: EpochSigners
+    before: EpochSigners | None = None
+    """Until it is retired its certificates count too."""
+    announced: Announcement | None = None
+    """Away from the root."""
+    change: Bytes32 = ZERO32
+    """At the root: digest of the change that led here."""
+    lanes: tuple[Lane, ...] = ()
+    """At the root: the registries that had to enter the present epoch."""
+
+    def accepting(self, epoch: Epoch) -> EpochSigners:
+        """The set whose certificates of `epoch` count.
+
+        Raises:
+            WrongEpoch: None.
+        """
+        for signers in (self.present, self.before):
+            if signers is not None and signers.epoch == epoch:
+                return signers
+        raise WrongEpoch(self.present.epoch, epoch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +219,9 @@ class RegistryState:
     """All storage of one registry. Only `caimi.protocol.registry` writes to it."""
 
     config: RegistryConfig
-    epoch: Epoch
+    epochs: Epochs
+    acknowledged: dict[Lane, Epoch] = field(default_factory=dict[Lane, Epoch])
+    """At the root: the last epoch that a lane is known to have entered."""
     governed: dict[Lane, GovernedLane] = field(default_factory=dict[Lane, GovernedLane])
     """Lanes about which governance has decided."""
     events: list[Item] = field(default_factory=list[Item])
@@ -208,6 +259,11 @@ class RegistryState:
     balances: dict[Address, int] = field(default_factory=dict[Address, int])
     tokens: dict[Address, int] = field(default_factory=dict[Address, int])
     """Outside balances: ERC-20 or the chaincode's token ledger."""
+
+    @property
+    def epoch(self) -> Epoch:
+        """The present epoch."""
+        return self.epochs.present.epoch
 
     def debit(self, account: Address, amount: int) -> None:
         """Take from a registry balance.

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from caimi.crypto.ecdsa import recover
+from caimi.crypto.quorum import ValidatorSet, verify_signers
 from caimi.ports.chain import BoardMessage, ChainUnavailable
+from caimi.protocol.registry_state import Epochs, EpochSigners
 from caimi.types.errors import (
     AlreadyPosted,
     BadLease,
+    BadSetChange,
     CapReached,
     Expired,
     HostKeyExpired,
@@ -27,8 +30,17 @@ from caimi.types.errors import (
     WrongRegistry,
     WrongSigner,
 )
-from caimi.types.primitives import Address, Bytes32, Epoch, UnixSeconds
-from caimi.types.records import BoardPost, Genesis, HostKey, Lane, LeaseRequest, PartialPost
+from caimi.types.primitives import ZERO32, Address, Bytes32, Epoch, UnixSeconds
+from caimi.types.records import (
+    BoardPost,
+    Genesis,
+    HostKey,
+    Lane,
+    LeaseRequest,
+    PartialPost,
+    SetProposal,
+    Signature,
+)
 from caimi.wire.codec import Record
 from caimi.wire.digests import network_id, sealed_hash, typed_digest
 from caimi.wire.functions import decode_call
@@ -56,12 +68,14 @@ class SimulatedBoard:
         epoch: Epoch,
         lease_cap: int = 0,
         is_paused: Callable[[], bool] = lambda: False,
+        epochs: Callable[[], Epochs] | None = None,
     ) -> None:
         """Begin empty.
 
         Arguments:
             now: the clock by which calls are judged.
-            lease_cap: leases of one operator for one publication; 0 for no cap.
+            lease_cap: leases of one operator for one publication in an epoch; 0 for no cap.
+            epochs: who counts at the registry that the board is part of; None for the descriptor's set in `epoch`.
         """
         self.is_paused = is_paused
         """Whether the registry that the board is part of is paused now."""
@@ -76,16 +90,23 @@ class SimulatedBoard:
         self.signatures: dict[tuple[int, int, int], bytes] = {}
         self._genesis = genesis
         self._network = network_id(genesis)
-        self._epoch = epoch
+        first = EpochSigners(epoch=epoch, validators=ValidatorSet.from_genesis(genesis))
+        self._epochs = epochs or (lambda: Epochs(present=first))
+        self._proposal: SetProposal | None = None
+        self._seats: dict[Epoch, tuple[Address, ...]] = {}
         self._now = now
         self._lease_cap = lease_cap
-        self._leases_of: Counter[tuple[Bytes32, Address]] = Counter()
+        self._leases_of: Counter[tuple[Epoch, Bytes32, Address]] = Counter()
         self._opened: list[tuple[int, Bytes32]] = []
 
     @property
     def n(self) -> int:
-        """How many validators there are."""
-        return len(self._genesis.validators)
+        """How many validators there are in the present epoch."""
+        return self._epochs().present.validators.n
+
+    def share_count(self, lease: Bytes32) -> int:
+        """How many partials a lease can have."""
+        return self._signers_of(self.leases.get(lease)).validators.n
 
     def leases_above(self, height: int) -> tuple[Bytes32, ...]:
         """Leases opened above that height."""
@@ -106,6 +127,8 @@ class SimulatedBoard:
                 self._post_partial(post, signature, transient)
             case "postBoard":
                 self._post_board(*arguments)
+            case "proposeSet":
+                self._propose_set(*arguments)
             case _:
                 raise UnknownFunction
 
@@ -125,28 +148,30 @@ class SimulatedBoard:
         now = self._now()
         if now > lease.deadline:
             raise Expired(lease.deadline, now)
-        for epoch in (lease.epoch, key.epoch):
-            if epoch != self._epoch:
-                raise WrongEpoch(self._epoch, epoch)
+        epochs = self._epochs()
+        if lease.epoch != epochs.present.epoch:
+            raise WrongEpoch(epochs.present.epoch, lease.epoch)
+        epochs.accepting(key.epoch)
         if now > key.until:
             raise HostKeyExpired(key.until, now)
         keys = (lease.sealing_key, lease.signing_key) == (key.sealing_key, key.signing_key)
         ends = now < lease.end <= min(now + _MAX_SECONDS, key.until)
         if not keys or lease.purpose != _SERVE or not 1 <= lease.calls <= _MAX_CALLS or not ends:
             raise BadLease
-        asked = self._leases_of[lease.publication, operator] + 1
+        counted = (lease.epoch, lease.publication, operator)
+        asked = self._leases_of[counted] + 1
         if 0 < self._lease_cap < asked:
             raise CapReached(self._lease_cap, asked)
-        self._leases_of[lease.publication, operator] = asked
+        self._leases_of[counted] = asked
         self._grow()
         self.leases[identifier] = lease
         self.opened_at[identifier] = now
         self._opened.append((self.height, identifier))
 
     def _post_partial(self, post: PartialPost, signature: bytes, sealed: bytes) -> None:
-        self._check_validator(post, signature, post.index)
-        self._check_lane(post.at)
         lease = self.leases.get(post.lease)
+        self._check_seat(post, signature, self._signers_of(lease).validators.validators, post.index)
+        self._check_lane(post.at)
         if lease is None:
             raise UnknownLease(post.lease)
         known = self.partials.get((post.lease, post.index))
@@ -154,6 +179,7 @@ class SimulatedBoard:
             if sealed_hash(known) != post.sealed_hash:
                 raise AlreadyPosted
             return
+        self._epochs().accepting(lease.epoch)
         if self._now() > lease.end:
             raise LeaseEnded(lease.end, self._now())
         if len(sealed) > _MAX_PARTIAL or sealed_hash(sealed) != post.sealed_hash:
@@ -162,10 +188,14 @@ class SimulatedBoard:
         self.partials[post.lease, post.index] = sealed
 
     def _post_board(self, post: BoardPost, signature: bytes, body: bytes) -> None:
-        self._check_validator(post, signature, post.index)
+        present = self._epochs().present
+        proposed = present.epoch if self._proposal is None else self._proposal.next.epoch
+        is_open = post.epoch in (present.epoch, max(proposed, present.epoch))
+        seats = self.seats(post.epoch) if is_open else present.validators.validators
+        self._check_seat(post, signature, seats, post.index)
         self._check_lane(post.at)
-        if post.epoch != self._epoch:
-            raise WrongEpoch(self._epoch, post.epoch)
+        if not is_open:
+            raise WrongEpoch(present.epoch, post.epoch)
         if post.phase % 16 not in _STEPS:
             raise WrongPhase
         if len(body) > _MAX_BODY or keccak256(body) != post.body_hash:
@@ -180,10 +210,38 @@ class SimulatedBoard:
         self.posts[place] = body
         self.signatures[place] = signature
 
-    def _check_validator(self, record: Record, signature: bytes, index: int) -> None:
-        if not 1 <= index <= self.n:
+    def _propose_set(self, proposal: SetProposal, signatures: tuple[Signature, ...]) -> None:
+        if proposal == self._proposal:
+            return
+        present, following = self._epochs().present, proposal.next
+        if proposal.epoch != present.epoch:
+            raise WrongEpoch(present.epoch, proposal.epoch)
+        digest, validators = typed_digest(self._network, proposal), present.validators
+        verify_signers(signatures, digest, validator_set=validators, needed=validators.q)
+        self._check_lane(proposal.at)
+        recipients = ValidatorSet(validators=following.validators, f=following.f, t=following.t).validators
+        last = present.epoch if self._proposal is None else max(present.epoch, self._proposal.next.epoch)
+        if following.epoch <= last or following.transcript != ZERO32:
+            raise BadSetChange
+        self._grow()
+        self._proposal = proposal
+        fresh = tuple(a for a in recipients if a not in validators.validators)
+        self._seats[following.epoch] = validators.validators + fresh
+
+    def seats(self, epoch: Epoch) -> tuple[Address, ...]:
+        """The accounts that post under an epoch: those of its session, or the present set's."""
+        return self._seats.get(epoch, self._epochs().present.validators.validators)
+
+    def _signers_of(self, lease: LeaseRequest | None) -> EpochSigners:
+        # Whose partials a lease takes; the present set's where that is refused anyway.
+        epochs = self._epochs()
+        before = epochs.before
+        return before if lease and before and before.epoch == lease.epoch else epochs.present
+
+    def _check_seat(self, record: Record, signature: bytes, seats: tuple[Address, ...], index: int) -> None:
+        if not 1 <= index <= len(seats):
             raise UnknownSigner(index)
-        expected = self._genesis.validators[index - 1]
+        expected = seats[index - 1]
         signer = recover(typed_digest(self._network, record), signature)
         if signer != expected:
             raise WrongSigner(expected, signer)
@@ -217,7 +275,7 @@ class SimulatedBoardNode:
     async def partials(self, lease: Bytes32) -> tuple[bytes, ...]:
         """See `BoardPort`."""
         board = self._asked()
-        return tuple(board.partials.get((lease, index), b"") for index in range(1, board.n + 1))
+        return tuple(board.partials.get((lease, index), b"") for index in range(1, board.share_count(lease) + 1))
 
     async def posts(self, epoch: Epoch) -> tuple[BoardMessage, ...]:
         """See `BoardPort`."""

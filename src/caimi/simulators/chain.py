@@ -181,9 +181,9 @@ class SimulatedChain:
 
     async def validator_set(self) -> ValidatorSetView:
         """See `ChainReader.validator_set`."""
-        state = self._state()
-        genesis = state.config.genesis
-        return ValidatorSetView(epoch=state.epoch, f=genesis.f, t=genesis.t, validators=genesis.validators)
+        present = self._state().epochs.present
+        validators = present.validators
+        return ValidatorSetView(epoch=present.epoch, f=validators.f, t=validators.t, validators=validators.validators)
 
     async def brakes(self) -> BrakesView:
         """See `ChainReader.brakes`."""

@@ -6,7 +6,6 @@ import random
 from collections.abc import Mapping, Sequence
 
 from caimi.crypto.ecdsa import SigningKey
-from caimi.crypto.quorum import ValidatorSet
 from caimi.protocol.publication import AbortReason, Role, State
 from caimi.protocol.registry_state import RegistryState
 from caimi.simulators.chain import SimulatedChain
@@ -74,7 +73,7 @@ class Forger:
         digest = typed_digest(self._network, checkpoint)
         signers = sorted(self._keys)
         own = [self._keys[i].sign(digest).as_record(SignerIndex(i)) for i in signers]
-        q = ValidatorSet.from_genesis(state.config.genesis).q
+        q = state.epochs.present.validators.q
         signatures = own[:q] if len(own) >= q else [*own, *own, *own][:q]
         certificate = Certificate(checkpoint=checkpoint, signatures=tuple(signatures))
         try:

@@ -17,6 +17,7 @@ __all__ = [
     "Checkpoint",
     "Cid",
     "DirectRequest",
+    "EpochSet",
     "Event",
     "Funding",
     "Genesis",
@@ -37,6 +38,8 @@ __all__ = [
     "Receipt",
     "Resume",
     "Revocation",
+    "SetChange",
+    "SetProposal",
     "Signature",
     "Terms",
     "Withdrawal",
@@ -64,6 +67,7 @@ class Kind(IntEnum):
     BATCH_LOCKED = 16
     BATCH_ANSWERED = 17
     BATCH_OUTCOME = 18
+    SET_ENTERED = 19
 
 
 class PublicationKind(IntEnum):
@@ -215,6 +219,44 @@ class Governance:
     """u64, of the last block kept; 0 to drop."""
     block_hash: Bytes32
     """Of the last block kept; zero to drop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochSet:
+    """The validators of one epoch; its hashStruct is the set hash that events carry (spec 42 §1)."""
+
+    epoch: Epoch
+    validators: tuple[Address, ...]
+    """In signer order."""
+    f: int
+    """Byzantine validators tolerated, u8."""
+    t: int
+    """Decryption threshold, u8."""
+    transcript: Bytes32
+    """What the resharing that gave them their shares ended with (spec 41 §3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetChange:
+    """One set hands over to the next; signed by a quorum of each, counts at the root (spec 42 §2)."""
+
+    at: Lane
+    epoch: Epoch
+    """The one that ends."""
+    next: EpochSet
+    lanes: tuple[Lane, ...]
+    """All other registries of the network, at most 64, strictly ascending by (chain, registry)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetProposal:
+    """Names the recipients of a resharing, so that they can post on the board; signed by a quorum (spec 42 §4)."""
+
+    at: Lane
+    epoch: Epoch
+    """The present one."""
+    next: EpochSet
+    """Its transcript is zero: there is none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

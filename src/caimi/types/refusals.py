@@ -21,6 +21,7 @@ __all__ = [
     "BadMirrors",
     "BadName",
     "BadQuorum",
+    "BadSetChange",
     "BadSignature",
     "BadValidatorSet",
     "BadVersion",
@@ -45,12 +46,14 @@ __all__ = [
     "NameTaken",
     "NearDeadline",
     "NonceUsed",
+    "NotAcknowledged",
     "NotCommitted",
     "NotDecided",
     "NotHome",
     "NotInitialised",
     "NotLocked",
     "NotPaused",
+    "NotRetired",
     "NotRoot",
     "OutOfRange",
     "OwnEvents",
@@ -69,6 +72,7 @@ __all__ = [
     "UnknownOperator",
     "UnknownPublication",
     "UnknownRequest",
+    "UnknownSet",
     "UnknownSigner",
     "UnsortedSigners",
     "UnsupportedExtension",
@@ -872,6 +876,50 @@ class BadGovernance(Refusal):
     arguments = ()
 
 
+class BadSetChange(Refusal):
+    """a higher epoch, the transcript of its resharing, and all other registries ascending, see spec 42"""
+
+    code = 720
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.NEVER
+    hint = "a higher epoch, the transcript of its resharing, and all other registries ascending, see spec 42"
+    arguments = ()
+
+
+class NotRetired(Refusal):
+    """carry SET_CHANGE, enterSet and SET_ENTERED everywhere, call retireSet, then change again"""
+
+    code = 721
+    blame = Blame.NOBODY
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "carry SET_CHANGE, enterSet and SET_ENTERED everywhere, call retireSet, then change again"
+    arguments = ("uint64 epoch",)
+
+
+class NotAcknowledged(Refusal):
+    """carry SET_CHANGE there, call enterSet, carry its SET_ENTERED here under a certificate of the present set"""
+
+    code = 722
+    blame = Blame.NOBODY
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "carry SET_CHANGE there, call enterSet, carry its SET_ENTERED here under a certificate of the present set"
+    arguments = ("bytes32 lane",)
+
+
+class UnknownSet(Refusal):
+    """no change to this set was carried here, or another one since: see the view epochs"""
+
+    code = 723
+    blame = Blame.CALLER
+    certainty = Certainty.PROVEN
+    retry = Retry.AFTER
+    hint = "no change to this set was carried here, or another one since: see the view epochs"
+    arguments = ("bytes32 set",)
+
+
 class EmptyBatch(Refusal):
     """a batch has 1 to 256 publications"""
 
@@ -1032,6 +1080,10 @@ _ALL: Final[tuple[type[Refusal], ...]] = (
     CapReached,
     NotRoot,
     BadGovernance,
+    BadSetChange,
+    NotRetired,
+    NotAcknowledged,
+    UnknownSet,
     EmptyBatch,
     BatchTooLong,
     BatchItem,

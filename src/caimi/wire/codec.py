@@ -79,6 +79,15 @@ SHAPES: Final[Mapping[type[Record], tuple[tuple[str, str], ...]]] = {
         ("height", "uint64"),
         ("blockHash", "bytes32"),
     ),
+    r.EpochSet: (
+        ("epoch", "uint64"),
+        ("validators", "address[]"),
+        ("f", "uint8"),
+        ("t", "uint8"),
+        ("transcript", "bytes32"),
+    ),
+    r.SetChange: (("at", "Lane"), ("epoch", "uint64"), ("next", "EpochSet"), ("lanes", "Lane[]")),
+    r.SetProposal: (("at", "Lane"), ("epoch", "uint64"), ("next", "EpochSet")),
     r.Funding: (
         ("at", "Lane"),
         ("account", "address"),

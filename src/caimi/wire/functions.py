@@ -40,6 +40,10 @@ FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "requestInference": ("InferenceRequest", "bytes"),
     "answerInference": ("Answer", "bytes", "HostKey", "bytes"),
     "multicall": ("bytes[]",),
+    # Not on Ethereum yet (spec 42)
+    "changeSet": ("SetChange", "Signature[]", "Signature[]"),
+    "enterSet": ("EpochSet",),
+    "retireSet": (),
     # Ethereum only
     "fundWithPermit": ("address", "uint128", "uint256", "uint8", "bytes32", "bytes32"),
     # Fabric only
@@ -48,6 +52,7 @@ FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "openLease": ("LeaseRequest", "bytes", "HostKey", "bytes"),
     "postPartial": ("PartialPost", "bytes"),
     "postBoard": ("BoardPost", "bytes", "bytes"),
+    "proposeSet": ("SetProposal", "Signature[]"),
 }
 """Name and argument types. A call is the 4-byte selector and the arguments, on every ledger."""
 
@@ -59,16 +64,21 @@ BODIES: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.REQUESTED: ("bytes32", "address", "Cid", "bytes32", "bytes32", "uint64"),
     Kind.ANSWERED: ("bytes32", "bytes32", "Cid"),
     Kind.REVOKED: ("uint16", "Lane"),
+    Kind.SET_CHANGE: ("uint64", "uint64"),
+    Kind.SET_RETIRED: ("uint64",),
     Kind.GOVERNANCE: ("uint8", "Lane", "uint64", "uint64", "uint64", "bytes32"),
     Kind.BATCH_LOCKED: ("uint16",),
     Kind.BATCH_ANSWERED: ("uint16", "Lane"),
     Kind.BATCH_OUTCOME: ("uint8", "uint16", "uint16", "uint256"),
+    Kind.SET_ENTERED: ("uint64",),
 }
 """LOCKED (role, home) · REFUSED (code, home) · OUTCOME (state, reason) · SUPERSEDED (by version) ·
 REQUESTED (request, consumer, input, input commitment, client key, deadline) ·
 ANSWERED (request, receipt hash, output) · REVOKED (reason, registry that took the publisher's signature) ·
 GOVERNANCE (action, lane, version, generation, height and hash of the last block kept) · BATCH_LOCKED (count) ·
-BATCH_ANSWERED (version of the mirror's rules, home) · BATCH_OUTCOME (state, reason, count, ids taken out)."""
+BATCH_ANSWERED (version of the mirror's rules, home) · BATCH_OUTCOME (state, reason, count, ids taken out) ·
+SET_CHANGE (epoch that ends, epoch that begins) · SET_RETIRED (epoch) · SET_ENTERED (epoch); their subject is a set
+hash (spec 42)."""
 
 
 def selector(name: str) -> bytes:

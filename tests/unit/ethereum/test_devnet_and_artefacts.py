@@ -18,6 +18,9 @@ from caimi.wire.functions import FUNCTIONS
 
 _ACCOUNT = Address(bytes(range(20)))
 _FABRIC_ONLY = {"fund", "mint", "openLease", "postPartial", "postBoard", "lease", "leaseCap", "partials", "board"}
+_FABRIC_ONLY |= {"proposeSet"}
+_NOT_YET = {"changeSet", "enterSet", "retireSet", "validatorSetOf", "epochs", "acknowledged"}
+"""Of spec 42, which says that this registry does not have them."""
 
 
 def _plan(folder: Path, block_time_ms: int = 1_000) -> AnvilPlan:
@@ -75,7 +78,7 @@ def _signatures(abi: tuple[dict[str, Any], ...]) -> dict[str, tuple[str, ...]]:
 def test_contract_has_the_functions_and_views_that_are_called() -> None:
     there = _signatures(load_artefact(artefact_folder(), REGISTRY).abi)
     wanted = dict(FUNCTIONS) | {name: arguments for name, (arguments, _) in VIEWS.items()}
-    for name in wanted.keys() - _FABRIC_ONLY:
+    for name in wanted.keys() - _FABRIC_ONLY - _NOT_YET:
         assert there[name] == tuple(abi_type(kind) for kind in wanted[name]), name
 
 

@@ -281,6 +281,21 @@ error NotRoot();
 /// @notice resume with the next generation and the last block kept, drop with the present one and zeros; not the root
 error BadGovernance();
 
+/// @notice a higher epoch, the transcript of its resharing, and all other registries ascending, see spec 42
+error BadSetChange();
+
+/// @notice carry SET_CHANGE, enterSet and SET_ENTERED everywhere, call retireSet, then change again
+/// @param epoch see the table
+error NotRetired(uint64 epoch);
+
+/// @notice carry SET_CHANGE there, call enterSet, carry its SET_ENTERED here under a certificate of the present set
+/// @param lane see the table
+error NotAcknowledged(bytes32 lane);
+
+/// @notice no change to this set was carried here, or another one since: see the view epochs
+/// @param set see the table
+error UnknownSet(bytes32 set);
+
 /// @notice a batch has 1 to 256 publications
 error EmptyBatch();
 
@@ -384,6 +399,10 @@ library Refusals {
     uint16 internal constant CAP_REACHED = 704;
     uint16 internal constant NOT_ROOT = 710;
     uint16 internal constant BAD_GOVERNANCE = 711;
+    uint16 internal constant BAD_SET_CHANGE = 720;
+    uint16 internal constant NOT_RETIRED = 721;
+    uint16 internal constant NOT_ACKNOWLEDGED = 722;
+    uint16 internal constant UNKNOWN_SET = 723;
     uint16 internal constant EMPTY_BATCH = 800;
     uint16 internal constant BATCH_TOO_LONG = 801;
     uint16 internal constant BATCH_ITEM = 802;

@@ -34,7 +34,7 @@ func FuzzCertificate(f *testing.F) {
 				if again := wire.Encode(signed); !bytes.Equal(again, data) {
 					t.Fatalf("accepted %x, which encodes to %x", data, again)
 				}
-				err = certificate.Verify(signed, network, genesis, suite.Epoch)
+				err = certificate.Verify(signed, network, genesis.Validators, genesis.F, suite.Epoch)
 			}
 			var refusal *wire.Refusal
 			if err != nil && !errors.As(err, &refusal) {

@@ -9,11 +9,22 @@ func Quorum(validators int, f uint8) int { return (validators+int(f))/2 + 1 }
 
 // CheckGenesis refuses a descriptor outside the bounds of spec 00 §4: BadQuorum, BadValidatorSet.
 func CheckGenesis(genesis wire.Genesis) error {
-	n, f, t := len(genesis.Validators), int(genesis.F), int(genesis.T)
+	if err := CheckSet(genesis.Validators, genesis.F, genesis.T); err != nil {
+		return err
+	}
+	if len(genesis.Operators) == 0 || !distinct(genesis.Operators) {
+		return wire.BadValidatorSet.With()
+	}
+	return nil
+}
+
+// CheckSet refuses a validator set outside the bounds of spec 00 §4: BadQuorum, BadValidatorSet.
+func CheckSet(validators []wire.Address, tolerated, threshold uint8) error {
+	n, f, t := len(validators), int(tolerated), int(threshold)
 	if n > maxValidators || f < 1 || n < 3*f+1 || t < f+1 || t > n-f {
 		return wire.BadQuorum.With(n, f, t)
 	}
-	if !distinct(genesis.Validators) || len(genesis.Operators) == 0 || !distinct(genesis.Operators) {
+	if !distinct(validators) {
 		return wire.BadValidatorSet.With()
 	}
 	return nil
@@ -30,13 +41,15 @@ func distinct(accounts []wire.Address) bool {
 	return true
 }
 
-// Verify checks a certificate against the present validator set, in the order of spec 20 §3.
-func Verify(certificate wire.Certificate, network wire.Bytes32, genesis wire.Genesis, epoch uint64) error {
+// Verify checks a certificate against the validator set of an epoch, in the order of spec 20 §3.
+func Verify(
+	certificate wire.Certificate, network wire.Bytes32, validators []wire.Address, f uint8, epoch uint64,
+) error {
 	if actual := certificate.Checkpoint.Epoch; actual != epoch {
 		return wire.WrongEpoch.With(epoch, actual)
 	}
 	digest := wire.TypedDigest(network, certificate.Checkpoint)
-	return VerifySigners(certificate.Signatures, digest, genesis.Validators, Quorum(len(genesis.Validators), genesis.F))
+	return VerifySigners(certificate.Signatures, digest, validators, Quorum(len(validators), f))
 }
 
 // VerifySigners checks that at least `needed` distinct validators signed a digest, in the order of spec 20 §3.

@@ -40,7 +40,7 @@ func TestCertificateVectors(t *testing.T) {
 			if err := wire.Decode(c.Certificate, wire.CallLimit, &signed); err != nil {
 				t.Fatal(err)
 			}
-			err := certificate.Verify(signed, suite.Network.Word(t), genesis, suite.Epoch)
+			err := certificate.Verify(signed, suite.Network.Word(t), genesis.Validators, genesis.F, suite.Epoch)
 			if c.Error == "" {
 				if err != nil {
 					t.Fatal(err)

@@ -19,7 +19,11 @@ const (
 // applyRun verifies a certified run, then applies every item that concerns this registry and is not marked yet.
 // It is total: an item can be refused, the run cannot be stopped by it.
 func (r *registry) applyRun(c wire.Certificate, items []wire.Item, proof []wire.Bytes32) error {
-	if err := certificate.Verify(c, r.network, r.config.Genesis, presentEpoch); err != nil {
+	signers, err := r.accepting(c.Checkpoint.Epoch)
+	if err != nil {
+		return err
+	}
+	if err := certificate.Verify(c, r.network, signers.Validators, signers.F, signers.Epoch); err != nil {
 		return err
 	}
 	source := c.Checkpoint.Source
@@ -42,6 +46,9 @@ func (r *registry) applyRun(c wire.Certificate, items []wire.Item, proof []wire.
 	mark := wire.LaneHash(source)
 	for _, item := range mine {
 		if r.ledger.IsMarked(mark, generation, item.Sequence) {
+			continue
+		}
+		if r.passedOver(source, signers.Epoch, item.Event) {
 			continue
 		}
 		r.ledger.Mark(mark, generation, item.Sequence)
@@ -128,6 +135,24 @@ func (r *registry) applyItem(source wire.Lane, event wire.Event) (uint8, error) 
 			return refused, err
 		}
 		return r.applyGovernance(source, body)
+	case wire.KindSetChange:
+		var body wire.SetChangeBody
+		if err := wire.DecodeBody(event.Body, &body); err != nil {
+			return refused, err
+		}
+		return r.applySetChange(source, event.Subject, body)
+	case wire.KindSetRetired:
+		var body wire.SetRetiredBody
+		if err := wire.DecodeBody(event.Body, &body); err != nil {
+			return refused, err
+		}
+		return r.applySetRetired(source, body)
+	case wire.KindSetEntered:
+		var body wire.SetEnteredBody
+		if err := wire.DecodeBody(event.Body, &body); err != nil {
+			return refused, err
+		}
+		return r.applySetEntered(source, event.Subject, body)
 	case wire.KindBatchAnswered:
 		var body wire.BatchAnsweredBody
 		if err := wire.DecodeBody(event.Body, &body); err != nil {

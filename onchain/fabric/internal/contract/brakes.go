@@ -14,11 +14,12 @@ const (
 
 // verifySet: at least `needed` validators of the present set signed an order for this registry.
 func (r *registry) verifySet(order any, epoch uint64, at wire.Lane, signatures []wire.Signature, needed int) error {
-	if epoch != presentEpoch {
-		return wire.WrongEpoch.With(presentEpoch, epoch)
+	present := r.epochs().Present
+	if epoch != present.Epoch {
+		return wire.WrongEpoch.With(present.Epoch, epoch)
 	}
 	digest := wire.TypedDigest(r.network, order)
-	if err := certificate.VerifySigners(signatures, digest, r.config.Genesis.Validators, needed); err != nil {
+	if err := certificate.VerifySigners(signatures, digest, present.Validators, needed); err != nil {
 		return err
 	}
 	return r.checkLane(at)
@@ -26,7 +27,7 @@ func (r *registry) verifySet(order any, epoch uint64, at wire.Lane, signatures [
 
 // pause: f+1 validators stop what the registry begins; at least one of them is honest.
 func (r *registry) pause(p wire.Pause, signatures []wire.Signature) error {
-	if err := r.verifySet(p, p.Epoch, p.At, signatures, int(r.config.Genesis.F)+1); err != nil {
+	if err := r.verifySet(p, p.Epoch, p.At, signatures, int(r.epochs().Present.F)+1); err != nil {
 		return err
 	}
 	brakes := r.ledger.Brakes()
@@ -43,9 +44,7 @@ func (r *registry) pause(p wire.Pause, signatures []wire.Signature) error {
 
 // resume: a quorum ends a pause, not before the delay.
 func (r *registry) resume(p wire.Resume, signatures []wire.Signature) error {
-	genesis := r.config.Genesis
-	quorum := certificate.Quorum(len(genesis.Validators), genesis.F)
-	if err := r.verifySet(p, p.Epoch, p.At, signatures, quorum); err != nil {
+	if err := r.verifySet(p, p.Epoch, p.At, signatures, quorumOf(r.epochs().Present)); err != nil {
 		return err
 	}
 	brakes := r.ledger.Brakes()
@@ -80,11 +79,12 @@ func (r *registry) countWithdrawal(amount wire.Uint128) error {
 	if limit.IsZero() {
 		return nil
 	}
-	asked := new(big.Int).Add(r.ledger.Withdrawn(presentEpoch), amount.Big())
+	epoch := r.presentEpoch()
+	asked := new(big.Int).Add(r.ledger.Withdrawn(epoch), amount.Big())
 	if asked.Cmp(limit.Big()) > 0 {
 		return wire.CapReached.With(limit, asked)
 	}
-	r.ledger.PutWithdrawn(presentEpoch, asked)
+	r.ledger.PutWithdrawn(epoch, asked)
 	return nil
 }
 
@@ -94,10 +94,11 @@ func (r *registry) countLease(publication wire.Bytes32, operator wire.Address) e
 	if limit == 0 {
 		return nil
 	}
-	asked := r.ledger.Leases(presentEpoch, publication, operator) + 1
+	epoch := r.presentEpoch()
+	asked := r.ledger.Leases(epoch, publication, operator) + 1
 	if asked > limit {
 		return wire.CapReached.With(limit, asked)
 	}
-	r.ledger.PutLeases(presentEpoch, publication, operator, asked)
+	r.ledger.PutLeases(epoch, publication, operator, asked)
 	return nil
 }

@@ -143,11 +143,14 @@ func TestEveryFunctionRejectsOtherEncodings(t *testing.T) {
 		"lockBatch": {[]wire.Publication{}, [][]byte{signature}}, "answerBatch": {own, word("root")},
 		"abortBatch": {word("root")}, "takeOut": {wire.Publication{}, signature, wire.BatchProof{}},
 		"multicall": {[][]byte{{1}}},
+		"changeSet": {wire.SetChange{}, []wire.Signature{}, []wire.Signature{}}, "enterSet": {wire.EpochSet{}}, "retireSet": nil,
+		"proposeSet": {wire.SetProposal{}, []wire.Signature{}},
 	}
 	reads := map[string][]any{
 		"version": nil, "network": nil, "lane": nil, "validatorSet": nil, "minDeposit": nil, "clockWindow": nil,
 		"publication": {word("id")}, "isRevoked": {word("id")}, "brakes": nil, "root": nil, "governed": {own}, "leaseCap": nil, "balance": {wire.Address{}}, "tokens": {wire.Address{}}, "receiptOf": {word("id")},
 		"isMarked": {own, uint64(1), uint64(1)}, "lease": {word("id")}, "partials": {word("id")}, "batch": {own, word("root")}, "stateIn": {word("id"), wire.BatchProof{}}, "board": {uint64(1), uint8(1)},
+		"validatorSetOf": {uint64(1)}, "epochs": nil, "acknowledged": {own},
 	}
 	if len(functions) != len(calls) || len(reads) != len(views) {
 		t.Fatalf("%d functions of %d, %d views of %d", len(functions), len(calls), len(reads), len(views))

@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"caimi.local/onchain/fabric/internal/certificate"
 	"caimi.local/onchain/fabric/internal/state"
 	"caimi.local/onchain/fabric/internal/wire"
 )
@@ -14,9 +13,7 @@ const (
 
 // govern records, at the root, a quorum's decision about a lane, and tells all registries.
 func (r *registry) govern(g wire.Governance, signatures []wire.Signature) error {
-	genesis := r.config.Genesis
-	quorum := certificate.Quorum(len(genesis.Validators), genesis.F)
-	if err := r.verifySet(g, g.Epoch, g.At, signatures, quorum); err != nil {
+	if err := r.verifySet(g, g.Epoch, g.At, signatures, quorumOf(r.epochs().Present)); err != nil {
 		return err
 	}
 	if r.config.RootLane() != r.lane {

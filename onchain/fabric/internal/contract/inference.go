@@ -51,8 +51,11 @@ func (r *registry) answerInference(a wire.Answer, signature []byte, key wire.Hos
 		return wire.UnknownRequest.With(a.Request)
 	case !request.ReceiptHash.IsZero():
 		return nil
-	case key.Epoch != presentEpoch:
-		return wire.WrongEpoch.With(presentEpoch, key.Epoch)
+	}
+	if _, err := r.accepting(key.Epoch); err != nil {
+		return err
+	}
+	switch {
 	case r.now > key.Until:
 		return wire.HostKeyExpired.With(key.Until, r.now)
 	case r.now > asked.Deadline:

@@ -30,13 +30,16 @@ func (r *registry) openLease(l wire.LeaseRequest, signature []byte, key wire.Hos
 	if err := r.checkRunning(); err != nil {
 		return err
 	}
-	switch {
-	case r.now > l.Deadline:
+	if r.now > l.Deadline {
 		return wire.Expired.With(l.Deadline, r.now)
-	case l.Epoch != presentEpoch:
-		return wire.WrongEpoch.With(presentEpoch, l.Epoch)
-	case key.Epoch != presentEpoch:
-		return wire.WrongEpoch.With(presentEpoch, key.Epoch)
+	}
+	if present := r.presentEpoch(); l.Epoch != present {
+		return wire.WrongEpoch.With(present, l.Epoch)
+	}
+	if _, err := r.accepting(key.Epoch); err != nil {
+		return err
+	}
+	switch {
 	case r.now > key.Until:
 		return wire.HostKeyExpired.With(key.Until, r.now)
 	case !r.lawfulLease(l, key):
@@ -58,13 +61,17 @@ func (r *registry) lawfulLease(l wire.LeaseRequest, key wire.HostKey) bool {
 
 // postPartial puts a validator's sealed partial, which comes as transient data, into the private collection.
 func (r *registry) postPartial(p wire.PartialPost, signature []byte) error {
-	if err := r.verifyValidator(p, signature, p.Index); err != nil {
+	lease, known := r.ledger.Lease(p.Lease)
+	signers, wrongEpoch := r.accepting(lease.Epoch)
+	if wrongEpoch != nil {
+		signers = r.epochs().Present
+	}
+	if err := r.verifySeat(p, signature, signers.Validators, p.Index); err != nil {
 		return err
 	}
 	if err := r.checkLane(p.At); err != nil {
 		return err
 	}
-	lease, known := r.ledger.Lease(p.Lease)
 	if !known {
 		return wire.UnknownLease.With(p.Lease)
 	}
@@ -73,6 +80,9 @@ func (r *registry) postPartial(p wire.PartialPost, signature []byte) error {
 			return wire.AlreadyPosted.With()
 		}
 		return nil
+	}
+	if wrongEpoch != nil {
+		return wrongEpoch // its shares are erased
 	}
 	if r.now > lease.End {
 		return wire.LeaseEnded.With(lease.End, r.now)

@@ -10,11 +10,7 @@ import (
 	"caimi.local/onchain/fabric/internal/wire"
 )
 
-const (
-	rulesVersion uint16 = 1
-	// Set changes are events of later parts (spec 20 §4): until then there is one epoch.
-	presentEpoch uint64 = 1
-)
+const rulesVersion uint16 = 1
 
 // A registry is one call's view of the ledger. Entry points change `ledger` and `out` only, both in memory.
 type registry struct {
@@ -64,13 +60,12 @@ func (r *registry) verifyHost(
 	return operator, verifySigner(wire.TypedDigest(r.network, action), signature, key.SigningKey)
 }
 
-// verifyValidator: a post is signed by the validator whose share index it names.
-func (r *registry) verifyValidator(post any, signature []byte, index uint8) error {
-	validators := r.config.Genesis.Validators
-	if index < 1 || int(index) > len(validators) {
+// verifySeat: a post is signed by the account in the seat that it names, from 1.
+func (r *registry) verifySeat(post any, signature []byte, seats []wire.Address, index uint8) error {
+	if index < 1 || int(index) > len(seats) {
 		return wire.UnknownSigner.With(index)
 	}
-	return verifySigner(wire.TypedDigest(r.network, post), signature, validators[index-1])
+	return verifySigner(wire.TypedDigest(r.network, post), signature, seats[index-1])
 }
 
 func (r *registry) checkLane(at wire.Lane) error {

@@ -63,12 +63,24 @@ type scenario struct {
 		Role, State          uint8
 		Error                string
 	}
+	Epochs *struct {
+		Present                       [3]uint64 // epoch, f, t
+		Validators                    []vectortest.Hex
+		Before, Announced             uint64
+		Set, Transcript, AnnouncedSet vectortest.Hex
+		Acknowledged                  []struct {
+			Lane  vectortest.Hex
+			Epoch uint64
+		}
+	}
 	Leaves  []vectortest.Hex
 	Applied [][3]uint64
 }
 
 func TestRegistryVectors(t *testing.T) {
-	for _, name := range []string{"registry/fabric.json", "registry/fabric-brakes.json", "registry/fabric-batches.json"} {
+	for _, name := range []string{
+		"registry/fabric.json", "registry/fabric-brakes.json", "registry/fabric-batches.json", "registry/fabric-epochs.json",
+	} {
 		var suite struct {
 			Network vectortest.Hex
 			Cases   []scenario
@@ -205,6 +217,7 @@ func (s scenario) compare(t *testing.T, w *world, all outbox) {
 	}
 	s.compareBrakes(t, w)
 	s.compareBatches(t, w, all.Batches)
+	s.compareEpochs(t, w)
 	for _, account := range s.Balances {
 		var n wire.Uint128
 		if w.view("balance", &n, wire.Address(account.Address)); n.Big().String() != account.Balance {
@@ -233,6 +246,43 @@ func (s scenario) compareBrakes(t *testing.T, w *world) {
 		}
 		if last != want {
 			t.Errorf("governed %+v, want %+v", last, want)
+		}
+	}
+}
+
+// Without the list it is the first epoch, and no other is announced.
+func (s scenario) compareEpochs(t *testing.T, w *world) {
+	t.Helper()
+	present, before, epochs := w.epochs()
+	if s.Epochs == nil {
+		want := state.EpochSigners{Epoch: 1, F: present.F, T: present.T, Validators: present.Validators}
+		if !reflect.DeepEqual(present, want) || before.Epoch != 0 || epochs.Announced != 0 || !epochs.AnnouncedSet.IsZero() {
+			t.Errorf("epochs %+v, %+v, %+v", present, before, epochs)
+		}
+		return
+	}
+	e := s.Epochs
+	want := state.EpochSigners{
+		Epoch: e.Present[0], F: uint8(e.Present[1]), T: uint8(e.Present[2]), SetHash: e.Set.Word(t),
+		Transcript: e.Transcript.Word(t),
+	}
+	for _, account := range e.Validators {
+		want.Validators = append(want.Validators, wire.Address(account))
+	}
+	if !reflect.DeepEqual(present, want) {
+		t.Errorf("present %+v, want %+v", present, want)
+	}
+	if before.Epoch != e.Before || epochs.Announced != e.Announced || epochs.AnnouncedSet != e.AnnouncedSet.Word(t) {
+		t.Errorf("before %+v, epochs %+v, want %+v", before, epochs, *e)
+	}
+	for _, a := range e.Acknowledged {
+		var lane wire.Lane
+		if err := wire.Decode(a.Lane, wire.CallLimit, &lane); err != nil {
+			t.Fatal(err)
+		}
+		var entered uint64
+		if w.view("acknowledged", &entered, lane); entered != a.Epoch {
+			t.Errorf("acknowledged %d, want %d", entered, a.Epoch)
 		}
 	}
 }
@@ -321,7 +371,8 @@ func refusalMessage(t *testing.T, name string, arguments []byte) string {
 var argumentKinds = map[string][3]string{
 	"WrongSigner": {"address", "address"}, "UnknownOperator": {"address"},
 	"WrongRegistry": {"bytes32", "bytes32"}, "WrongRoot": {"bytes32", "bytes32"}, "NonceUsed": {"bytes32"},
-	"UnknownPublication": {"bytes32"}, "UnknownRequest": {"bytes32"}, "UnknownBatch": {"bytes32"}, "UnsupportedPolicy": {"bytes32"},
+	"UnknownPublication": {"bytes32"}, "UnknownRequest": {"bytes32"}, "UnknownBatch": {"bytes32"},
+	"NotAcknowledged": {"bytes32"}, "UnknownSet": {"bytes32"}, "UnsupportedPolicy": {"bytes32"},
 	"UnsupportedExtension": {"bytes32"},
 }
 

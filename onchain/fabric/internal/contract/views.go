@@ -14,8 +14,29 @@ func (r *registry) viewMinDeposit() ([]byte, error)  { return wire.Encode(r.conf
 func (r *registry) viewClockWindow() ([]byte, error) { return wire.Encode(r.config.ClockWindow), nil }
 
 func (r *registry) viewValidatorSet() ([]byte, error) {
-	genesis := r.config.Genesis
-	return wire.Encode(presentEpoch, genesis.F, genesis.T, genesis.Validators), nil
+	present := r.epochs().Present
+	return wire.Encode(present.Epoch, present.F, present.T, present.Validators), nil
+}
+
+// All zero unless certificates of that epoch count here.
+func (r *registry) viewValidatorSetOf(epoch uint64) ([]byte, error) {
+	signers, err := r.accepting(epoch)
+	if err != nil {
+		signers = state.EpochSigners{}
+	}
+	return wire.Encode(signers.Epoch, signers.F, signers.T, signers.Validators), nil
+}
+
+func (r *registry) viewEpochs() ([]byte, error) {
+	epochs := r.epochs()
+	present := epochs.Present
+	return wire.Encode(
+		epochs.Before.Epoch, present.SetHash, present.Transcript, epochs.Announced, epochs.AnnouncedSet,
+	), nil
+}
+
+func (r *registry) viewAcknowledged(lane wire.Lane) ([]byte, error) {
+	return wire.Encode(r.ledger.Acknowledged(lane)), nil
 }
 
 func (r *registry) viewPublication(id wire.Bytes32) ([]byte, error) {
@@ -59,7 +80,7 @@ func (r *registry) viewIsMarked(source wire.Lane, generation, sequence uint64) (
 
 func (r *registry) viewBrakes() ([]byte, error) {
 	brakes, limits := r.ledger.Brakes(), r.config.Limits
-	withdrawn, err := wire.ToUint128(r.ledger.Withdrawn(presentEpoch))
+	withdrawn, err := wire.ToUint128(r.ledger.Withdrawn(r.presentEpoch()))
 	return wire.Encode(
 		brakes.Paused, brakes.Counter, brakes.Since, limits.ResumeDelay, limits.WithdrawalCap, withdrawn,
 	), err
@@ -79,7 +100,12 @@ func (r *registry) viewLease(id wire.Bytes32) ([]byte, error) {
 }
 
 func (r *registry) viewPartials(lease wire.Bytes32) ([]byte, error) {
-	return r.byIndex(func(index uint8) []byte {
+	record, _ := r.ledger.Lease(lease)
+	signers, err := r.accepting(record.Epoch)
+	if err != nil {
+		signers = r.epochs().Present
+	}
+	return byIndex(len(signers.Validators), func(index uint8) []byte {
 		if _, posted := r.ledger.PartialHash(lease, index); !posted {
 			return nil
 		}
@@ -88,15 +114,15 @@ func (r *registry) viewPartials(lease wire.Bytes32) ([]byte, error) {
 }
 
 func (r *registry) viewBoard(epoch uint64, phase uint8) ([]byte, error) {
-	return r.byIndex(func(index uint8) []byte {
+	return byIndex(len(r.seats(epoch)), func(index uint8) []byte {
 		body, _ := r.ledger.Post(epoch, phase, index)
 		return body
 	}), nil
 }
 
-// byIndex encodes bytes[]: place i holds what share index i+1 has posted, empty where absent.
-func (r *registry) byIndex(read func(index uint8) []byte) []byte {
-	list := make([][]byte, len(r.config.Genesis.Validators))
+// byIndex encodes bytes[]: place i holds what seat i+1 has posted, empty where absent.
+func byIndex(count int, read func(index uint8) []byte) []byte {
+	list := make([][]byte, count)
 	for i := range list {
 		list[i] = read(uint8(i + 1))
 	}

@@ -9,10 +9,13 @@ const (
 	KindRequested     uint16 = 5
 	KindAnswered      uint16 = 6
 	KindRevoked       uint16 = 7
+	KindSetChange     uint16 = 11
+	KindSetRetired    uint16 = 12
 	KindGovernance    uint16 = 15
 	KindBatchLocked   uint16 = 16
 	KindBatchAnswered uint16 = 17
 	KindBatchOutcome  uint16 = 18
+	KindSetEntered    uint16 = 19
 )
 
 // Schema is the version of event bodies.
@@ -88,6 +91,15 @@ type BatchOutcomeBody struct {
 	Count  uint16
 	Taken  Bytes32
 }
+
+// SetChangeBody is SET_CHANGE's: the epoch that ends and the one that begins.
+type SetChangeBody struct{ Ends, Begins uint64 }
+
+// SetRetiredBody is SET_RETIRED's: the epoch whose set counts no more.
+type SetRetiredBody struct{ Epoch uint64 }
+
+// SetEnteredBody is SET_ENTERED's: the epoch that a registry is in now.
+type SetEnteredBody struct{ Epoch uint64 }
 
 // DecodeBody reads an event's body; bodies are static, so that the struct and its fields have one encoding (BadBody).
 func DecodeBody(body []byte, into any) error {

@@ -24,11 +24,12 @@ var bodies = map[uint16]any{
 	wire.KindAnswered: wire.AnsweredBody{}, wire.KindRevoked: wire.RevokedBody{},
 	wire.KindGovernance: wire.GovernanceBody{}, wire.KindBatchLocked: wire.BatchLockedBody{},
 	wire.KindBatchAnswered: wire.BatchAnsweredBody{}, wire.KindBatchOutcome: wire.BatchOutcomeBody{},
+	wire.KindSetChange: wire.SetChangeBody{}, wire.KindSetRetired: wire.SetRetiredBody{}, wire.KindSetEntered: wire.SetEnteredBody{},
 }
 
 // The first byte of an input chooses the type.
 func FuzzRecord(f *testing.F) {
-	for _, name := range []string{"wire/ledger.json", "wire/board.json"} {
+	for _, name := range []string{"wire/ledger.json", "wire/board.json", "wire/epochs.json"} {
 		var suite struct{ Cases, Refusals []wireCase }
 		vectortest.Read(f, name, &suite)
 		for _, c := range append(suite.Cases, suite.Refusals...) {

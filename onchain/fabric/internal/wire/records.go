@@ -115,6 +115,30 @@ type Mint struct {
 	Deadline uint64
 }
 
+// EpochSet holds the validators of one epoch; its hashStruct is the set hash that events carry.
+type EpochSet struct {
+	Epoch      uint64
+	Validators []Address
+	F          uint8
+	T          uint8
+	Transcript Bytes32
+}
+
+// SetChange hands over from the set of an epoch to the next.
+type SetChange struct {
+	At    Lane
+	Epoch uint64
+	Next  EpochSet
+	Lanes []Lane
+}
+
+// SetProposal names the recipients of a resharing.
+type SetProposal struct {
+	At    Lane
+	Epoch uint64
+	Next  EpochSet
+}
+
 // InferenceRequest asks for one answer by the registry path.
 type InferenceRequest struct {
 	At              Lane

@@ -75,6 +75,10 @@ var (
 	CapReached           = Code{"CapReached", 704}
 	NotRoot              = Code{"NotRoot", 710}
 	BadGovernance        = Code{"BadGovernance", 711}
+	BadSetChange         = Code{"BadSetChange", 720}
+	NotRetired           = Code{"NotRetired", 721}
+	NotAcknowledged      = Code{"NotAcknowledged", 722}
+	UnknownSet           = Code{"UnknownSet", 723}
 	EmptyBatch           = Code{"EmptyBatch", 800}
 	BatchTooLong         = Code{"BatchTooLong", 801}
 	BatchItem            = Code{"BatchItem", 802}

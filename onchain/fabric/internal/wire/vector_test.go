@@ -17,6 +17,7 @@ var records = map[string]any{
 	"LeaseRequest": wire.LeaseRequest{}, "PartialPost": wire.PartialPost{}, "BoardPost": wire.BoardPost{},
 	"Checkpoint": wire.Checkpoint{}, "Revocation": wire.Revocation{},
 	"Pause": wire.Pause{}, "Resume": wire.Resume{}, "Governance": wire.Governance{},
+	"EpochSet": wire.EpochSet{}, "SetChange": wire.SetChange{}, "SetProposal": wire.SetProposal{},
 }
 
 type wireCase struct {
@@ -40,7 +41,7 @@ func (c wireCase) decoded(t *testing.T) (any, error) {
 }
 
 func TestWireVectors(t *testing.T) {
-	for _, name := range []string{"wire/ledger.json", "wire/board.json"} {
+	for _, name := range []string{"wire/ledger.json", "wire/board.json", "wire/epochs.json"} {
 		var suite struct {
 			Network         vectortest.Hex
 			Cases, Refusals []wireCase

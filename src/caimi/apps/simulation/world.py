@@ -93,6 +93,7 @@ class World:
             epoch=EPOCH,
             lease_cap=self.limits.lease_cap,
             is_paused=lambda: self.ledgers["fabric"].tip.registry.state.brakes.paused,
+            epochs=lambda: self.ledgers["fabric"].tip.registry.state.epochs,
         )
         self.stored = MemoryBlockStore()
         self.blocks = UnreliableBlocks(
