@@ -22,6 +22,8 @@ HOST: Final = "127.0.0.1"
 """The only address that Anvil listens on."""
 _STATE_NAME: Final = "state.json"
 _GAS_LIMIT: Final = 60_000_000
+_PAST_STATES: Final = 64
+"""Blocks whose state is kept. Anvil otherwise keeps hundreds in memory and thousands in the home folder, for ever."""
 _FIRST_BASE_FEE: Final = 1_000_000_000
 
 
@@ -93,7 +95,7 @@ def _arguments(plan: AnvilPlan, *, port: int) -> list[str]:
     return [
         *("--silent", "--host", HOST, "--port", str(port), "--chain-id", str(plan.chain_id)),
         *("--hardfork", "osaka", "--enable-tx-gas-limit", "--gas-limit", str(_GAS_LIMIT), "--accounts", "0"),
-        *("--state", str(plan.state), "--no-cors"),
+        *("--state", str(plan.state), "--no-cors", "--prune-history", str(_PAST_STATES)),
     ]
 
 
