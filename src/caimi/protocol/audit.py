@@ -76,6 +76,11 @@ class LaneHistory:
         default_factory=dict[tuple[Lane, Bytes32], BatchHistory]
     )
     """By home and root."""
+    told: frozenset[tuple[Bytes32, int]] = field(init=False, repr=False)
+    """Subject and kind of every event: each publication asks for some."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "told", frozenset((i.event.subject, i.event.kind) for i in self.items))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +238,7 @@ def _revocation(
     records: Mapping[Lane, tuple[LaneHistory, RecordHistory]],
     finished: Completeness | None,
 ) -> Iterable[Finding]:
-    told = any(_has(history, identifier, Kind.REVOKED) for history, _ in records.values())
+    told = any((identifier, Kind.REVOKED) in history.told for history, _ in records.values())
     for history, record in records.values():
         # A registry that is not shown may have told it.
         if record.state is State.REVOKED and not told and all(r in records for r in (record.home, *record.mirrors)):
@@ -246,13 +251,13 @@ def _revocation(
 def _has_locked(home: LaneHistory, mirror: LaneHistory, identifier: PublicationId) -> bool:
     batch = batched_ids([home.batches]).get(identifier)
     answered = batch is not None and (batch[0], batch[1]) in mirror.batches
-    return answered or _has(mirror, identifier, Kind.LOCKED)
+    return answered or (identifier, Kind.LOCKED) in mirror.told
 
 
 def _has_decided(home: LaneHistory, identifier: PublicationId) -> bool:
     batch = batched_ids([home.batches]).get(identifier)
     decided = batch is not None and home.batches[batch[0], batch[1]].state is not State.LOCKED
-    return decided or _has(home, identifier, Kind.OUTCOME)
+    return decided or (identifier, Kind.OUTCOME) in home.told
 
 
 def _batches(history: LaneHistory, finished: Completeness | None) -> Iterable[Finding]:
@@ -297,10 +302,6 @@ def _one_outcome(identifier: PublicationId, states: Mapping[str, State]) -> Iter
     if any(s in _GOOD for s in states.values()) and any(s in _BAD for s in states.values()):
         shown = ", ".join(f"{name} {state.name}" for name, state in sorted(states.items()))
         yield Finding("split", "all", _shown(identifier), shown)
-
-
-def _has(history: LaneHistory, identifier: PublicationId, kind: Kind) -> bool:
-    return any(i.event.subject == identifier and i.event.kind == kind for i in history.items)
 
 
 def _unfinished(
