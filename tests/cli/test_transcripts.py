@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from caimi.apps.devnet.folder import VERSIONS, StateFolder, load_or_make_plan
-from caimi.sdk.network import network_to_json
+from caimi.sdk.network import FORMAT, network_to_json
 from caimi.sdk.receipts import receipt_to_json
 from caimi.types.primitives import UnixSeconds
 from tests.cli.transcript import parse, play
@@ -35,7 +35,7 @@ def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
         network = replace(a_network(folder), versions={"caimi": "0", **VERSIONS})
         if folder is ledgers:
             network = replace(network, versions=dict(network.versions) | {"fabric": "2.5"})
-        described = network_to_json(network) | ({"format": 2} if folder is newer else {})
+        described = network_to_json(network) | ({"format": FORMAT + 1} if folder is newer else {})
         (folder / "network.json").write_text(json.dumps(described))
     precious = tmp_path / "precious"
     precious.mkdir()

@@ -48,7 +48,8 @@ def test_requests_come_to_every_end_on_both_ledgers_and_hosts_die_at_their_steps
     direct: Counter[str] = Counter()
     struck: set[FaultKind] = set()
     warmed = 0
-    for seed in range(20):
+    # In the last two a host dies where an answer is sent, and where it is signed: there are few such moments.
+    for seed in (*range(20), 24, 65):
         result = simulate(seed, WITH_HOSTS)
         assert result.findings == ()
         direct.update(result.direct)
