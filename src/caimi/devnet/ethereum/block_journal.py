@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import time
 from collections import deque
@@ -61,7 +63,9 @@ class BlockJournal:
         self._plan = plan
         self._path = _path(plan)
         self._blocks = deque(read_journal(plan))
-        self._written = len(self._blocks)
+        self._written = 0
+        # A kill or a full disk leaves half a line, behind which nothing would be read.
+        self._is_whole = False
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -111,8 +115,12 @@ class BlockJournal:
         self._blocks.clear()
 
     def _append(self, block: JournaledBlock) -> None:
+        if not self._is_whole:
+            self._rewrite()
+        self._is_whole = False
         with self._path.open("a", encoding="ascii") as file:
-            file.write(json.dumps(asdict(block)) + "\n")
+            file.write(_line(block))
+        self._is_whole = True
         self._blocks.append(block)
         self._written += 1
 
@@ -121,10 +129,13 @@ class BlockJournal:
         while self._blocks and self._blocks[0].time < oldest:
             self._blocks.popleft()
         if self._written > 2 * len(self._blocks) + _AT_ONCE:
-            fresh = self._path.with_suffix(".new")
-            fresh.write_text("".join(json.dumps(asdict(block)) + "\n" for block in self._blocks), encoding="ascii")
-            fresh.replace(self._path)
-            self._written = len(self._blocks)
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text("".join(map(_line, self._blocks)), encoding="ascii")
+        fresh.replace(self._path)
+        self._written, self._is_whole = len(self._blocks), True
 
 
 def read_journal(plan: AnvilPlan) -> list[JournaledBlock]:
@@ -231,6 +242,7 @@ def _private_node(plan: AnvilPlan, *, anvil: Path, log: Path, port: int) -> Gene
             stdout=output,
             stderr=output,
             cwd=plan.folder,
+            start_new_session=True,
         ) as process,
         NodeRpc(f"http://{HOST}:{port}") as rpc,
     ):
@@ -239,7 +251,16 @@ def _private_node(plan: AnvilPlan, *, anvil: Path, log: Path, port: int) -> Gene
             _await_answer(process, rpc)
             yield node
         finally:
-            process.communicate(b"keep\n" if node.is_kept else b"", timeout=_STOP_S)
+            _end(process, b"keep\n" if node.is_kept else b"")
+
+
+def _end(process: subprocess.Popen[bytes], word: bytes) -> None:
+    try:
+        process.communicate(word, timeout=_STOP_S)
+    except subprocess.TimeoutExpired:
+        # Whoever waits for it starts the node again: that must not hang on a second one.
+        os.killpg(process.pid, signal.SIGKILL)
+        raise NodeFailed(f"it did not end within {_STOP_S:.0f} s") from None
 
 
 def _await_answer(process: subprocess.Popen[bytes], rpc: NodeRpc) -> None:
@@ -269,6 +290,10 @@ def _ask_block(node: NodeRpc, number: int) -> JournaledBlock:
         base_fee=int(block["baseFeePerGas"], 16),
         raw=tuple(str(raw) for raw in node.ask_all(asked)) if asked else (),
     )
+
+
+def _line(block: JournaledBlock) -> str:
+    return json.dumps(asdict(block)) + "\n"
 
 
 def _path(plan: AnvilPlan) -> Path:
