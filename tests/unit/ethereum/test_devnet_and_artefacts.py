@@ -17,8 +17,9 @@ from caimi.wire.codec import abi_type
 from caimi.wire.functions import FUNCTIONS
 
 _ACCOUNT = Address(bytes(range(20)))
-_FABRIC_ONLY = {"fund", "mint", "openLease", "postPartial", "postBoard", "lease", "leaseCap", "partials", "board"}
-_FABRIC_ONLY |= {"proposeSet"}
+_LEASES = {"fund", "mint", "openLease", "postPartial", "lease", "leaseCap", "partials"}
+_CEREMONIES = {"postBoard", "board", "proposeSet"}
+_FABRIC_ONLY = _LEASES | _CEREMONIES
 _NOT_YET = {"changeSet", "enterSet", "retireSet", "validatorSetOf", "epochs", "acknowledged"}
 """Of spec 42, which says that this registry does not have them."""
 
