@@ -104,6 +104,8 @@ def _follow(
     chain: Bytes32 = _CHAIN,
     tip_seconds: float = 0.0,
     time: list[float] | None = None,
+    kept: int = 1_024,
+    answer: int = 1_024,
 ) -> None:
     seconds = time or [0.0]
 
@@ -115,6 +117,8 @@ def _follow(
             chain=chain,
             block_seconds=0.05,
             tip_seconds=tip_seconds,
+            kept=kept,
+            answer=answer,
             monotonic=lambda: seconds[0],
         )
         await scene(index)
@@ -138,7 +142,7 @@ def test_events_are_numbered_in_channel_order() -> None:
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
-        events = index.events(1, 100)
+        events = await index.events(1, 100)
         assert [event.item.sequence for event in events] == [1, 2, 3, 4]
         assert [event.item.event for event in events] == [event_of(n) for n in (1, 2, 3, 4)]
         assert [event.height for event in events] == [1, 1, 1, 3]
@@ -146,11 +150,112 @@ def test_events_are_numbered_in_channel_order() -> None:
         assert [event.transaction[-1:] for event in events] == ["i"] * 4
         assert [event.time for event in events] == [100, 100, 100, 90]
         assert (index.height, index.time) == (3, 100)
-        assert index.events(3, 1) == events[2:3]
-        assert index.events(5, 1) == ()
+        assert await index.events(3, 1) == events[2:3]
+        assert await index.events(5, 1) == ()
         assert [index.hash_at(n) for n in (-1, 0, 3, 4)] == [None, hash_of(0), hash_of(3), None]
 
     _follow(peer, scene)
+
+
+def _long() -> _Peer:
+    # Events 1 to 8 in blocks 1, 3, 5 and 7.
+    pairs = {n: _transaction(0, payload_of(event_of(n), event_of(n + 1)), seconds=100 + n) for n in range(1, 9, 2)}
+    return _Peer(*(_block(n, *([pairs[n]] if n in pairs else [])) for n in range(9)))
+
+
+def test_older_events_are_read_again_from_their_blocks() -> None:
+    peer = _long()
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        newest = await index.events(7, 9)
+        assert ([event.item.sequence for event in newest], peer.seeks) == ([7, 8], [0])
+        for first in range(1, 10):
+            events = await index.events(first, 2)
+            assert [event.item.sequence for event in events] == list(range(first, min(first + 2, 9)))
+            assert [event.item.event for event in events] == [event_of(event.item.sequence) for event in events]
+            assert [event.block_hash for event in events] == [hash_of(event.height) for event in events]
+            assert [event.height for event in events] == [(event.item.sequence - 1) // 2 * 2 + 1 for event in events]
+            assert [event.time for event in events] == [100 + event.height for event in events]
+        assert await index.events(7, 9) == newest
+        assert len(await index.events(1, 99)) == 2
+
+    _follow(peer, scene, kept=0, answer=2)
+    assert set(peer.seeks) == {0, 1, 3, 5, 7}
+
+
+def test_what_was_read_again_is_held_like_the_newest() -> None:
+    peer = _long()
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        assert await index.events(1, 2) == await index.events(1, 2)
+
+    _follow(peer, scene, kept=0, answer=2)
+    assert peer.seeks == [0, 1]
+
+
+@pytest.mark.parametrize("height", [3, 4, 5])
+def test_rejects_blocks_read_again_that_are_other_ones(height: int) -> None:
+    peer = _long()
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.blocks_known[height] = replace(peer.blocks_known[height], hash=hash_of(height, 9))
+        with pytest.raises(BrokenLedger):
+            await index.events(3, 4)
+        assert len(await index.events(1, 2)) == 2
+
+    _follow(peer, scene, kept=0, answer=4)
+
+
+@pytest.mark.parametrize("payload", [payload_of(event_of(3)), payload_of(*map(event_of, range(3, 9)))])
+def test_rejects_other_events_in_blocks_of_the_same_hash(payload: bytes) -> None:
+    # Which transactions are valid is not under a block's hash.
+    peer = _long()
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.blocks_known[3] = _block(3, _transaction(0, payload))
+        with pytest.raises(BrokenLedger):
+            await index.events(3, 2)
+
+    _follow(peer, scene, kept=0, answer=2)
+
+
+def test_older_events_of_a_peer_that_stalls_are_unavailable() -> None:
+    peer = _long()
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.stalls_at = 3
+        with pytest.raises(ChainUnavailable):
+            await index.events(1, 4)
+        peer.stalls_at, peer.failure = None, DeliverRefused("x")
+        with pytest.raises(BrokenLedger):
+            await index.events(1, 4)
+        peer.failure = None
+        assert len(await index.events(1, 4)) == 4
+
+    _follow(peer, scene, kept=0, answer=4)
+
+
+def test_older_events_that_are_forgotten_meanwhile_are_unavailable() -> None:
+    peer = _long()
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        peer.stalls_at = 3
+        reading = asyncio.ensure_future(index.events(1, 4))
+        await _until(lambda: peer.seeks == [0, 1])
+        await index.forget(3)
+        peer.stalls_at = None
+        with pytest.raises(ChainUnavailable):
+            await reading
+        await index.advance()
+        assert len(await index.events(1, 9)) == 4
+
+    _follow(peer, scene, kept=0, answer=4)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +274,7 @@ def test_what_is_no_event_of_the_registry_has_no_number(transaction: FabricTrans
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
-        assert [event.item.event for event in index.events(1, 9)] == [event_of(1)]
+        assert [event.item.event for event in await index.events(1, 9)] == [event_of(1)]
 
     _follow(peer, scene)
 
@@ -193,7 +298,7 @@ def test_stream_stays_open_between_readings() -> None:
         peer.blocks_known.append(_block(2, _transaction(0, payload_of(event_of(1)))))
         await index.advance()
         await index.advance()
-        assert (len(index.events(1, 9)), index.height) == (1, 2)
+        assert (len(await index.events(1, 9)), index.height) == (1, 2)
 
     _follow(peer, scene)
     assert peer.seeks == [0]
@@ -207,7 +312,7 @@ def test_open_stream_brings_blocks_without_a_question() -> None:
         peer.blocks_known.append(_block(2, _transaction(0, payload_of(event_of(1)))))
         await index.reach(2)
         await index.advance()
-        assert (len(index.events(1, 9)), index.height, peer.asked) == (1, 2, 1)
+        assert (len(await index.events(1, 9)), index.height, peer.asked) == (1, 2, 1)
         # A stream that stands still is no proof that the peer does.
         peer.stalls_at, time[0] = 3, 2.0
         peer.blocks_known.append(_block(3))
@@ -291,7 +396,7 @@ def test_what_is_forgotten_is_asked_for_again() -> None:
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
-        assert (len(index.events(1, 9)), index.time, index.leases_above(0)) == (4, 900, (hash_of(7),))
+        assert (len(await index.events(1, 9)), index.time, index.leases_above(0)) == (4, 900, (hash_of(7),))
         peer.blocks_known[3] = _branch(3, 0, honest, parent=0)
         await index.forget(5)  # nothing is known of it: the lie is still believed
         with pytest.raises(BrokenLedger):
@@ -299,7 +404,7 @@ def test_what_is_forgotten_is_asked_for_again() -> None:
         await index.forget(3)
         assert (index.height, index.time, index.leases_above(0)) == (2, 120, ())
         await index.advance()
-        assert [e.item.event for e in index.events(1, 9)] == [event_of(1), event_of(2), event_of(3)]
+        assert [e.item.event for e in await index.events(1, 9)] == [event_of(1), event_of(2), event_of(3)]
         assert (index.hash_at(3), index.time) == (hash_of(3), 130)
 
     _follow(peer, scene)
@@ -339,7 +444,7 @@ def test_forgetting_while_others_read_keeps_the_order() -> None:
         await asyncio.gather(*(index.forget(n) if n % 2 else index.advance() for n in range(1, 9)))
         await index.advance()
         assert [index.hash_at(n) for n in range(9)] == [block.hash for block in blocks]
-        assert [e.item.sequence for e in index.events(1, 99)] == list(range(1, 9))
+        assert [e.item.sequence for e in await index.events(1, 99)] == list(range(1, 9))
 
     _follow(peer, scene)
 
@@ -371,13 +476,30 @@ def test_ids_of_batches_are_found_by_root() -> None:
 
     async def scene(index: BlockIndex) -> None:
         await index.advance()
-        assert index.batch_ids(batch_root(ids_of(5, 6))) == ids_of(5, 6)
-        assert index.batch_ids(batch_root(ids_of(7))) == ids_of(7)
-        assert index.batch_ids(batch_root(ids_of(8))) is None
+        assert await index.batch_ids(batch_root(ids_of(5, 6))) == ids_of(5, 6)
+        assert await index.batch_ids(batch_root(ids_of(7))) == ids_of(7)
+        assert await index.batch_ids(batch_root(ids_of(8))) is None
         await index.forget(1)
-        assert index.batch_ids(batch_root(ids_of(7))) is None
+        assert await index.batch_ids(batch_root(ids_of(7))) is None
         await index.advance()
-        assert index.batch_ids(batch_root(ids_of(7))) == ids_of(7)
+        assert await index.batch_ids(batch_root(ids_of(7))) == ids_of(7)
+
+    _follow(peer, scene)
+
+
+def test_ids_of_older_batches_are_read_again_from_their_blocks() -> None:
+    batches = [_block(n, _transaction(0, payload_of(batches=[batch_of(n)]))) for n in range(1, 100)]
+    peer = _Peer(_block(0), *batches)
+
+    async def scene(index: BlockIndex) -> None:
+        await index.advance()
+        assert await index.batch_ids(batch_root(ids_of(99))) == ids_of(99)
+        assert peer.seeks == [0]
+        assert await index.batch_ids(batch_root(ids_of(3))) == ids_of(3)
+        assert peer.seeks == [0, 3]
+        peer.blocks_known[4] = _block(4)
+        with pytest.raises(BrokenLedger):
+            await index.batch_ids(batch_root(ids_of(4)))
 
     _follow(peer, scene)
 
@@ -389,7 +511,7 @@ def test_rejects_ids_that_do_not_make_their_root() -> None:
     async def scene(index: BlockIndex) -> None:
         await index.advance()
         with pytest.raises(BrokenLedger):
-            index.batch_ids(root)
+            await index.batch_ids(root)
 
     _follow(peer, scene)
 
@@ -404,7 +526,7 @@ def test_peer_that_stalls_is_unavailable_and_read_on_later() -> None:
         assert index.height == 1
         peer.stalls_at = None
         await index.advance()
-        assert (index.height, len(index.events(1, 9))) == (2, 1)
+        assert (index.height, len(await index.events(1, 9))) == (2, 1)
 
     _follow(peer, scene)
     assert peer.seeks == [0, 2]
@@ -431,7 +553,7 @@ def test_peer_that_lags_behind_what_it_showed_is_waited_for() -> None:
         await index.advance()
         peer.blocks_known = peer.blocks_known[:2]
         await index.advance()
-        assert (index.height, len(index.events(1, 9))) == (2, 1)
+        assert (index.height, len(await index.events(1, 9))) == (2, 1)
 
     _follow(peer, scene)
 
@@ -484,7 +606,7 @@ def test_rejects_a_malformed_event_every_time_and_takes_nothing_of_its_block() -
         for _ in range(2):
             with pytest.raises(BrokenLedger):
                 await index.advance()
-            assert (index.height, index.events(1, 9), index.leases_above(0)) == (0, (), ())
+            assert (index.height, await index.events(1, 9), index.leases_above(0)) == (0, (), ())
 
     _follow(peer, scene)
 

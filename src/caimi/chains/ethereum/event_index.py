@@ -8,9 +8,6 @@ development node that lost its last blocks), the index goes back to the newest c
 from __future__ import annotations
 
 import asyncio
-from array import array
-from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +18,7 @@ from caimi.chains.ethereum.finality import Finality
 from caimi.chains.ethereum.jsonrpc import RpcClient
 from caimi.chains.ethereum.logs import RegistryLog, check_contiguous, read_batch_ids, read_logs
 from caimi.ports.chain import FinalEvent
+from caimi.ports.numbered_events import NumberedEvents
 from caimi.types.errors import OutOfRange
 from caimi.types.primitives import Address, Bytes32, PublicationId, Sequence
 from caimi.types.records import Kind
@@ -40,9 +38,9 @@ class ScanLimits:
 
     blocks: int = 2_000
     """Blocks per question for logs."""
-    kept: int = 8_192
-    """Decoded events kept in memory."""
-    answer: int = 4_096
+    kept: int = 1_024
+    """Decoded events kept in memory, beside those of one answer."""
+    answer: int = 1_024
     """Most events given at once, however many are asked for."""
 
 
@@ -78,9 +76,7 @@ class EventIndex:
         self._lock = asyncio.Lock()
         self._tip: Tip | None = None
         self._checkpoints: list[_Checkpoint] = []
-        # For each block with events, in order: the number of its first event, and its height.
-        self._firsts, self._heights = array("Q"), array("Q")
-        self._recent: dict[int, FinalEvent] = {}
+        self._events = NumberedEvents(kept=self._limits.kept + self._limits.answer)
         # Of each batch locked here: the number of its event, and its height.
         self._batches: dict[Bytes32, tuple[int, int]] = {}
 
@@ -100,12 +96,7 @@ class EventIndex:
             last = min(first + min(limit, self._limits.answer) - 1, self._known)
             if last < first:
                 return ()
-            wanted = range(first, last + 1)
-            if any(number not in self._recent for number in wanted):
-                await self._read_again(first, last)
-            found = tuple(self._recent[number] for number in wanted)
-            self._trim()
-            return found
+            return self._events.held(first, last) or await self._read_again(first, last)
 
     async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
         """The ids of a batch that was locked in a final block; see `ChainReader.batch_ids`.
@@ -168,9 +159,7 @@ class EventIndex:
             self._forget_above(self._known)
 
     def _forget_above(self, known: int) -> None:
-        keep = bisect_right(self._firsts, known)
-        del self._firsts[keep:], self._heights[keep:]
-        self._recent = {number: event for number, event in self._recent.items() if number <= known}
+        self._events.forget_above(known)
         self._batches = {root: place for root, place in self._batches.items() if place[0] <= known}
 
     def _append(self, events: list[FinalEvent], end: Block) -> None:
@@ -178,43 +167,23 @@ class EventIndex:
         if events and events[0].item.sequence != known + 1:
             raise EventGap(f"event {events[0].item.sequence} where event {known + 1} was due")
         for event in events:
-            if not self._heights or self._heights[-1] != event.height:
-                self._firsts.append(event.item.sequence)
-                self._heights.append(event.height)
-            self._recent[event.item.sequence] = event
+            self._events.append(event)
             if event.item.event.kind == Kind.BATCH_LOCKED:
                 self._batches.setdefault(event.item.event.subject, (event.item.sequence, event.height))
         self._checkpoints.append(_Checkpoint(height=end.number, hash=end.hash, events=known + len(events)))
         del self._checkpoints[:-_CHECKPOINTS]
-        self._trim()
 
-    def _trim(self) -> None:
-        # Oldest in first: services mostly read on from where they were.
-        while len(self._recent) > self._limits.kept + self._limits.answer:
-            del self._recent[next(iter(self._recent))]
-
-    async def _read_again(self, first: int, last: int) -> None:
-        known = self._known
-        for start, end in self._ranges(first, last):
+    async def _read_again(self, first: int, last: int) -> tuple[FinalEvent, ...]:
+        found: list[FinalEvent] = []
+        for start, end in self._events.ranges(first, last, blocks=self._limits.blocks):
             events, _ = await self._read(start, end)
-            for event in events:
-                self._recent.pop(event.item.sequence, None)
-                self._recent[event.item.sequence] = event
-        if any(number not in self._recent for number in range(first, last + 1)):
+            found += [event for event in events if first <= event.item.sequence <= last]
+        if [event.item.sequence for event in found] != list(range(first, last + 1)):
             # They were there when the index was built on this very branch.
-            raise EventGap(f"events {first} to {last} of {known} are not all there any more")
-
-    def _ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        # Ranges of blocks that hold the events, passing over the stretches without any.
-        place = bisect_right(self._firsts, first) - 1
-        stop = bisect_right(self._firsts, last)
-        while place < stop:
-            start = self._heights[place]
-            end = start
-            while place < stop and self._heights[place] < start + self._limits.blocks:
-                end = self._heights[place]
-                place += 1
-            yield start, end
+            raise EventGap(f"events {first} to {last} of {self._known} are not all there any more")
+        for event in found:
+            self._events.keep(event)
+        return tuple(found)
 
     async def _read(self, start: int, end: int) -> tuple[list[FinalEvent], dict[int, Block]]:
         logs = await self._logs(start, end)

@@ -4,7 +4,9 @@ messages of key ceremonies in their order.
 One stream brings the blocks as they come. It cannot tell a quiet channel from a peer that stands still, so the peer is
 asked for its tip too: at first, after every break of the stream, and now and then. Asking is a transaction proposal,
 which costs the peer a hundred times what a block on an open stream does.
-Nothing is stored: after a restart the channel is read again from block 0, whose hash is the channel's identity.
+Nothing is stored: after a restart the channel is read again from block 0, whose hash is the channel's identity. In
+memory stay 40 bytes of each block, 16 of each with events, and the newest events: older ones, and the ids of batches,
+are read again from their blocks, which must be those that were read before.
 """
 
 from __future__ import annotations
@@ -18,22 +20,23 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from caimi.chains.fabric.block_events import Post, read_block
 from caimi.chains.fabric.blocks import FabricBlock
-from caimi.chains.fabric.board_posts import posts_of
 from caimi.chains.fabric.errors import BrokenBlockChain, FabricError
-from caimi.chains.fabric.notes import EVENT_NAME, LoggedBatch, Notes, read_notes
+from caimi.chains.fabric.notes import LoggedBatch
 from caimi.chains.fabric.port_errors import BrokenLedger, port_error
 from caimi.chains.fabric.transaction import ChainInfo
 from caimi.ports.chain import BoardMessage, ChainUnavailable, FinalEvent
+from caimi.ports.numbered_events import NumberedEvents
 from caimi.protocol.batches import batch_root
 from caimi.types.errors import WrongChain
 from caimi.types.primitives import Bytes32, Epoch, PublicationId, Sequence, UnixSeconds, bytes32
-from caimi.types.records import Item
 from caimi.wire.chain_ids import chain_hash, fabric_chain_id
 
 __all__ = ["BlockIndex", "Blocks", "Peer"]
 
-_NANOSECONDS: Final = 1_000_000_000
+_HASH_BYTES: Final = 32
+_LISTED: Final = 64  # batches, of at most 256 ids each
 _FIRST: Final = asyncio.FIRST_COMPLETED
 
 
@@ -59,19 +62,6 @@ class _Leases:
     identifiers: tuple[Bytes32, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Post:
-    height: int
-    epoch: Epoch
-    message: BoardMessage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Batch:
-    height: int
-    joined: bytes  # its ids one behind the other: there may be millions
-
-
 class BlockIndex:
     """The registry's part of one channel, as one peer shows it."""
 
@@ -84,6 +74,8 @@ class BlockIndex:
         chain: Bytes32,
         block_seconds: float = 5.0,
         tip_seconds: float = 2.0,
+        kept: int = 1_024,
+        answer: int = 1_024,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with nothing known.
@@ -93,6 +85,8 @@ class BlockIndex:
             chain: keccak256 of the channel's CAIP-2 id, which block 0 has to confirm.
             block_seconds: how long the peer may take to deliver a block that it says it has.
             tip_seconds: how long an open stream is relied on before the peer is asked for its tip again.
+            kept: events kept in memory, beside those of one answer.
+            answer: most events given at once, however many are asked for.
         """
         self._peer = peer
         self._chaincode = chaincode
@@ -105,11 +99,15 @@ class BlockIndex:
         self._grown = asyncio.Event()
         self._asked: float | None = None
         self._breaks = 0
-        self._hashes: list[Bytes32] = []
-        self._events: list[FinalEvent] = []
+        self._answer = answer
+        self._hashes = bytearray()
+        self._events = NumberedEvents(kept=kept + answer)
         self._leases: list[_Leases] = []
-        self._batches: dict[Bytes32, _Batch] = {}
-        self._posts: list[_Post] = []
+        # In which block each batch was locked.
+        self._batches: dict[Bytes32, int] = {}
+        # The ids of the newest ones: validators ask for those of a batch as soon as they see it.
+        self._listed: dict[Bytes32, tuple[PublicationId, ...]] = {}
+        self._posts: list[Post] = []
         # Of each block: the latest timestamp up to it.
         self._times = array("Q")
         # Something was forgotten and nothing read since.
@@ -118,7 +116,7 @@ class BlockIndex:
     @property
     def height(self) -> int:
         """Number of the newest block read, -1 before the first."""
-        return len(self._hashes) - 1
+        return len(self._hashes) // _HASH_BYTES - 1
 
     @property
     def time(self) -> UnixSeconds:
@@ -127,11 +125,37 @@ class BlockIndex:
 
     def hash_at(self, height: int) -> Bytes32 | None:
         """Header hash of a block that was read."""
-        return self._hashes[height] if 0 <= height <= self.height else None
+        if not 0 <= height <= self.height:
+            return None
+        return bytes32(bytes(self._hashes[height * _HASH_BYTES : (height + 1) * _HASH_BYTES]))
 
-    def events(self, first: int, limit: int) -> tuple[FinalEvent, ...]:
-        """Events that were read, numbered from `first` (at least 1) on, at most `limit`."""
-        return tuple(self._events[first - 1 : first - 1 + limit])
+    async def events(self, first: int, limit: int) -> tuple[FinalEvent, ...]:
+        """Events of blocks that were read, numbered from `first` (at least 1) on, at most `limit`.
+
+        Raises:
+            ChainUnavailable: The peer does not deliver an older block, or what it showed was forgotten meanwhile.
+            BrokenLedger: It delivers another one than before.
+        """
+        last = min(first + min(limit, self._answer) - 1, self._events.count)
+        if last < first:
+            return ()
+        held = self._events.held(first, last)
+        if held is not None:
+            return held
+        start, end = self._events.height_of(Sequence(first)), self._events.height_of(Sequence(last))
+        number = self._events.count_below(start)
+        found: list[FinalEvent] = []
+        async with aclosing(self._again(start, end)) as blocks:
+            async for block in blocks:
+                told = read_block(block, self._chaincode, known=number)
+                number += len(told.events)
+                found += [event for event in told.events if first <= event.item.sequence <= last]
+        # A block's hash does not cover which of its transactions are valid.
+        if number != self._events.count_below(end + 1):
+            raise BrokenLedger(f"blocks {start} to {end} have other events than the peer showed before")
+        for event in found:
+            self._events.keep(event)
+        return tuple(found)
 
     def leases_above(self, height: int) -> tuple[Bytes32, ...]:
         """Leases opened in blocks above `height`."""
@@ -142,19 +166,24 @@ class BlockIndex:
         """Messages of the epoch's key ceremonies in the blocks that were read, in their order."""
         return tuple(post.message for post in self._posts if post.epoch == epoch)
 
-    def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
+    async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
         """The ids of a batch that was locked in a block that was read, by index.
 
         Raises:
             BrokenLedger: The ledger lists other ids than those of this root.
+            ChainUnavailable: As `events`.
         """
-        batch = self._batches.get(root)
-        if batch is None:
+        height = self._batches.get(root)
+        if height is None:
             return None
-        found = tuple(PublicationId(bytes32(batch.joined[i : i + 32])) for i in range(0, len(batch.joined), 32))
-        if batch_root(found) != root:
-            raise BrokenLedger(f"block {batch.height} lists other ids than those of the batch 0x{root.hex()}")
-        return found
+        if root not in self._listed:
+            async with aclosing(self._again(height, height)) as blocks:
+                async for block in blocks:
+                    self._list(read_block(block, self._chaincode).batches)
+        listed = self._listed.get(root)
+        if listed is None or batch_root(listed) != root:
+            raise BrokenLedger(f"block {height} lists other ids than those of the batch 0x{root.hex()}")
+        return listed
 
     async def verify_chain(self) -> None:
         """Check once that the peer is of this channel.
@@ -211,8 +240,8 @@ class BlockIndex:
         await self.close()
         while self._follower is not None:
             await self.close()  # another reading began meanwhile
-        if first <= len(self._events):
-            self._cut(self._events[first - 1].height)
+        if first <= self._events.count:
+            self._cut(self._events.height_of(Sequence(first)))
             self._is_doubted = True
 
     async def close(self) -> None:
@@ -256,69 +285,63 @@ class BlockIndex:
         return self._follower
 
     async def _follow(self) -> None:
-        before = self._hashes[-1] if self._hashes else None
+        before = self.hash_at(self.height)
         async with aclosing(self._stream.blocks(self.height + 1, previous_hash=before)) as blocks:
             async for block in blocks:
                 self._take(block)
                 grown, self._grown = self._grown, asyncio.Event()
                 grown.set()
 
+    async def _again(self, start: int, end: int) -> AsyncGenerator[FabricBlock, None]:
+        # Blocks that were read before, which the peer has to deliver as they were then.
+        async with aclosing(self._stream.blocks(start, previous_hash=self.hash_at(start - 1))) as blocks:
+            while start <= end:
+                try:
+                    block = await asyncio.wait_for(anext(blocks), self._seconds)
+                except TimeoutError:
+                    raise ChainUnavailable(f"no block {start} within {self._seconds} s") from None
+                except FabricError as error:
+                    raise port_error(error) from error
+                known = self.hash_at(start)
+                if known is None:
+                    raise ChainUnavailable(f"block {start} was forgotten while it was read again")
+                if block.hash != known:
+                    raise BrokenLedger(f"block {start} is not the one that the peer showed before")
+                yield block
+                start += 1
+
     def _take(self, block: FabricBlock) -> None:
         if block.number == 0:
             self._check_channel(block)
-        events: list[FinalEvent] = []
-        leases: list[Bytes32] = []
-        batches: list[LoggedBatch] = []
-        posts: list[_Post] = []
-        time = int(self.time)
-        for transaction in block.transactions:
-            if not transaction.is_valid:
-                continue
-            at = transaction.timestamp_ns // _NANOSECONDS
-            time = max(time, at)
-            event = transaction.event
-            if event is None or event.chaincode != self._chaincode:
-                continue
-            if event.name != EVENT_NAME:
-                raise BrokenLedger(f"transaction {transaction.tx_id} has an event named {event.name!r}")
-            notes = read_notes(event.payload)
-            events += self._numbered(notes, len(self._events) + len(events), block, transaction.tx_id, at)
-            leases += notes.leases
-            batches += notes.batches
-            messages = zip(notes.posts, posts_of(transaction, notes.posts), strict=True)
-            posts += [_Post(height=block.number, epoch=note.epoch, message=said) for note, said in messages]
         # All or nothing: a block that cannot be read leaves no half of it behind.
-        self._hashes.append(bytes32(block.hash))
-        self._events += events
-        self._posts += posts
-        self._times.append(time)
+        told = read_block(block, self._chaincode, known=self._events.count, time=self.time)
+        self._hashes += block.hash
+        self._times.append(told.time)
+        self._posts += told.posts
+        for event in told.events:
+            self._events.append(event)
+        if told.leases:
+            self._leases.append(_Leases(height=block.number, identifiers=tuple(told.leases)))
+        for batch in told.batches:
+            self._batches.setdefault(batch.root, block.number)
+        self._list(told.batches)
         self._is_doubted = False
-        if leases:
-            self._leases.append(_Leases(height=block.number, identifiers=tuple(leases)))
+
+    def _list(self, batches: list[LoggedBatch]) -> None:
         for batch in batches:
             # A second list for one root can only be the same: both have to make it.
-            kept = _Batch(height=block.number, joined=b"".join(batch.identifiers))
-            self._batches.setdefault(batch.root, kept)
+            self._listed.setdefault(batch.root, batch.identifiers)
+            if len(self._listed) > _LISTED:
+                del self._listed[next(iter(self._listed))]
 
     def _cut(self, height: int) -> None:
         # As if blocks from `height` on were never read.
-        del self._hashes[height:], self._times[height:]
-        del self._events[bisect_left(self._events, height, key=lambda event: event.height) :]
+        del self._hashes[height * _HASH_BYTES :], self._times[height:]
+        self._events.forget_above(self._events.count_below(height))
         del self._leases[bisect_left(self._leases, height, key=lambda leases: leases.height) :]
         del self._posts[bisect_left(self._posts, height, key=lambda post: post.height) :]
-        self._batches = {root: batch for root, batch in self._batches.items() if batch.height < height}
-
-    def _numbered(self, notes: Notes, known: int, block: FabricBlock, tx_id: str, at: int) -> list[FinalEvent]:
-        return [
-            FinalEvent(
-                item=Item(sequence=Sequence(known + place), event=event),
-                height=block.number,
-                block_hash=bytes32(block.hash),
-                transaction=tx_id,
-                time=UnixSeconds(at),
-            )
-            for place, event in enumerate(notes.events, start=1)
-        ]
+        self._batches = {root: locked for root, locked in self._batches.items() if locked < height}
+        self._listed.clear()
 
     def _check_channel(self, block: FabricBlock) -> None:
         caip2 = fabric_chain_id(bytes32(block.hash))

@@ -139,7 +139,7 @@ class FabricRegistry:
         if first < 1:
             raise OutOfRange(64, first)
         await self.index.advance()
-        return self.index.events(first, limit)
+        return await self.index.events(first, limit)
 
     async def forget(self, first: Sequence) -> None:
         """See `Forgetful.forget`."""
@@ -164,7 +164,7 @@ class FabricRegistry:
     async def batch_ids(self, root: Bytes32) -> tuple[PublicationId, ...] | None:
         """See `ChainReader.batch_ids`. Raises also `BrokenLedger`."""
         await self.index.advance()
-        return self.index.batch_ids(root)
+        return await self.index.batch_ids(root)
 
     async def state_in(self, identifier: PublicationId, proof: BatchProof) -> tuple[Role, State]:
         """See `ChainReader.state_in`."""
