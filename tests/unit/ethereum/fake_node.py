@@ -150,6 +150,11 @@ class FakeNode:
         if question["topics"][0] == "0x" + batch_ids_topic().hex():
             return self.batch_logs.get((question["topics"][1], question["fromBlock"], question["toBlock"]), [])
         assert question["topics"] == ["0x" + event_topic().hex()]
+        if "blockHash" in question:
+            heights = [n for n in range(len(self.blocks)) if self.hash(n) == question["blockHash"]]
+            if not heights:
+                raise RpcRefusal(-32000, "unknown block")
+            return self.blocks[heights[0]]
         first, last = int(question["fromBlock"], 16), int(question["toBlock"], 16)
         return [log for block in self.blocks[first : last + 1] for log in block]
 

@@ -434,11 +434,79 @@ def test_a_poll_without_a_new_block_is_one_question_and_a_new_block_costs_few() 
         found = await reader.head()
         assert (found.height, found.final_height) == (head.height + 1, head.final_height + 1)
         await reader.events(Sequence(1), 10)
-        # Latest and final; latest again; logs and the block that they end with. That the new final block is on the
-        # known branch is read from its parent.
-        assert node.posts - before == 5
+        # Latest and final; latest again; the final block's logs. Its parent shows that it is on the known branch.
+        assert node.posts - before == 4
 
     _read(node, scene, finality=DepthFinality(1))
+
+
+def _lost(node: FakeNode) -> None:
+    # The newest block is on another branch as soon as its logs are asked for.
+    logs = node.methods["eth_getLogs"]
+
+    def answer(parameters: list[Any]) -> Any:
+        node.methods["eth_getLogs"] = logs
+        node.reorganise(1)
+        node.mine(1)
+        return logs(parameters)
+
+    node.methods["eth_getLogs"] = answer
+
+
+def test_events_of_one_block_are_asked_for_by_its_hash() -> None:
+    node = _node(1, 1)
+
+    async def scene(reader: EthereumReader) -> None:
+        await reader.events(Sequence(1), 9)
+        node.mine(2)
+        _lost(node)
+        # What is at its height now is not taken for its events.
+        with pytest.raises(RpcFailure, match="unknown block"):
+            await reader.events(Sequence(1), 9)
+        assert _numbers(await reader.events(Sequence(1), 9)) == [1, 2, 3]
+
+    _read(node, scene)
+
+
+def test_a_block_said_to_be_empty_on_a_lost_branch_is_read_again() -> None:
+    node = _node(1, 1)
+    logs = node.methods["eth_getLogs"]
+
+    def forgetful(parameters: list[Any]) -> Any:
+        try:
+            return logs(parameters)
+        except RpcRefusal:
+            return []
+
+    async def scene(reader: EthereumReader) -> None:
+        await reader.events(Sequence(1), 9)
+        node.mine(1)
+        node.methods["eth_getLogs"] = forgetful
+        _lost(node)
+        assert _numbers(await reader.events(Sequence(1), 9)) == [1, 2]
+        assert _numbers(await reader.events(Sequence(1), 9)) == [1, 2, 3]
+
+    _read(node, scene)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [("blockNumber", hex(2), MalformedAnswer), ("blockHash", "0x" + "11" * 32, ChainMoved)],
+)
+def test_rejects_logs_of_another_block_than_asked_for(field: str, value: str, error: type[Exception]) -> None:
+    node = _node(1, 1)
+
+    async def scene(reader: EthereumReader) -> None:
+        await reader.events(Sequence(1), 9)
+        node.mine(1)
+        true = node.blocks[3][0]
+        node.blocks[3] = [true | {field: value}]
+        with pytest.raises(error):
+            await reader.events(Sequence(1), 9)
+        node.blocks[3] = [true]
+        assert _numbers(await reader.events(Sequence(1), 9)) == [1, 2, 3]
+
+    _read(node, scene)
 
 
 def test_what_is_final_by_its_tag_is_asked_for_each_time() -> None:

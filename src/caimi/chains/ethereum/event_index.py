@@ -111,7 +111,7 @@ class EventIndex:
             if root not in self._batches:
                 return None
             _, height = self._batches[root]
-            question = self._question([batch_ids_topic(), root], height, height)
+            question = self._question([batch_ids_topic(), root], **_range(height, height))
             return read_batch_ids(await self._rpc.call("eth_getLogs", question), self._contract, root)
 
     async def tip(self) -> Tip:
@@ -134,6 +134,9 @@ class EventIndex:
         await self._return_to_branch(final)
         start = self._checkpoints[-1].height + 1 if self._checkpoints else self._first_block
         while start <= final.number:
+            if start == final.number:
+                self._append(await self._read_block(final), final)
+                return
             end = min(start + self._limits.blocks - 1, final.number)
             events, blocks = await self._read(start, end)
             last = blocks[end]
@@ -192,10 +195,20 @@ class EventIndex:
             if block is None:
                 raise ChainMoved(f"block {number} of {self._rpc.node} is gone")
             blocks[number] = block
+        return self._events_in(logs, blocks), blocks
+
+    async def _read_block(self, block: Block) -> list[FinalEvent]:
+        # By its hash: nothing has to be asked to know of which branch the logs are.
+        question = self._question([event_topic()], blockHash=hex_data(block.hash))
+        answer = await self._rpc.call("eth_getLogs", question)
+        logs = read_logs(answer, self._contract, first_block=block.number, last_block=block.number)
+        return self._events_in(logs, {block.number: block})
+
+    def _events_in(self, logs: list[RegistryLog], blocks: dict[int, Block]) -> list[FinalEvent]:
         for log in logs:
             if log.block_hash != blocks[log.height].hash:
                 raise ChainMoved(f"event {log.item.sequence} of {self._rpc.node} is of another block {log.height}")
-        events = [
+        return [
             FinalEvent(
                 item=log.item,
                 height=log.height,
@@ -205,10 +218,9 @@ class EventIndex:
             )
             for log in logs
         ]
-        return events, blocks
 
     async def _logs(self, start: int, end: int) -> list[RegistryLog]:
-        question = self._question([event_topic()], start, end)
+        question = self._question([event_topic()], **_range(start, end))
         try:
             answer = await self._rpc.call("eth_getLogs", question)
             return read_logs(answer, self._contract, first_block=start, last_block=end)
@@ -221,13 +233,12 @@ class EventIndex:
             check_contiguous(logs, logs[0].item.sequence)
         return logs
 
-    def _question(self, topics: list[Bytes32], start: int, end: int) -> dict[str, object]:
-        return {
-            "address": hex_data(self._contract),
-            "topics": [hex_data(topic) for topic in topics],
-            "fromBlock": hex_quantity(start),
-            "toBlock": hex_quantity(end),
-        }
+    def _question(self, topics: list[Bytes32], **blocks: str) -> dict[str, object]:
+        return {"address": hex_data(self._contract), "topics": [hex_data(topic) for topic in topics], **blocks}
+
+
+def _range(start: int, end: int) -> dict[str, str]:
+    return {"fromBlock": hex_quantity(start), "toBlock": hex_quantity(end)}
 
 
 def _is_too_wide(error: RpcFailure | AnswerTooLarge) -> bool:
