@@ -78,7 +78,7 @@ async def fund_fabric(ledgers: Ledgers, account: SigningKey, amount: int) -> int
 
 
 async def fund_ethereum(ledgers: Ledgers, account: SigningKey, amount: int) -> int:
-    """Give `amount` (u128) to the account on Ethereum; returns its registry balance then.
+    """Give `amount` (u128) to the account on Ethereum; returns its registry balance when that is final.
 
     Raises:
         Refusal, ChainError: Of the registry or the node.
@@ -118,7 +118,8 @@ async def _send(registry: EthereumRegistry, call: bytes) -> None:
     async with asyncio.timeout(_WAIT_S):
         while True:
             status = await registry.status(prepared)
-            if isinstance(status, Included):
+            # Who was told of the money spends it: it must not vanish with a block.
+            if isinstance(status, Included) and status.final:
                 return
             if isinstance(status, Reverted):
                 raise ChainError(f"{prepared.transaction} reverted: {status.cause}")
