@@ -1,7 +1,9 @@
 """Requests and accepted answers of one lane, by its final events; of the root's, what governance decides (spec 35 §3).
 
-A lane whose chain broke its finality numbers other events than before. Once governance has resumed it under its next
-generation, it is followed again from the last block kept, and from no chain that lacks that block.
+Each page begins with the last event that was followed, so that one answer shows whether the lane still has it: a chain
+that took back what was final is followed again from the last page that it kept, for it numbers other events now. Once
+governance has resumed a lane under its next generation, it is followed again from the last block kept, and from no
+chain that lacks that block.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Final
 from caimi.host.errors import LaneAstray
 from caimi.ports.chain import ChainReader, FinalEvent, Forgetful
 from caimi.ports.clock import Clock
-from caimi.ports.host_store import AcceptedAnswer, HostStep, HostStore, RequestRow, RequestState
+from caimi.ports.host_store import AcceptedAnswer, HostStep, HostStore, Mark, RequestRow, RequestState
 from caimi.protocol.governance import decision_in
 from caimi.protocol.registry_state import GovernedLane
 from caimi.types.primitives import Sequence
@@ -21,6 +23,7 @@ from caimi.wire.functions import decode_body
 __all__ = ["LaneFollower"]
 
 _PAGE: Final = 256
+_MARKS: Final = 4_096
 
 
 class LaneFollower:
@@ -59,8 +62,7 @@ class LaneFollower:
             self._store.follow(
                 HostStep.FOLLOWED,
                 self.lane,
-                last.item.sequence,
-                last.height,
+                Mark(sequence=last.item.sequence, height=last.height, block_hash=last.block_hash),
                 requests=[self._requested(final) for final in events if _is(final, Kind.REQUESTED)],
                 answered=[_accepted(final) for final in events if _is(final, Kind.ANSWERED)],
                 decisions=self._decisions(events),
@@ -70,19 +72,48 @@ class LaneFollower:
     async def _next(self) -> tuple[FinalEvent, ...]:
         while True:
             decided = await self._note_decision()
-            first = Sequence(self._store.cursor(self.lane) + 1)
-            events = await self._reader.events(first, _PAGE)
-            if events and decided.version:
+            last = self._last()
+            page = await self._reader.events(last.sequence if last else Sequence(1), _PAGE)
+            if page and decided.version:
                 await self._check_kept(decided)
-            # Else the lane was resumed meanwhile, and these events follow nothing.
-            if self._store.governed(self.lane) == decided:
-                return events
+            kept = None if last is None else await self._kept(last, page)
+            if self._store.governed(self.lane) != decided:
+                # The lane was resumed meanwhile, and these events follow nothing.
+                continue
+            if kept is None:
+                return page[1:] if last else page
+            self._store.rewind(HostStep.REWOUND, self.lane, kept)
+
+    def _last(self) -> Mark | None:
+        return next(iter(self._store.marks(self.lane, 1)), None)
+
+    async def _kept(self, last: Mark, page: tuple[FinalEvent, ...]) -> int | None:
+        # Height up to which the lane is as it was followed, -1 for none of it; None if nothing is gone.
+        if page:
+            is_there = page[0].block_hash == last.block_hash
+        else:
+            # A chain that is merely lower than it was says nothing: its node may lag.
+            is_there = await self._reader.block_hash(last.height) in (None, last.block_hash)
+        if is_there:
+            return None
+        marks = self._store.marks(self.lane, _MARKS)
+        # Blocks hold their predecessors' hashes: all below one that is there are there too.
+        gone, there = 0, len(marks)
+        while there - gone > 1:
+            middle = (gone + there) // 2
+            if await self._reader.block_hash(marks[middle].height) == marks[middle].block_hash:
+                there = middle
+            else:
+                gone = middle
+        # Whatever the node says of single blocks, the one that is gone is not kept.
+        return min(marks[there].height, last.height - 1) if there < len(marks) else -1
 
     async def _note_decision(self) -> GovernedLane:
         # After a decision about this lane, what its node said before counts no more.
         decided = self._store.governed(self.lane)
         if decided != self._decided and isinstance(self._reader, Forgetful):
-            await self._reader.forget(Sequence(self._store.cursor(self.lane) + 1))
+            last = self._last()
+            await self._reader.forget(Sequence(last.sequence + 1 if last else 1))
         self._decided = decided
         return decided
 

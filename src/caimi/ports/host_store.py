@@ -15,7 +15,7 @@ from caimi.types.primitives import Address, Bytes32, UnixSeconds
 from caimi.types.primitives import Sequence as EventSequence
 from caimi.types.records import Cid, Lane
 
-__all__ = ["AcceptedAnswer", "HostStep", "HostStore", "RequestRow", "RequestState", "ShelfRow", "SignedAnswer"]
+__all__ = ["AcceptedAnswer", "HostStep", "HostStore", "Mark", "RequestRow", "RequestState", "ShelfRow", "SignedAnswer"]
 
 
 class HostStep(StrEnum):
@@ -23,6 +23,8 @@ class HostStep(StrEnum):
 
     FOLLOWED = "host.followed"
     """Final events of a lane were read: new requests, and answers that registries accepted."""
+    REWOUND = "host.rewound"
+    """A lane took back blocks that were followed."""
     SIGNED = "host.signed"
     """An answer is signed and stored; nothing was sent yet."""
     SENT = "host.sent"
@@ -119,11 +121,20 @@ class AcceptedAnswer:
     """Of the block with the event."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """An event up to which a lane was followed."""
+
+    sequence: EventSequence
+    height: int
+    block_hash: Bytes32
+
+
 class HostStore(Protocol):
     """Durable before it returns. One process at a time."""
 
-    def cursor(self, lane: Lane) -> EventSequence:
-        """Highest sequence number that was followed, 0 if none."""
+    def marks(self, lane: Lane, limit: int) -> tuple[Mark, ...]:
+        """Ends of the pages that were followed, newest first, at most `limit`; old ones are not kept for ever."""
         ...
 
     def governed(self, lane: Lane) -> GovernedLane:
@@ -134,21 +145,25 @@ class HostStore(Protocol):
         self,
         step: HostStep,
         lane: Lane,
-        upto: EventSequence,
-        height: int,
+        upto: Mark,
         *,
         requests: Sequence[RequestRow],
         answered: Sequence[AcceptedAnswer],
         decisions: Sequence[tuple[Lane, GovernedLane]],
     ) -> None:
-        """Move the cursor, add requests that are not known yet, and settle the open ones that were answered.
+        """Set the newest mark, add requests that are not known yet, and settle the open ones that were answered.
 
         Arguments:
-            height: of the block with event `upto`.
             answered: the stored answer's hash decides between ANSWERED and ELSEWHERE.
             decisions: of governance, in order; one whose version is not higher than the last one's counts for nothing.
-                A lane that is resumed is followed again from the last block kept: requests above it are forgotten
-                unless an answer to them is signed, and what was settled above it is open again.
+                A lane that is resumed is followed again from the last block kept, as after `rewind`.
+        """
+        ...
+
+    def rewind(self, step: HostStep, lane: Lane, height: int) -> None:
+        """Keep nothing of blocks above `height` (-1 for all), which the lane took back.
+
+        Requests above it are forgotten unless an answer to them is signed; what was settled above it is open again.
         """
         ...
 

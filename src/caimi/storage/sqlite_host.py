@@ -10,6 +10,7 @@ from caimi.ports.crash import CrashPoints
 from caimi.ports.host_store import (
     AcceptedAnswer,
     HostStep,
+    Mark,
     RequestRow,
     RequestState,
     ShelfRow,
@@ -23,10 +24,10 @@ from caimi.types.records import Cid, Lane
 
 __all__ = ["SqliteHostStore"]
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _SCHEMA: Final = """
 CREATE TABLE followed (chain BLOB, registry BLOB, sequence INTEGER, height INTEGER NOT NULL,
-  PRIMARY KEY (chain, registry, sequence)) STRICT, WITHOUT ROWID;
+  block_hash BLOB NOT NULL, PRIMARY KEY (chain, registry, sequence)) STRICT, WITHOUT ROWID;
 CREATE TABLE governed (chain BLOB, registry BLOB, version INTEGER NOT NULL, generation INTEGER NOT NULL,
   height INTEGER NOT NULL, block_hash BLOB NOT NULL, dropped INTEGER NOT NULL, PRIMARY KEY (chain, registry))
   STRICT, WITHOUT ROWID;
@@ -80,10 +81,11 @@ class SqliteHostStore:
         """Let go of the file."""
         self._database.close()
 
-    def cursor(self, lane: Lane) -> EventSequence:
+    def marks(self, lane: Lane, limit: int) -> tuple[Mark, ...]:
         """See `HostStore`."""
-        row: Any = self._database.row(f"SELECT max(sequence) FROM followed WHERE {_OF_LANE}", lane.chain, lane.registry)
-        return EventSequence(row[0] or 0)
+        query = f"SELECT sequence, height, block_hash FROM followed WHERE {_OF_LANE} ORDER BY sequence DESC LIMIT ?"
+        rows: list[Any] = self._database.rows(query, lane.chain, lane.registry, limit)
+        return tuple(Mark(sequence=EventSequence(s), height=h, block_hash=Bytes32(b)) for s, h, b in rows)
 
     def governed(self, lane: Lane) -> GovernedLane:
         """See `HostStore`."""
@@ -104,8 +106,7 @@ class SqliteHostStore:
         self,
         step: HostStep,
         lane: Lane,
-        upto: EventSequence,
-        height: int,
+        upto: Mark,
         *,
         requests: Sequence[RequestRow],
         answered: Sequence[AcceptedAnswer],
@@ -113,7 +114,7 @@ class SqliteHostStore:
     ) -> None:
         """See `HostStore`."""
         with self._database.step(step) as cursor:
-            _mark(cursor, lane, upto, height)
+            _mark(cursor, lane, upto)
             for row in requests:
                 # A known one may have come into another block.
                 add = f"INSERT INTO requests ({_COLUMNS}) VALUES ({_PLACES})"
@@ -122,6 +123,11 @@ class SqliteHostStore:
                 _settle(cursor, answer)
             for governed, decided in decisions:
                 _govern(cursor, governed, decided)
+
+    def rewind(self, step: HostStep, lane: Lane, height: int) -> None:
+        """See `HostStore`."""
+        with self._database.step(step) as cursor:
+            _rewind(cursor, (lane.chain, lane.registry), height)
 
     def request(self, identifier: Bytes32) -> RequestRow | None:
         """See `HostStore`."""
@@ -164,8 +170,9 @@ class SqliteHostStore:
             )
 
 
-def _mark(cursor: sqlite3.Cursor, lane: Lane, upto: EventSequence, height: int) -> None:
-    cursor.execute("INSERT OR REPLACE INTO followed VALUES (?, ?, ?, ?)", (lane.chain, lane.registry, upto, height))
+def _mark(cursor: sqlite3.Cursor, lane: Lane, upto: Mark) -> None:
+    values = (lane.chain, lane.registry, upto.sequence, upto.height, upto.block_hash)
+    cursor.execute("INSERT OR REPLACE INTO followed VALUES (?, ?, ?, ?, ?)", values)
     oldest = f"SELECT sequence FROM followed WHERE {_OF_LANE} ORDER BY sequence DESC LIMIT 1 OFFSET {_MARKS}"
     place = (lane.chain, lane.registry)
     cursor.execute(f"DELETE FROM followed WHERE {_OF_LANE} AND sequence <= ({oldest})", (*place, *place))

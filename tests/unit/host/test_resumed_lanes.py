@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from caimi.host.errors import LaneAstray
 from caimi.host.following import LaneFollower
 from caimi.ports.chain import FinalEvent
 from caimi.ports.crash import NoCrash
-from caimi.ports.host_store import RequestState
+from caimi.ports.host_store import HostStep, RequestState
 from caimi.storage.sqlite_host import SqliteHostStore
 from caimi.types.primitives import ZERO32, Bytes32, Epoch, Generation, Sequence, UnixSeconds
 from caimi.types.records import Cid, Event, Governance, GovernanceAction, Item, Kind, Lane
@@ -21,7 +22,7 @@ from caimi.wire.digests import lane_hash
 from caimi.wire.functions import encode_body
 from caimi.wire.keccak import keccak256
 from tests.unit.host.host_world import INPUT, WEIGHTS, HostWorld
-from tests.unit.relay.world import StepClock
+from tests.unit.relay.world import Crashed, StepClock, Stop
 
 # --- on ledgers
 
@@ -83,6 +84,29 @@ def test_requests_on_the_other_branch_are_answered_once_the_lane_is_resumed() ->
     asyncio.run(scenario())
 
 
+def test_a_host_killed_while_it_goes_back_repeats_what_it_had_signed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with HostWorld(tmp_path, crash=Stop(HostStep.REWOUND.value)) as world:
+            publication = await world.publish()
+            await world.until_settled(await world.ask(publication, lane="ethereum"))
+            await world.turns(4)
+            kept = world.keys.chains.ledgers["ethereum"].tip.height
+            lost = await world.ask(publication, lane="ethereum")
+            (before,) = await world.until_settled(lost)
+            await world.turns(4)
+            await _break_finality(world, kept)
+            with pytest.raises(Crashed):
+                await world.turns(10)
+            await world.restart()
+            await _resume(world, kept)
+            (again,) = await world.until_settled(lost)
+            await world.turns(10)
+            again = world.row(lost)
+            assert (again.state, again.signed) == (RequestState.ANSWERED, before.signed)
+
+    asyncio.run(scenario())
+
+
 # --- on events
 
 
@@ -110,6 +134,11 @@ def request(name: str) -> Event:
     )
 
 
+def answered(name: str) -> Event:
+    words = (keccak256(name.encode()), keccak256(b"receipt"), Cid(codec=0x55, digest=ZERO32))
+    return Event(schema=1, kind=Kind.ANSWERED, destinations=(), subject=ZERO32, body=encode_body(Kind.ANSWERED, *words))
+
+
 class Reader:
     """A lane with one event in each block from 1 on."""
 
@@ -117,6 +146,7 @@ class Reader:
         self.lane = lane
         self.told = list(events)
         self.branch = "kept"
+        self.forked_at = 0
         self.asked: list[int] = []
         self.forgotten: list[int] = []
         self.meanwhile: Callable[[], Any] | None = None
@@ -127,7 +157,7 @@ class Reader:
             FinalEvent(
                 item=Item(sequence=Sequence(number), event=event),
                 height=number,
-                block_hash=block_hash(number, self.branch),
+                block_hash=self._hash(number),
                 transaction="",
                 time=UnixSeconds(1),
             )
@@ -140,7 +170,15 @@ class Reader:
         return found[:limit]
 
     async def block_hash(self, height: int) -> Bytes32 | None:
-        return block_hash(height, self.branch) if height <= len(self.told) else None
+        return self._hash(height) if height <= len(self.told) else None
+
+    def _hash(self, height: int) -> Bytes32:
+        return block_hash(height, self.branch if height >= self.forked_at else "kept")
+
+    def fork(self, height: int, *events: Event) -> None:
+        """Take back the blocks from `height` on; others are there instead."""
+        self.told[height - 1 :] = events
+        self.branch, self.forked_at = "other", height
 
     async def forget(self, first: Sequence) -> None:
         self.forgotten.append(first)
@@ -161,6 +199,13 @@ class Following:
         for lane in lanes:
             asyncio.run(self.followers[lane].turn())
 
+    def upto(self, lane: Lane) -> int:
+        return next((mark.sequence for mark in self.store.marks(lane, 1)), 0)
+
+    def state(self, name: str) -> str:
+        row = self.store.request(keccak256(name.encode()))
+        return "unknown" if row is None else row.state.value
+
     def knows(self, *names: str) -> list[bool]:
         return [self.store.request(keccak256(name.encode())) is not None for name in names]
 
@@ -172,13 +217,55 @@ def test_a_resumed_lane_is_read_again_above_the_block_kept() -> None:
     following.turn(HOME)
     home.told += rest
     following.turn(HOME)
-    assert following.store.cursor(HOME) == 5
+    assert following.upto(HOME) == 5
     home.told[3:] = [request("new 4")]
     following.turn(HOME)
     assert following.knows("old 4", "new 4") == [True, False]
     following.turn(ROOT, HOME)
     assert following.knows("old 1", "old 3", "old 4", "old 5", "new 4") == [True, True, False, False, True]
-    assert (following.store.cursor(HOME), home.forgotten) == (4, [4])
+    assert (following.upto(HOME), home.forgotten) == (4, [4])
+
+
+@pytest.mark.parametrize("height", range(1, 8))
+@pytest.mark.parametrize("length", [1, 7, 9])
+def test_a_lane_that_took_blocks_back_is_followed_again_without_any_decision(height: int, length: int) -> None:
+    home = Reader(HOME)
+    following = Following(home)
+    for number in range(1, 8):
+        home.told.append(request(f"old {number}"))
+        following.turn(HOME)
+    home.fork(height, *(request(f"new {height + i}") for i in range(length)))
+    following.turn(HOME)
+    if height + length > 7:
+        assert following.knows(*(f"old {n}" for n in range(1, 8))) == [n < height for n in range(1, 8)]
+        assert all(following.knows(*(f"new {height + i}" for i in range(length))))
+        assert following.upto(HOME) == height + length - 1
+    else:
+        # It is lower than it was: its node may lag.
+        assert following.upto(HOME) == 7
+
+
+def test_a_lane_of_which_nothing_is_left_is_followed_from_its_start() -> None:
+    home = Reader(HOME, request("old 1"), request("old 2"))
+    following = Following(home)
+    following.turn(HOME)
+    home.fork(1, request("new 1"), request("new 2"), request("new 3"))
+    home.asked.clear()
+    following.turn(HOME)
+    assert following.knows("old 1", "old 2", "new 1", "new 3") == [False, False, True, True]
+    assert home.asked[:2] == [2, 1]
+
+
+def test_an_answer_that_the_lane_took_back_is_awaited_again() -> None:
+    home = Reader(HOME, request("a"))
+    following = Following(home)
+    following.turn(HOME)
+    home.told.append(answered("a"))
+    following.turn(HOME)
+    assert following.state("a") == "elsewhere"
+    home.fork(2, request("b"))
+    following.turn(HOME)
+    assert (following.state("a"), following.state("b")) == ("seen", "seen")
 
 
 def test_a_page_that_was_read_when_the_lane_was_resumed_counts_for_nothing() -> None:
@@ -221,7 +308,7 @@ def test_rejects_a_decision_of_another_registry_than_the_root(source: Lane) -> N
     following = Following(home, foreign)
     following.turn(HOME, OTHER, HOME)
     assert following.store.governed(HOME).version == 0
-    assert following.store.cursor(HOME) == len(home.told)
+    assert following.upto(HOME) == len(home.told)
     assert following.knows("a", "b") == [True, True]
 
 
@@ -229,7 +316,7 @@ def test_rejects_a_decision_about_the_roots_own_lane() -> None:
     root = Reader(ROOT, request("a"), decision(1, 0, about=ROOT))
     following = Following(root)
     following.turn(ROOT)
-    assert (following.store.governed(ROOT).version, following.store.cursor(ROOT)) == (0, 2)
+    assert (following.store.governed(ROOT).version, following.upto(ROOT)) == (0, 2)
 
 
 def test_rejects_an_older_decision_that_comes_late() -> None:
@@ -239,7 +326,7 @@ def test_rejects_an_older_decision_that_comes_late() -> None:
     decided = following.store.governed(HOME)
     assert (decided.version, decided.generation, decided.height) == (2, 3, 2)
     following.turn(ROOT, HOME)
-    assert following.store.cursor(HOME) == 2
+    assert following.upto(HOME) == 2
 
 
 def test_nothing_is_read_of_a_dropped_lane() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from caimi.ports.crash import NoCrash
-from caimi.ports.host_store import AcceptedAnswer, HostStep, RequestRow, RequestState, SignedAnswer
+from caimi.ports.host_store import AcceptedAnswer, HostStep, Mark, RequestRow, RequestState, SignedAnswer
 from caimi.protocol.registry_state import GovernedLane
 from caimi.storage.sqlite_database import StoreInUse
 from caimi.storage.sqlite_host import SqliteHostStore
@@ -64,7 +64,16 @@ def follow(
     accepted = [
         AcceptedAnswer(request=request, receipt_hash=told, height=height) for request, told in (answered or {}).items()
     ]
-    host.follow(HostStep.FOLLOWED, LANE, Sequence(upto), height, requests=rows, answered=accepted, decisions=decisions)
+    last = mark(upto, height)
+    host.follow(HostStep.FOLLOWED, LANE, last, requests=rows, answered=accepted, decisions=decisions)
+
+
+def mark(sequence: int, height: int) -> Mark:
+    return Mark(sequence=Sequence(sequence), height=height, block_hash=keccak256(bytes([height])))
+
+
+def cursor(host: SqliteHostStore, lane: Lane = LANE) -> int:
+    return next((found.sequence for found in host.marks(lane, 1)), 0)
 
 
 def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
@@ -76,7 +85,7 @@ def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
         store(tmp_path / "host")
     first.close()
     second = store(tmp_path / "host")
-    assert (second.cursor(LANE), second.cursor(OTHER)) == (7, 0)
+    assert (cursor(second, LANE), cursor(second, OTHER)) == (7, 0)
     assert (second.request(row("a").id), second.request(row("b").id)) == (signed, row("b"))
     assert second.request(keccak256(b"unknown")) is None
     assert second.counts() == {RequestState.SENT: 1, RequestState.SEEN: 1}
@@ -153,11 +162,11 @@ def test_a_resumed_lane_is_followed_again_from_the_last_block_kept() -> None:
     for height in range(1, 9):
         follow(host, upto=10 * height, height=height)
     follow(host, upto=85, height=8, decisions=[resumed(5)])
-    assert host.cursor(LANE) == 50
+    assert cursor(host, LANE) == 50
     assert host.governed(LANE) == resumed(5)[1]
-    assert (host.cursor(OTHER), host.governed(OTHER)) == (0, GovernedLane())
+    assert (cursor(host, OTHER), host.governed(OTHER)) == (0, GovernedLane())
     follow(host, upto=51, height=6, decisions=[resumed(0, version=2)])
-    assert host.cursor(LANE) == 0
+    assert cursor(host, LANE) == 0
     host.close()
 
 
@@ -169,9 +178,32 @@ def test_a_lane_whose_kept_block_is_older_than_the_marks_is_followed_from_its_st
     for height in range(1, 9):
         follow(host, upto=height, height=height)
     follow(host, upto=9, height=9, decisions=[resumed(7)])
-    assert host.cursor(LANE) == 7
+    assert cursor(host, LANE) == 7
     follow(host, upto=8, height=8, decisions=[resumed(3, version=2)])
-    assert host.cursor(LANE) == 0
+    assert cursor(host, LANE) == 0
+    host.close()
+
+
+def test_marks_are_the_ends_of_pages_newest_first() -> None:
+    host = store()
+    for height in range(1, 4):
+        follow(host, upto=10 * height, height=height)
+    assert host.marks(LANE, 9) == (mark(30, 3), mark(20, 2), mark(10, 1))
+    assert host.marks(LANE, 2) == (mark(30, 3), mark(20, 2))
+    assert host.marks(OTHER, 9) == ()
+    host.close()
+
+
+@pytest.mark.parametrize(("kept", "expected"), [(2, 20), (0, 0), (-1, 0), (9, 30)])
+def test_what_a_lane_took_back_is_followed_again(kept: int, expected: int) -> None:
+    host = store()
+    for height in range(1, 4):
+        follow(host, at(f"of {height}", height), upto=10 * height, height=height)
+    host.rewind(HostStep.REWOUND, OTHER, -1)
+    host.rewind(HostStep.REWOUND, LANE, kept)
+    assert cursor(host) == expected
+    known = [state is not None for state in states(host, "of 1", "of 2", "of 3")]
+    assert known == [height <= kept for height in (1, 2, 3)]
     host.close()
 
 
@@ -218,7 +250,7 @@ def test_rejects_an_older_decision_and_the_same_one_again() -> None:
     for late in (resumed(1, version=2), resumed(1, version=3)):
         follow(host, upto=9, height=9, decisions=[late])
         assert host.governed(LANE) == resumed(7, version=3)[1]
-        assert host.cursor(LANE) == 9
+        assert cursor(host, LANE) == 9
     host.close()
 
 
@@ -227,5 +259,5 @@ def test_a_dropped_lane_keeps_what_was_followed() -> None:
     follow(host, at("a", 3), upto=3, height=3)
     dropped = dataclasses.replace(resumed(0)[1], dropped=True)
     follow(host, upto=4, height=4, decisions=[(LANE, dropped)])
-    assert (host.governed(LANE).dropped, host.cursor(LANE), states(host, "a")) == (True, 4, ["seen"])
+    assert (host.governed(LANE).dropped, cursor(host, LANE), states(host, "a")) == (True, 4, ["seen"])
     host.close()

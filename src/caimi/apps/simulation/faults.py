@@ -55,6 +55,7 @@ _SELDOM: Final = frozenset[str](
         ValidatorStep.HALTED,
         KeyStep.VAULT_MADE,
         KeyStep.SHARE_STORED,
+        HostStep.REWOUND,
         # Not seldom, but each answer leaves its host once.
         HostStep.SENT,
         HostStep.REFUSED,
