@@ -40,6 +40,7 @@ def suites() -> dict[str, dict[str, Any]]:
         "registry/fabric-brakes.json": registry_suite(BRAKES, fx.FABRIC, fx.ETHEREUM),
         "registry/ethereum-batches.json": registry_suite(BATCH_SCENARIOS, fx.ETHEREUM, fx.FABRIC),
         "registry/fabric-batches.json": registry_suite(BATCH_SCENARIOS, fx.FABRIC, fx.ETHEREUM),
+        "registry/ethereum-epochs.json": registry_suite(EPOCH_SCENARIOS, fx.ETHEREUM, fx.FABRIC),
         "registry/fabric-epochs.json": registry_suite(EPOCH_SCENARIOS, fx.FABRIC, fx.ETHEREUM),
     }
 

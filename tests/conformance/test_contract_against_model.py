@@ -23,6 +23,7 @@ from caimi.wire.codec import encode_values
 from caimi.wire.functions import encode_call, selector
 from caimi.wire.keccak import keccak256
 from tests.conformance.batch_traffic import BATCHES, seen_in, shown_batch
+from tests.conformance.epoch_traffic import EPOCHS, EpochTraffic
 from tests.conformance.evm_driver import CLOCK_WINDOW, MIN_DEPOSIT, Anvil, RegistryOnAnvil, started_anvil
 from tests.conformance.order_traffic import BRAKES, LIMITS, PHANTOM
 from tests.conformance.registry_world import GENESIS, OPENING, OTHERS, PEOPLE, STRANGER
@@ -197,6 +198,22 @@ class Pair:
                 else:
                     assert ledger.view("stateIn", VIEWS["stateIn"][0], (identifier, proof), ("uint8", "uint8")) == known
 
+    def compare_epochs(self) -> None:
+        """Who counts, and who said to have entered."""
+        epochs, acknowledged, view = self.model.state.epochs, self.model.state.acknowledged, self.ledger.view
+        present = epochs.present
+        before = 0 if epochs.before is None else epochs.before.epoch
+        announced = (0, ZERO32) if epochs.announced is None else (epochs.announced.epoch, epochs.announced.set_hash)
+        expected = (before, present.set_hash, present.transcript, *announced)
+        assert view("epochs", (), (), VIEWS["epochs"][1]) == expected
+        for epoch in range(present.epoch + 2):
+            counts = next((s for s in (present, epochs.before) if s is not None and s.epoch == epoch), None)
+            known = None if counts is None else counts.validators
+            wanted = (0, 0, 0, ()) if known is None else (epoch, known.f, known.t, known.validators)
+            assert view("validatorSetOf", ("uint64",), (epoch,), VIEWS["validatorSetOf"][1]) == wanted
+        for lane in OTHERS:
+            assert view("acknowledged", ("Lane",), (lane,), ("uint64",)) == acknowledged.get(lane, 0)
+
     def record(self, identifier: PublicationId) -> tuple[Any, ...]:
         nowhere = Lane(chain=ZERO32, registry=ZERO32)
         p = self.model.state.publications.get(identifier)
@@ -223,6 +240,38 @@ def test_random_calls_agree(anvil: Anvil) -> None:
         seen += play(anvil, seed, _CALLS)
     assert seen[""] > 3 * _CALLS / 4, "most calls of the traffic are refused"
     assert set(seen) >= _COMMON, f"the traffic no longer reaches {_COMMON - set(seen)}"
+
+
+def play_epochs(anvil: Anvil, seed: int, calls: int) -> Counter[str]:
+    """Changes of the set, and now and then what registries do besides."""
+    pair = Pair(anvil, seed)
+    pair.ledger.attach_epochs()
+    epochs, root = pair.model.state.epochs, pair.model.state.root()
+    changes = EpochTraffic(rng=pair.traffic.rng, own=pair.model.lane, root=root, epochs=epochs)
+    for number in range(calls):
+        marks, done = len(pair.model.state.marks), pair.seen[""]
+        other = pair.next()
+        call = other if number % 5 == 4 else changes.next()
+        pair.same(call)
+        state = pair.model.state
+        is_run = call[:4] == selector("applyRun")
+        pair.seen["passed over"] += is_run and pair.seen[""] > done and len(state.marks) == marks
+        pair.seen["two sets"] += state.epochs.before is not None
+        pair.seen["epoch 3"] += state.epoch >= 3
+        changes.epochs = state.epochs
+        if number % 50 == 49:
+            pair.compare_epochs()
+    pair.compare()
+    pair.compare_epochs()
+    return pair.seen
+
+
+def test_random_changes_of_the_set_agree(anvil: Anvil) -> None:
+    seen: Counter[str] = Counter()
+    # Together they meet everything of EPOCHS, the rarest of it in one of thousands of calls.
+    for seed in (5, 6, 7, 9):
+        seen += play_epochs(anvil, seed, _CALLS)
+    assert set(seen) >= EPOCHS, f"the traffic no longer reaches {EPOCHS - set(seen)}"
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import multiprocessing
 import os
 import re
@@ -28,6 +29,7 @@ _NOT_TESTED: Final = 99
 _LIBRARIES: Final = ("numpy", "onnx", "pydantic", "cryptography", "coincurve")
 # Between two searches of what is random the same code must give the same answer, and the whole run end.
 _FEW_RUNS: Final = {"FOUNDRY_FUZZ_RUNS": "16", "FOUNDRY_INVARIANT_RUNS": "2"}
+_HASHED: Final = "CaimiEpochs"
 _PRAGMA: Final = "pragma solidity ^0.8.30;\n"
 _LIBRARY: Final = """// SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
@@ -221,6 +223,7 @@ class ContractShop(Workshop):
 
     def prepare(self, tests: Sequence[str]) -> dict[str, Verdict]:
         """See `Workshop`: all in one call, which begins with a start of the compiler."""
+        self._make_known()
         names = {test: test.split()[1] for test in tests}
         self._forge(["--match-test", f"^({'|'.join(sorted(set(names.values())))})\\("], number=0)
         return {
@@ -235,6 +238,21 @@ class ContractShop(Workshop):
         if code == 0:
             return Verdict.PASSED if "[PASS]" in self.output else Verdict.BROKEN
         return Verdict.FAILED if "[FAIL" in self.output else Verdict.BROKEN
+
+    def _make_known(self) -> None:
+        # The registry knows this code by its hash, which is another one with mutants in it.
+        self._run(
+            [self._tools["forge"], "build", f"src/{_HASHED}.sol"], self._project, {"FOUNDRY_SOLC": self._tools["solc"]}
+        )
+        artefact = json.loads(
+            (self._project / "out" / f"{_HASHED}.sol" / f"{_HASHED}.json").read_text(encoding="utf-8")
+        )
+        self._run([self._tools["cast"], "keccak", artefact["deployedBytecode"]["object"]], self._project, {})
+        path = self._project / "src" / "libs" / "EpochsCode.sol"
+        text, found = re.subn(r"0x[0-9a-f]{64}", self.output.strip(), path.read_text(encoding="utf-8"))
+        if found != 1:
+            raise RuntimeError(f"{path} no longer has one hash")
+        path.write_text(text, encoding="utf-8")
 
     def _forge(self, words: Sequence[str], *, number: int) -> int:
         chosen = {"FOUNDRY_BLOCK_COINBASE": f"0x{number:040x}", "FOUNDRY_SOLC": self._tools["solc"], **_FEW_RUNS}

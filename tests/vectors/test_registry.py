@@ -18,7 +18,7 @@ from caimi.wire.digests import leaf_hash
 
 CREATIONS = suite("registry/creation.json")["cases"]
 BATCHES = ("ethereum-batches", "fabric-batches")
-NAMES = ("ethereum", "fabric", "ethereum-brakes", "fabric-brakes", *BATCHES, "fabric-epochs")
+NAMES = ("ethereum", "fabric", "ethereum-brakes", "fabric-brakes", *BATCHES, "ethereum-epochs", "fabric-epochs")
 SUITES = {n: suite(f"registry/{n}.json") for n in NAMES}
 CASES = [(name, number) for name, read in SUITES.items() for number in range(len(read["cases"]))]
 

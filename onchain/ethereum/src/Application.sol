@@ -5,13 +5,17 @@ import {BatchApplication} from "./BatchApplication.sol";
 import {Bodies, Decision} from "./libs/Bodies.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
 import {Action, Certificate, Checkpoint, Disposition, Event, Item, Kind, Lane, Role, State} from "./libs/Records.sol";
+import {ISets} from "./ISets.sol";
 import {Certificates} from "./libs/Certificates.sol";
-import {LaneDropped, OwnEvents, Refusals, WrongGeneration} from "./libs/Errors.sol";
+import {LaneDropped, OwnEvents, Refusals, WrongEpoch, WrongGeneration} from "./libs/Errors.sol";
 
 /// @title Applying a certified run: total, each event at most once (spec 20 §3)
 /// @notice Once the certificate and the run hold, no item can make the call revert: functions here answer with a
 /// disposition and a code. Running out of gas reverts the whole call, so that nothing is marked.
 abstract contract Application is BatchApplication {
+    // Bit k: kind k is about validator sets.
+    uint256 private constant SETS = 1 << Kind.SET_CHANGE | 1 << Kind.SET_RETIRED | 1 << Kind.SET_ENTERED;
+
     /// @notice Verify a certified run, then apply every item that concerns this registry and is not marked yet.
     /// @param certificate checkpoint with a quorum's signatures of the present epoch
     /// @param items events of the certified range, ascending
@@ -22,7 +26,13 @@ abstract contract Application is BatchApplication {
     {
         // AUTHORITY
         Checkpoint calldata checkpoint = certificate.checkpoint;
-        Certificates.verify(certificate, _validators, _quorum, _epoch, _domain);
+        (address[] storage validators, uint256 quorum) = (_validators, _quorum);
+        if (checkpoint.epoch != _epoch) {
+            require(_isBefore(checkpoint.epoch), WrongEpoch(_epoch, checkpoint.epoch));
+            (validators, quorum) = (_validatorsBefore, _epochs.quorumBefore);
+        }
+        bytes32 digest = CaimiWire.typedDigest(_domain, CaimiWire.hash(checkpoint));
+        Certificates.verifySigners(certificate.signatures, digest, validators, quorum);
         // CHECKS
         require(!_isHere(checkpoint.source), OwnEvents());
         bytes32 source = CaimiWire.laneKey(checkpoint.source);
@@ -34,7 +44,12 @@ abstract contract Application is BatchApplication {
             Item calldata item = items[i];
             if (item.happened.destinations.length != 0 && !_isHereAmong(item.happened.destinations)) continue;
             if (!_mark(marks, item.sequence)) continue;
-            (Disposition disposition, uint16 code) = _apply(checkpoint.source, source, item.happened);
+            (Disposition disposition, uint16 code) = _apply(checkpoint, source, item.happened);
+            if (disposition == Disposition.NONE) {
+                // Passed over (spec 42 §3): not marked, so that it can come again.
+                marks[item.sequence >> 8] ^= 1 << (item.sequence & 0xff);
+                continue;
+            }
             emit Applied(checkpoint.source.chain, checkpoint.source.registry, item.sequence, uint8(disposition), code);
         }
     }
@@ -54,7 +69,10 @@ abstract contract Application is BatchApplication {
         return true;
     }
 
-    function _apply(Lane calldata lane, bytes32 source, Event calldata e) private returns (Disposition, uint16) {
+    function _apply(Checkpoint calldata checkpoint, bytes32 source, Event calldata e)
+        private
+        returns (Disposition, uint16)
+    {
         if (e.schema != CaimiWire.SCHEMA) return (Disposition.IGNORED, 0);
         if (e.kind == Kind.LOCKED || e.kind == Kind.REFUSED) return _applyLock(source, e);
         if (e.kind == Kind.OUTCOME) {
@@ -71,8 +89,20 @@ abstract contract Application is BatchApplication {
         if (e.kind == Kind.REVOKED) return _applyRevocation(source, e);
         if (e.kind == Kind.GOVERNANCE) return _applyGovernance(source, e.body);
         if (e.kind == Kind.BATCH_ANSWERED) return _applyBatchAnswer(source, e.subject, e.body);
-        if (e.kind == Kind.BATCH_OUTCOME) return _applyBatchOutcome(lane, source, e);
+        if (e.kind == Kind.BATCH_OUTCOME) return _applyBatchOutcome(checkpoint.source, source, e);
+        if (SETS >> e.kind & 1 == 1) return _applySet(source, checkpoint.epoch, e);
         return (Disposition.IGNORED, 0);
+    }
+
+    // Words about validator sets are the matter of `CaimiEpochs`; until its code is known here they are passed over.
+    function _applySet(bytes32 source, uint64 certified, Event calldata e) private returns (Disposition, uint16) {
+        if (_epochsCode == address(0)) return (Disposition.NONE, 0);
+        (bool ok, bytes memory answer) =
+            _epochsCode.delegatecall(abi.encodeCall(ISets.applySet, (source, certified, e.kind, e.subject, e.body)));
+        // It refuses nothing: it ran out of gas, and so does the whole run.
+        if (!ok) revert();
+        uint256 packed = abi.decode(answer, (uint256));
+        return (Disposition(packed & 0xff), uint16(packed >> 8));
     }
 
     // LOCKED or REFUSED. A home's LOCKED is for range registration, which does not exist yet.

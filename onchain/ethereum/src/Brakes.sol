@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {RegistryStorage} from "./RegistryStorage.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
+import {OrderWire} from "./libs/OrderWire.sol";
 import {Certificates} from "./libs/Certificates.sol";
 import {Lane, Pause, Resume, Signature} from "./libs/Records.sol";
 import {NotPaused, TooEarly, WrongCounter, WrongEpoch} from "./libs/Errors.sol";
@@ -19,7 +20,7 @@ abstract contract Brakes is RegistryStorage {
     /// @param signatures ascending by signer
     function pause(Pause calldata order, Signature[] calldata signatures) external onOwnChain {
         // AUTHORITY
-        _verifySet(CaimiWire.hash(order), order.epoch, order.target, signatures, uint256(_f) + 1);
+        _verifySet(OrderWire.hash(order), order.epoch, order.target, signatures, uint256(_f) + 1);
         // REPEAT
         if (_paused && order.counter == _brakeCounter) return;
         // CHECKS
@@ -35,7 +36,7 @@ abstract contract Brakes is RegistryStorage {
     /// @param signatures ascending by signer
     function resume(Resume calldata order, Signature[] calldata signatures) external onOwnChain {
         // AUTHORITY
-        _verifySet(CaimiWire.hash(order), order.epoch, order.target, signatures, _quorum);
+        _verifySet(OrderWire.hash(order), order.epoch, order.target, signatures, _quorum);
         // REPEAT
         if (!_paused && order.counter == _brakeCounter) return;
         // CHECKS

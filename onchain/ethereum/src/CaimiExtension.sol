@@ -10,7 +10,9 @@ import {Revocations} from "./Revocations.sol";
 import {TakingOut} from "./TakingOut.sol";
 import {Views} from "./Views.sol";
 import {Site} from "./libs/Creation.sol";
-import {UnknownFunction} from "./libs/Errors.sol";
+import {ISets} from "./ISets.sol";
+import {EPOCHS_CODE_HASH} from "./libs/EpochsCode.sol";
+import {UnknownFunction, WrongCommitment} from "./libs/Errors.sol";
 
 /// @title The part of a registry that needs no certificate: money, inference, revocations, brakes, governance,
 /// batches once they are locked, views
@@ -19,8 +21,25 @@ contract CaimiExtension is Money, Inference, Revocations, LaneGovernance, BatchC
     /// @param site what the registry fixed at its creation
     constructor(Site memory site) RegistryStorage(site) {}
 
-    /// @notice The registry has no such function.
+    /// @notice Make the functions of `CaimiEpochs` this registry's. Anyone may, once that code is on the chain.
+    /// @param code where it is
+    function attachEpochs(address code) external onOwnChain {
+        require(code.codehash == EPOCHS_CODE_HASH, WrongCommitment());
+        _epochsCode = code;
+    }
+
+    /// @notice Functions of `CaimiEpochs`; what it does not have either, and what only the registry itself asks of it, is
+    /// `UnknownFunction`.
     fallback() external {
-        revert UnknownFunction();
+        address code = _epochsCode;
+        require(code != address(0) && msg.sig != ISets.applySet.selector, UnknownFunction());
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, 0, calldatasize())
+            let ok := delegatecall(gas(), code, free, calldatasize(), 0, 0)
+            returndatacopy(free, 0, returndatasize())
+            if iszero(ok) { revert(free, returndatasize()) }
+            return(free, returndatasize())
+        }
     }
 }

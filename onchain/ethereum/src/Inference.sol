@@ -75,7 +75,7 @@ abstract contract Inference is Parties {
         // REPEAT
         if (request.receiptHash != 0) return;
         // CHECKS
-        require(hostKey.epoch == _epoch, WrongEpoch(_epoch, hostKey.epoch));
+        require(hostKey.epoch == _epoch || _isBefore(hostKey.epoch), WrongEpoch(_epoch, hostKey.epoch));
         require(_now() <= hostKey.until, HostKeyExpired(hostKey.until, _now()));
         require(_now() <= request.deadline, Expired(request.deadline, _now()));
         require(request.asked == _asked(answer.publication, answer.inputCommitment), WrongCommitment());

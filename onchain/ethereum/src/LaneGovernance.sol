@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {Brakes} from "./Brakes.sol";
 import {Decisions} from "./Decisions.sol";
 import {CaimiWire} from "./libs/CaimiWire.sol";
+import {OrderWire} from "./libs/OrderWire.sol";
 import {Decision} from "./libs/Bodies.sol";
 import {Action, Governance, Kind, Lane, Signature} from "./libs/Records.sol";
 import {BadGovernance, LaneDropped, NotRoot, WrongCounter} from "./libs/Errors.sol";
@@ -15,7 +16,7 @@ abstract contract LaneGovernance is Brakes, Decisions {
     /// @param signatures ascending by signer
     function govern(Governance calldata order, Signature[] calldata signatures) external onOwnChain {
         // AUTHORITY
-        _verifySet(CaimiWire.hash(order), order.epoch, order.target, signatures, _quorum);
+        _verifySet(OrderWire.hash(order), order.epoch, order.target, signatures, _quorum);
         require(_rootChain == _chain && _rootRegistry == _registry, NotRoot());
         // REPEAT
         bytes32 key = CaimiWire.laneKey(order.lane);

@@ -111,6 +111,23 @@ abstract contract RegistryStorage {
         bytes32 blockHash;
     }
 
+    // The first slot is read where a certificate or a host key is not of the present epoch.
+    struct EpochState {
+        // 0 if there is no set before.
+        uint64 before;
+        uint8 quorumBefore;
+        uint8 fBefore;
+        uint8 tBefore;
+        // 0 if none.
+        uint64 announced;
+        bytes32 announcedSet;
+        // Of the present set; zero in epoch 1.
+        bytes32 setHash;
+        bytes32 transcript;
+        // At the root: digest of the change that led here.
+        bytes32 change;
+    }
+
     // One inference request taken here.
     struct RequestRecord {
         // keccak256(publication ‖ input commitment); zero if there is no such request.
@@ -197,6 +214,17 @@ abstract contract RegistryStorage {
     // What mirrors answered before home's lock: LOCKED, or REFUSED if their rules have another version.
     mapping(bytes32 root => mapping(bytes32 laneKey => State)) internal _earlyBatchAnswers;
 
+    // What is known of epochs besides the present set (spec 42 §1).
+    EpochState internal _epochs;
+    // Code of `CaimiEpochs`, once somebody has shown it.
+    address internal _epochsCode;
+    // Signer order. Of the set before, until it is retired.
+    address[] internal _validatorsBefore;
+    // At the root: the registries that had to enter the present epoch.
+    Lane[] internal _changeLanes;
+    // At the root: the last epoch that a lane is known to have entered.
+    mapping(bytes32 laneKey => uint64 epoch) internal _acknowledged;
+
     /// @notice Every call that changes state refuses to run on a fork with another chain id, and on other storage than the
     /// registry's.
     modifier onOwnChain() {
@@ -261,6 +289,11 @@ abstract contract RegistryStorage {
             if (_isHere(lanes[i])) return true;
         }
         return false;
+    }
+
+    // Whether certificates of an epoch count that is not the present one.
+    function _isBefore(uint64 epoch) internal view returns (bool) {
+        return epoch != 0 && epoch == _epochs.before;
     }
 
     function _now() internal view returns (uint64) {

@@ -200,6 +200,36 @@ contract GasTest is Batching {
         _check("applyRun, 100 OUTCOME", _measure(_run(100, false)), 1_690_000);
     }
 
+    // --- validator sets
+
+    function _change(EpochSet memory next, uint256 first, uint8 q, uint256 firstNext, Lane[] memory others)
+        private
+        view
+        returns (bytes memory)
+    {
+        SetChange memory order = SetChange(own, next.epoch - 1, next, others);
+        bytes32 structHash = wire.hash(order);
+        uint8 nextQ = uint8((next.validators.length + next.f) / 2 + 1);
+        return abi.encodeCall(
+            IRegistry.changeSet, (order, signOrder(structHash, first, q), signOrder(structHash, firstNext, nextQ))
+        );
+    }
+
+    // From 64 validators to 64 others, with 64 lanes: whatever is lawful fits a transaction.
+    function test_largest_change_of_the_set() public {
+        attachEpochs();
+        _measure(_change(epochSet(2, 0x200000, 64), FIRST_VALIDATOR, 3, 0x200000, new Lane[](0)));
+        registry.retireSet();
+        Lane[] memory others = new Lane[](64);
+        for (uint256 i = 0; i < 64; i++) {
+            others[i] = Lane(bytes32(uint256(5)), bytes32(i + 1));
+        }
+        bytes memory call = _change(epochSet(3, 0x300000, 64), 0x200000, 43, 0x300000, others);
+        uint256 used = _measure(call) + _overhead(call);
+        _check("changeSet of 64, the whole transaction", used, 6_000_000);
+        vm.assertTrue(used < MOST, "does not fit a transaction");
+    }
+
     // Money, requests and answers are the extension's, which makes each the first call of an account: about 3,000.
     function test_withdraw() public {
         Withdrawal memory w = Withdrawal(own, vm.addr(PUBLISHER), vm.addr(STRANGER), 1, freshNonce(), DEADLINE);

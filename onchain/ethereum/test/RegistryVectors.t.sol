@@ -15,6 +15,8 @@ contract RegistryVectorsTest is Suite {
     bytes32 private constant APPLIED = keccak256("Applied(bytes32,bytes32,uint64,uint8,uint16)");
 
     WireHarness private _wire;
+    // Registries of the suite of epochs run `CaimiEpochs`; the others do not know it.
+    bool private _attached;
 
     function setUp() public {
         _wire = new WireHarness();
@@ -30,6 +32,11 @@ contract RegistryVectorsTest is Suite {
 
     function test_batches() public {
         _play("registry/ethereum-batches.json", 23);
+    }
+
+    function test_epochs() public {
+        _attached = true;
+        _play("registry/ethereum-epochs.json", 17);
     }
 
     function _play(string memory name, uint256 least) private {
@@ -85,6 +92,7 @@ contract RegistryVectorsTest is Suite {
         _checkBatches(json, registry);
         _checkBalances(json, registry, token);
         _checkBrakes(json, registry);
+        if (_attached) _checkEpochs(json, registry);
     }
 
     function step(string calldata json, IRegistry registry, string calldata name) external returns (bool ok) {
@@ -108,6 +116,7 @@ contract RegistryVectorsTest is Suite {
         IToken token = deployToken(address(this));
         address where = address(uint160(uint256(own.registry)));
         deployAt(where, _creation(json, token));
+        if (_attached) IRegistry(where).attachEpochs(create(vm.getCode("CaimiEpochs.sol:CaimiEpochs")));
         return (IRegistry(where), token);
     }
 
@@ -242,6 +251,59 @@ contract RegistryVectorsTest is Suite {
         }
     }
 
+    // Without the object it is the first epoch, and no other is announced.
+    function _checkEpochs(string memory json, IRegistry registry) private view {
+        bool known = vm.keyExistsJson(json, ".epochs");
+        (, bytes memory said) = address(registry).staticcall(abi.encodeCall(IRegistry.epochs, ()));
+        vm.assertEq(said, known ? _wantedEpochs(json) : new bytes(5 * 32), string.concat(title(json), ", epochs"));
+        (uint64 epoch, uint8 f, uint8 t, address[] memory validators) = registry.validatorSet();
+        if (!known) {
+            vm.assertEq(epoch, 1, title(json));
+            return;
+        }
+        uint256[] memory present = vm.parseJsonUintArray(json, ".epochs.present");
+        bool same = epoch == present[0] && f == present[1] && t == present[2];
+        vm.assertTrue(same, string.concat(title(json), ", present"));
+        _checkMembers(json, validators);
+        _checkAcknowledged(json, registry);
+        _checkSetsOf(registry, epoch, uint64(vm.parseJsonUint(json, ".epochs.before")));
+    }
+
+    function _wantedEpochs(string memory json) private pure returns (bytes memory) {
+        return abi.encode(
+            vm.parseJsonUint(json, ".epochs.before"),
+            vm.parseJsonBytes32(json, ".epochs.set"),
+            vm.parseJsonBytes32(json, ".epochs.transcript"),
+            vm.parseJsonUint(json, ".epochs.announced"),
+            vm.parseJsonBytes32(json, ".epochs.announcedSet")
+        );
+    }
+
+    function _checkMembers(string memory json, address[] memory validators) private view {
+        for (uint256 i = 0; i < validators.length; i++) {
+            vm.assertEq(validators[i], vm.parseJsonAddress(json, item(".epochs.validators", i)), title(json));
+        }
+        vm.assertTrue(!vm.keyExistsJson(json, item(".epochs.validators", validators.length)), title(json));
+    }
+
+    function _checkAcknowledged(string memory json, IRegistry registry) private view {
+        for (uint256 i = 0; vm.keyExistsJson(json, item(".epochs.acknowledged", i)); i++) {
+            string memory key = item(".epochs.acknowledged", i);
+            Lane memory lane = abi.decode(vm.parseJsonBytes(json, string.concat(key, ".lane")), (Lane));
+            vm.assertEq(registry.acknowledged(lane), vm.parseJsonUint(json, string.concat(key, ".epoch")), title(json));
+        }
+    }
+
+    function _checkSetsOf(IRegistry registry, uint64 present, uint64 before) private view {
+        uint64[3] memory asked = [present, before, 77];
+        for (uint256 i = 0; i < 3; i++) {
+            bool counts = asked[i] != 0 && asked[i] != 77;
+            (uint64 epoch,,, address[] memory validators) = registry.validatorSetOf(asked[i]);
+            vm.assertEq(epoch, counts ? asked[i] : 0, "validatorSetOf");
+            vm.assertTrue(counts == (validators.length != 0), "validatorSetOf");
+        }
+    }
+
     function _checkGoverned(string memory json, string memory key, IRegistry registry) private view {
         string memory name = string.concat(title(json), ", ", key);
         Lane memory lane = abi.decode(vm.parseJsonBytes(json, string.concat(key, ".lane")), (Lane));
@@ -314,6 +376,8 @@ contract RegistryVectorsTest is Suite {
         bool ofSigner = wanted == keccak256("DuplicateSigner") || wanted == keccak256("UnsortedSigners");
         if (ofSigner || wanted == keccak256("UnknownSigner")) arguments = "uint256";
         if (ofState || wanted == keccak256("AlreadyDecided")) arguments = "uint8";
+        if (wanted == keccak256("NotRetired")) arguments = "uint64";
+        if (wanted == keccak256("NotAcknowledged") || wanted == keccak256("UnknownSet")) arguments = "bytes32";
         if (wanted == keccak256("UnknownPublication") || wanted == keccak256("UnknownRequest")) arguments = "bytes32";
         return bytes4(keccak256(bytes(string.concat(name, "(", arguments, ")"))));
     }

@@ -64,7 +64,7 @@ VIEWS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "root": ((), ("Lane",)),
     "governed": (("Lane",), ("uint64", "uint64", "uint64", "bytes32", "bool")),
     "brakes": ((), ("bool", "uint64", "uint64", "uint64", "uint128", "uint128")),
-    # Not on Ethereum yet (spec 42)
+    # Change of the validator set (spec 42)
     "validatorSetOf": (("uint64",), ("uint64", "uint8", "uint8", "address[]")),
     "epochs": ((), ("uint64", "bytes32", "bytes32", "uint64", "bytes32")),
     "acknowledged": (("Lane",), ("uint64",)),

@@ -40,7 +40,7 @@ FUNCTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "requestInference": ("InferenceRequest", "bytes"),
     "answerInference": ("Answer", "bytes", "HostKey", "bytes"),
     "multicall": ("bytes[]",),
-    # Not on Ethereum yet (spec 42)
+    # Change of the validator set (spec 42)
     "changeSet": ("SetChange", "Signature[]", "Signature[]"),
     "enterSet": ("EpochSet",),
     "retireSet": (),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from caimi.chains.ethereum.artefacts import REGISTRY, TOKEN, artefact_folder, load_artefact
+from caimi.chains.ethereum.artefacts import EPOCHS, REGISTRY, TOKEN, artefact_folder, load_artefact
 from caimi.chains.ethereum.errors import BadArtefact
 from caimi.devnet.ethereum.anvil import AnvilPlan, anvil_process, write_first_state
 from caimi.ports.registry_views import VIEWS
@@ -20,8 +20,6 @@ _ACCOUNT = Address(bytes(range(20)))
 _LEASES = {"fund", "mint", "openLease", "postPartial", "lease", "leaseCap", "partials"}
 _CEREMONIES = {"postBoard", "board", "proposeSet"}
 _FABRIC_ONLY = _LEASES | _CEREMONIES
-_NOT_YET = {"changeSet", "enterSet", "retireSet", "validatorSetOf", "epochs", "acknowledged"}
-"""Of spec 42, which says that this registry does not have them."""
 
 
 def _plan(folder: Path, block_time_ms: int = 1_000) -> AnvilPlan:
@@ -59,7 +57,7 @@ def test_process_listens_on_the_loopback_under_osaka_rules_and_keeps_its_state(t
     assert "--block-time" not in anvil_process(_plan(tmp_path, block_time_ms=0), anvil=Path("/a"), log=tmp_path).argv
 
 
-@pytest.mark.parametrize("name", [REGISTRY, TOKEN])
+@pytest.mark.parametrize("name", [REGISTRY, EPOCHS, TOKEN])
 def test_committed_artefacts_are_read(name: str) -> None:
     artefact = load_artefact(artefact_folder(), name)
     assert artefact.name == name
@@ -79,7 +77,7 @@ def _signatures(abi: tuple[dict[str, Any], ...]) -> dict[str, tuple[str, ...]]:
 def test_contract_has_the_functions_and_views_that_are_called() -> None:
     there = _signatures(load_artefact(artefact_folder(), REGISTRY).abi)
     wanted = dict(FUNCTIONS) | {name: arguments for name, (arguments, _) in VIEWS.items()}
-    for name in wanted.keys() - _FABRIC_ONLY - _NOT_YET:
+    for name in wanted.keys() - _FABRIC_ONLY:
         assert there[name] == tuple(abi_type(kind) for kind in wanted[name]), name
 
 

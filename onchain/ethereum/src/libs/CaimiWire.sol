@@ -7,20 +7,17 @@ import {
     Cid,
     Event,
     Genesis,
-    Governance,
     HostKey,
     InferenceRequest,
     Item,
     Lane,
-    Pause,
     Publication,
-    Resume,
     Revocation,
     Terms,
     Withdrawal
 } from "./Records.sol";
 
-// No other file hashes a protocol message.
+// No file but this one and OrderWire.sol hashes a protocol message.
 
 /// @title The digests of spec 10, one function each
 /// @notice Calls are hashed field by field, never as the bytes that arrived. The ABI decoder already refuses values
@@ -51,13 +48,6 @@ library CaimiWire {
     );
     bytes32 private constant REVOCATION_TYPE = keccak256(
         "Revocation(Lane at,bytes32 publication,address publisher,uint16 reason,bytes32 nonce,uint64 deadline)Lane(bytes32 chain,bytes32 registry)"
-    );
-    bytes32 private constant PAUSE_TYPE =
-        keccak256("Pause(Lane at,uint64 epoch,uint64 counter)Lane(bytes32 chain,bytes32 registry)");
-    bytes32 private constant RESUME_TYPE =
-        keccak256("Resume(Lane at,uint64 epoch,uint64 counter)Lane(bytes32 chain,bytes32 registry)");
-    bytes32 private constant GOVERNANCE_TYPE = keccak256(
-        "Governance(Lane at,uint64 epoch,uint8 action,Lane lane,uint64 version,uint64 generation,uint64 height,bytes32 blockHash)Lane(bytes32 chain,bytes32 registry)"
     );
     bytes32 private constant REQUEST_TYPE = keccak256(
         "InferenceRequest(Lane at,bytes32 publication,address consumer,Cid input,bytes32 inputCommitment,bytes32 clientKey,bytes32 nonce,uint64 deadline)Cid(uint8 codec,bytes32 digest)Lane(bytes32 chain,bytes32 registry)"
@@ -98,7 +88,7 @@ library CaimiWire {
     function hash(Publication calldata p) internal pure returns (bytes32 result) {
         _checkNumbers(p);
         bytes32 nameHash = textHash(bytes(p.name));
-        bytes32 mirrorsHash = _hash(p.mirrors);
+        bytes32 mirrorsHash = lanesHash(p.mirrors);
         bytes32 kind = PUBLICATION_TYPE;
         Cid calldata ciphertext = p.ciphertext;
         Terms calldata terms = p.terms;
@@ -109,7 +99,7 @@ library CaimiWire {
             termsAt := terms
         }
         bytes32 ciphertextHash = _hashMembers(CID_TYPE, ciphertextAt, 0x40);
-        bytes32 homeHash = _hash(p.home);
+        bytes32 homeHash = laneHash(p.home);
         bytes32 termsHash = _hashMembers(TERMS_TYPE, termsAt, 0x60);
         assembly ("memory-safe") {
             let free := mload(0x40)
@@ -131,43 +121,15 @@ library CaimiWire {
 
     /// @notice hashStruct of a Withdrawal.
     function hash(Withdrawal calldata w) internal pure returns (bytes32) {
-        return
-            keccak256(
-                abi.encode(WITHDRAWAL_TYPE, _hash(w.target), w.account, w.recipient, w.amount, w.nonce, w.deadline)
-            );
+        return keccak256(
+            abi.encode(WITHDRAWAL_TYPE, laneHash(w.target), w.account, w.recipient, w.amount, w.nonce, w.deadline)
+        );
     }
 
     /// @notice hashStruct of a Revocation.
     function hash(Revocation calldata r) internal pure returns (bytes32) {
         return keccak256(
-            abi.encode(REVOCATION_TYPE, _hash(r.target), r.publication, r.publisher, r.reason, r.nonce, r.deadline)
-        );
-    }
-
-    /// @notice hashStruct of a Pause.
-    function hash(Pause calldata p) internal pure returns (bytes32) {
-        return keccak256(abi.encode(PAUSE_TYPE, _hash(p.target), p.epoch, p.counter));
-    }
-
-    /// @notice hashStruct of a Resume.
-    function hash(Resume calldata r) internal pure returns (bytes32) {
-        return keccak256(abi.encode(RESUME_TYPE, _hash(r.target), r.epoch, r.counter));
-    }
-
-    /// @notice hashStruct of a Governance.
-    function hash(Governance calldata g) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                GOVERNANCE_TYPE,
-                _hash(g.target),
-                g.epoch,
-                g.action,
-                _hash(g.lane),
-                g.version,
-                g.generation,
-                g.height,
-                g.blockHash
-            )
+            abi.encode(REVOCATION_TYPE, laneHash(r.target), r.publication, r.publisher, r.reason, r.nonce, r.deadline)
         );
     }
 
@@ -176,7 +138,7 @@ library CaimiWire {
         return keccak256(
             abi.encode(
                 REQUEST_TYPE,
-                _hash(r.target),
+                laneHash(r.target),
                 r.publication,
                 r.consumer,
                 _hash(r.input),
@@ -198,7 +160,7 @@ library CaimiWire {
         return keccak256(
             abi.encode(
                 ANSWER_TYPE,
-                _hash(a.target),
+                laneHash(a.target),
                 a.request,
                 a.publication,
                 a.lease,
@@ -216,7 +178,7 @@ library CaimiWire {
         return keccak256(
             abi.encode(
                 CHECKPOINT_TYPE,
-                _hash(c.source),
+                laneHash(c.source),
                 c.generation,
                 c.epoch,
                 c.firstSequence,
@@ -289,6 +251,31 @@ library CaimiWire {
         }
     }
 
+    /// @notice hashStruct of a Lane.
+    function laneHash(Lane calldata lane) internal pure returns (bytes32) {
+        uint256 members;
+        assembly ("memory-safe") {
+            members := lane
+        }
+        return _hashMembers(LANE_TYPE, members, 0x40);
+    }
+
+    /// @notice hash of an EIP-712 array: of the elements' struct hashes, one after the other.
+    function lanesHash(Lane[] calldata lanes) internal pure returns (bytes32 result) {
+        bytes32 kind = LANE_TYPE;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            // One lane is hashed in front of the list of hashes.
+            let list := add(free, 0x60)
+            mstore(free, kind)
+            for { let i := 0 } lt(i, lanes.length) { i := add(i, 1) } {
+                calldatacopy(add(free, 0x20), add(lanes.offset, mul(i, 0x40)), 0x40)
+                mstore(add(list, mul(i, 0x20)), keccak256(free, 0x60))
+            }
+            result := keccak256(list, mul(lanes.length, 0x20))
+        }
+    }
+
     // What solc's decoder demands of each member that it reads: numbers lie inside their types.
     function _checkNumbers(Publication calldata p) private pure {
         assembly ("memory-safe") {
@@ -314,31 +301,7 @@ library CaimiWire {
         }
     }
 
-    function _hash(Lane calldata lane) private pure returns (bytes32) {
-        uint256 members;
-        assembly ("memory-safe") {
-            members := lane
-        }
-        return _hashMembers(LANE_TYPE, members, 0x40);
-    }
-
     function _hash(Cid calldata cid) private pure returns (bytes32) {
         return keccak256(abi.encode(CID_TYPE, cid.codec, cid.digest));
-    }
-
-    // EIP-712 array: the hash of the elements' struct hashes, one after the other.
-    function _hash(Lane[] calldata lanes) private pure returns (bytes32 result) {
-        bytes32 kind = LANE_TYPE;
-        assembly ("memory-safe") {
-            let free := mload(0x40)
-            // One lane is hashed in front of the list of hashes.
-            let list := add(free, 0x60)
-            mstore(free, kind)
-            for { let i := 0 } lt(i, lanes.length) { i := add(i, 1) } {
-                calldatacopy(add(free, 0x20), add(lanes.offset, mul(i, 0x40)), 0x40)
-                mstore(add(list, mul(i, 0x20)), keccak256(free, 0x60))
-            }
-            result := keccak256(list, mul(lanes.length, 0x20))
-        }
     }
 }

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {CaimiWire} from "./CaimiWire.sol";
-import {Certificate, Checkpoint, Item, Signature} from "./Records.sol";
+import {Checkpoint, Item, Signature} from "./Records.sol";
 import {
     DuplicateSigner,
     EmptyRun,
@@ -11,7 +11,6 @@ import {
     TooFewSignatures,
     UnknownSigner,
     UnsortedSigners,
-    WrongEpoch,
     WrongRoot,
     WrongSigner,
     ZeroRoot
@@ -25,25 +24,9 @@ library Certificates {
     /// @notice Longest range a certificate may cover.
     uint256 internal constant MAX_RUN = 1024;
 
-    /// @notice Check that `quorum` members of the set signed the checkpoint in this epoch.
-    /// @param validators the present set, in signer order
-    /// @param domain EIP-712 domain separator of the network
-    function verify(
-        Certificate calldata certificate,
-        address[] storage validators,
-        uint256 quorum,
-        uint64 epoch,
-        bytes32 domain
-    ) internal view {
-        Checkpoint calldata checkpoint = certificate.checkpoint;
-        require(checkpoint.epoch == epoch, WrongEpoch(epoch, checkpoint.epoch));
-        bytes32 digest = CaimiWire.typedDigest(domain, CaimiWire.hash(checkpoint));
-        verifySigners(certificate.signatures, digest, validators, quorum);
-    }
-
     /// @notice Check that at least `needed` members of the set signed a digest.
     /// @param signatures ascending by signer; more than needed are checked too
-    /// @param validators the present set, in signer order
+    /// @param validators the set, in signer order
     function verifySigners(
         Signature[] calldata signatures,
         bytes32 digest,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
 import {CaimiWire} from "./CaimiWire.sol";
 import {BadQuorum, BadValidatorSet, OutOfRange, ZeroAmount} from "./Errors.sol";
 import {Genesis, Lane} from "./Records.sol";
@@ -50,8 +49,7 @@ library Creation {
         // Both are added to the clock, which has to stay inside 64 bits.
         require(limits.clockWindow <= type(uint32).max, OutOfRange(32, limits.clockWindow));
         require(limits.resumeDelay <= type(uint32).max, OutOfRange(32, limits.resumeDelay));
-        _checkQuorum(genesis.validators.length, genesis.f, genesis.t);
-        _checkDistinct(genesis.validators);
+        checkSet(genesis.validators, genesis.f, genesis.t);
         require(genesis.operators.length >= 1, BadValidatorSet());
         _checkDistinct(genesis.operators);
         bytes32 here = bytes32(uint256(uint160(address(this))));
@@ -72,7 +70,17 @@ library Creation {
 
     /// @notice keccak256 of the CAIP-2 id of the chain that this runs on.
     function presentChain() internal view returns (bytes32) {
-        return keccak256(bytes(string.concat("eip155:", Strings.toString(block.chainid))));
+        bytes memory id;
+        for (uint256 rest = block.chainid; id.length == 0 || rest != 0; rest /= 10) {
+            id = bytes.concat(bytes1(uint8(48 + rest % 10)), id);
+        }
+        return keccak256(bytes.concat("eip155:", id));
+    }
+
+    /// @notice Refuse a validator set outside the bounds of spec 00 §4.
+    function checkSet(address[] memory validators, uint256 f, uint256 t) internal pure {
+        _checkQuorum(validators.length, f, t);
+        _checkDistinct(validators);
     }
 
     function _checkQuorum(uint256 n, uint256 f, uint256 t) private pure {

@@ -102,6 +102,28 @@ struct Governance {
     bytes32 blockHash;
 }
 
+/// @notice The validators of one epoch; its hashStruct is the set hash that events carry.
+/// @param f bad validators tolerated
+/// @param t shares that a decryption needs
+/// @param transcript of the resharing that gave them their shares
+struct EpochSet {
+    uint64 epoch;
+    address[] validators;
+    uint8 f;
+    uint8 t;
+    bytes32 transcript;
+}
+
+/// @notice One set hands over to the next; signed by a quorum of each.
+/// @param epoch the one that ends
+/// @param lanes all other registries of the network, ascending
+struct SetChange {
+    Lane target;
+    uint64 epoch;
+    EpochSet next;
+    Lane[] lanes;
+}
+
 /// @notice A consumer asks for one answer; its digest is the request's id.
 struct InferenceRequest {
     Lane target;
@@ -253,8 +275,11 @@ library Kind {
     uint16 internal constant REQUESTED = 5;
     uint16 internal constant ANSWERED = 6;
     uint16 internal constant REVOKED = 7;
+    uint16 internal constant SET_CHANGE = 11;
+    uint16 internal constant SET_RETIRED = 12;
     uint16 internal constant GOVERNANCE = 15;
     uint16 internal constant BATCH_LOCKED = 16;
     uint16 internal constant BATCH_ANSWERED = 17;
     uint16 internal constant BATCH_OUTCOME = 18;
+    uint16 internal constant SET_ENTERED = 19;
 }

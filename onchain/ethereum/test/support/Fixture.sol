@@ -212,11 +212,20 @@ abstract contract Fixture is Test {
     }
 
     // Validators 0 to `count` - 1 sign an order.
-    function signOrder(bytes32 structHash, uint8 count) internal view returns (Signature[] memory signatures) {
+    function signOrder(bytes32 structHash, uint8 count) internal view returns (Signature[] memory) {
+        return signOrder(structHash, FIRST_VALIDATOR, count);
+    }
+
+    // The same of a set whose first key is `first`.
+    function signOrder(bytes32 structHash, uint256 first, uint8 count)
+        internal
+        view
+        returns (Signature[] memory signatures)
+    {
         signatures = new Signature[](count);
         bytes32 digest = wire.digest(domain, structHash);
         for (uint8 i = 0; i < count; i++) {
-            (uint8 v, bytes32 r, bytes32 s) = vm.sign(FIRST_VALIDATOR + i, digest);
+            (uint8 v, bytes32 r, bytes32 s) = vm.sign(first + i, digest);
             signatures[i] = Signature(i, v, r, s);
         }
     }
@@ -244,6 +253,22 @@ abstract contract Fixture is Test {
             level = above;
         }
         return level[0];
+    }
+
+    // --- validator sets
+
+    function attachEpochs() internal {
+        registry.attachEpochs(create(vm.getCode("CaimiEpochs.sol:CaimiEpochs")));
+    }
+
+    // Of `n` validators, with the keys that follow `first`.
+    function epochSet(uint64 epoch, uint256 first, uint256 n) internal pure returns (EpochSet memory next) {
+        address[] memory validators = new address[](n);
+        for (uint256 i = 0; i < n; i++) {
+            validators[i] = vm.addr(first + i);
+        }
+        uint8 f = uint8((n - 1) / 3);
+        return EpochSet(epoch, validators, f, f + 1, keccak256(abi.encode("transcript", epoch)));
     }
 
     // --- what a call left

@@ -5,6 +5,7 @@ import {
     Answer,
     BatchProof,
     Certificate,
+    EpochSet,
     Event,
     Genesis,
     Governance,
@@ -16,6 +17,7 @@ import {
     Publication,
     Resume,
     Revocation,
+    SetChange,
     Signature,
     Withdrawal
 } from "../../src/libs/Records.sol";
@@ -64,11 +66,19 @@ interface IRegistry {
     function resume(Resume calldata order, Signature[] calldata signatures) external;
     function govern(Governance calldata order, Signature[] calldata signatures) external;
     function multicall(bytes[] calldata calls) external returns (bytes[] memory);
+    function attachEpochs(address code) external;
+    function changeSet(SetChange calldata order, Signature[] calldata signatures, Signature[] calldata nextSignatures)
+        external;
+    function enterSet(EpochSet calldata next) external;
+    function retireSet() external;
 
     function version() external view returns (uint16);
     function network() external view returns (bytes32);
     function lane() external view returns (Lane memory);
     function validatorSet() external view returns (uint64, uint8, uint8, address[] memory);
+    function validatorSetOf(uint64 epoch) external view returns (uint64, uint8, uint8, address[] memory);
+    function epochs() external view returns (uint64, bytes32, bytes32, uint64, bytes32);
+    function acknowledged(Lane calldata lane) external view returns (uint64);
     function publication(bytes32 id)
         external
         view

@@ -2,10 +2,11 @@
 pragma solidity ^0.8.30;
 
 import {CaimiWire} from "../../src/libs/CaimiWire.sol";
+import {OrderWire} from "../../src/libs/OrderWire.sol";
 import "../../src/libs/Records.sol";
 import {Bodies, Decision} from "../../src/libs/Bodies.sol";
 import {Certificates} from "../../src/libs/Certificates.sol";
-import {BadEncoding, WrongSigner} from "../../src/libs/Errors.sol";
+import {BadEncoding, WrongEpoch, WrongSigner} from "../../src/libs/Errors.sol";
 import {Merkle} from "../../src/libs/Merkle.sol";
 import {Publications} from "../../src/libs/Publications.sol";
 import {Signatures} from "../../src/libs/Signatures.sol";
@@ -28,15 +29,23 @@ contract WireHarness {
     }
 
     function hashPause(Pause calldata r) public pure returns (bytes32) {
-        return CaimiWire.hash(r);
+        return OrderWire.hash(r);
     }
 
     function hashResume(Resume calldata r) public pure returns (bytes32) {
-        return CaimiWire.hash(r);
+        return OrderWire.hash(r);
     }
 
     function hash(Governance calldata r) public pure returns (bytes32) {
-        return CaimiWire.hash(r);
+        return OrderWire.hash(r);
+    }
+
+    function hash(SetChange calldata r) public pure returns (bytes32) {
+        return OrderWire.hash(r);
+    }
+
+    function hash(EpochSet calldata r) public pure returns (bytes32) {
+        return OrderWire.hash(r);
     }
 
     function hash(InferenceRequest calldata r) public pure returns (bytes32) {
@@ -167,7 +176,10 @@ contract WireHarness {
     }
 
     function verifyCertificate(Certificate calldata certificate, uint64 epoch, bytes32 domain) external view {
-        Certificates.verify(certificate, _validators, _quorum, epoch, domain);
+        // The epoch is a registry's to check, which may believe two sets.
+        require(certificate.checkpoint.epoch == epoch, WrongEpoch(epoch, certificate.checkpoint.epoch));
+        bytes32 signed = CaimiWire.typedDigest(domain, CaimiWire.hash(certificate.checkpoint));
+        Certificates.verifySigners(certificate.signatures, signed, _validators, _quorum);
     }
 
     function readLock(bytes calldata body, uint256 limit) external pure returns (bool, uint256, bytes32, bytes32) {

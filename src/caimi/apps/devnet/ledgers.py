@@ -21,7 +21,7 @@ from caimi.apps.devnet.errors import RegistryMismatch
 from caimi.apps.devnet.folder import DevnetPlan, StateFolder
 from caimi.apps.devnet.keys import DevnetKeys
 from caimi.chains.ethereum.artefacts import artefact_folder
-from caimi.chains.ethereum.deployment import RegistryPlan, deploy
+from caimi.chains.ethereum.deployment import RegistryPlan, attach_epochs, deploy
 from caimi.chains.ethereum.errors import RegistryMissing
 from caimi.chains.ethereum.finality import DepthFinality
 from caimi.chains.ethereum.jsonrpc import RpcClient
@@ -153,6 +153,9 @@ class Ledgers:
             reader = EthereumReader(rpc, self.site)
             try:
                 self._check_network(await reader.verify_site(), "ethereum")
+                # What was stopped in between, or lost its last second, has no code of epochs.
+                folder = artefact_folder()
+                await attach_epochs(rpc, self.site.contract, deployer=self.keys.deployer, folder=folder)
                 return
             except RegistryMissing:
                 pass

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from caimi.apps.doctor.findings import Finding, Machine, Severity, Subject
-from caimi.chains.ethereum.artefacts import REGISTRY, TOKEN, artefact_folder, load_artefact
+from caimi.chains.ethereum.artefacts import EPOCHS, REGISTRY, TOKEN, artefact_folder, load_artefact
 from caimi.chains.ethereum.errors import BadArtefact
 from caimi.devnet.toolchain import ToolchainError, named_programs
 
@@ -89,7 +89,7 @@ def check_contracts(subject: Subject) -> Iterator[Finding]:
     del subject
     try:
         folder = artefact_folder()
-        for name in (REGISTRY, TOKEN):
+        for name in (REGISTRY, EPOCHS, TOKEN):
             load_artefact(folder, name)
     except BadArtefact as error:
         text = f"{error}: no registry can be put on Ethereum"

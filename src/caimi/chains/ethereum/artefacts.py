@@ -9,10 +9,12 @@ from typing import Any, Final, cast
 from caimi.chains.ethereum.errors import BadArtefact
 from caimi.types.json_text import load_json
 
-__all__ = ["REGISTRY", "TOKEN", "Artefact", "artefact_folder", "load_artefact"]
+__all__ = ["EPOCHS", "REGISTRY", "TOKEN", "Artefact", "artefact_folder", "load_artefact"]
 
 REGISTRY: Final = "CaimiRegistry"
 TOKEN: Final = "CaimiToken"
+EPOCHS: Final = "CaimiEpochs"
+"""Code that every registry runs for the change of its validator set (spec 42)."""
 _MAX_BYTES: Final = 4 * 1024 * 1024
 
 

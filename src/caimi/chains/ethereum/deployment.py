@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from caimi.chains.ethereum.artefacts import REGISTRY, TOKEN, load_artefact
+from caimi.chains.ethereum.artefacts import EPOCHS, REGISTRY, TOKEN, load_artefact
 from caimi.chains.ethereum.blocks import read_block
 from caimi.chains.ethereum.errors import DeploymentFailed, RpcFailure
 from caimi.chains.ethereum.fees import FeePolicy, gas_limit
@@ -17,17 +17,20 @@ from caimi.chains.ethereum.reverts import read_revert
 from caimi.chains.ethereum.transaction import Transaction, sign_transaction
 from caimi.crypto.ecdsa import SigningKey
 from caimi.ports.chain import ChainUnavailable
+from caimi.ports.registry_views import encode_view
 from caimi.protocol.registry_state import Limits
 from caimi.types.primitives import Address
 from caimi.types.records import Genesis, Lane
+from caimi.types.refusals import UnknownFunction
 from caimi.wire.codec import encode_values
 from caimi.wire.keccak import keccak256
 
-__all__ = ["Deployment", "RegistryPlan", "deploy", "mint_tokens"]
+__all__ = ["Deployment", "RegistryPlan", "attach_epochs", "deploy", "mint_tokens"]
 
 _POLL_S: Final = 0.05
 _TIMEOUT_S: Final = 60.0
 _CREATION: Final = ("Genesis", "uint128", "uint64", "uint64", "uint128", "address", "Lane")
+_ATTACH: Final = keccak256(b"attachEpochs(address)")[:4]
 _MINT: Final = keccak256(b"mint(address,uint256)")[:4]
 
 
@@ -88,7 +91,39 @@ async def deploy(
     arguments = (plan.genesis, plan.min_deposit, plan.clock_window, *limits, token, plan.root)
     code = load_artefact(folder, REGISTRY).bytecode + encode_values(_CREATION, arguments)
     done = await _transact(rpc, deployer, to=None, data=code, timeout_s=timeout_s)
-    return Deployment(token=token, registry=_contract(done), first_block=done.height)
+    registry = _contract(done)
+    await attach_epochs(rpc, registry, deployer=deployer, folder=folder, timeout_s=timeout_s)
+    return Deployment(token=token, registry=registry, first_block=done.height)
+
+
+async def attach_epochs(
+    rpc: RpcClient, registry: Address, *, deployer: SigningKey, folder: Path, timeout_s: float = _TIMEOUT_S
+) -> None:
+    """Give a registry the code that changes its validator set (spec 42), unless it has it. `deploy` has done so.
+
+    One transaction cannot create all of a registry, and one that was stopped in between, or whose chain lost its last
+    blocks, has no such code.
+
+    Arguments:
+        deployer: pays; anybody may.
+
+    Raises:
+        DeploymentFailed: The registry knows other code, or a transaction does not come through in time.
+        BadArtefact: The compiled contract is missing.
+        ChainUnavailable, MalformedAnswer, RpcFailure, WrongChain: Of the node.
+    """
+    try:
+        question = {"to": hex_data(registry), "data": hex_data(encode_view("epochs"))}
+        if await rpc.call("eth_call", question, "latest") == "0x":
+            raise DeploymentFailed(f"there is no registry at {hex_data(registry)}")
+        return
+    except RpcFailure as error:
+        if not isinstance(read_revert(error.data or b""), UnknownFunction):
+            raise
+    code = load_artefact(folder, EPOCHS).bytecode
+    epochs = _contract(await _transact(rpc, deployer, to=None, data=code, timeout_s=timeout_s))
+    attaching = _ATTACH + encode_values(("address",), (epochs,))
+    await _transact(rpc, deployer, to=registry, data=attaching, timeout_s=timeout_s)
 
 
 async def mint_tokens(
