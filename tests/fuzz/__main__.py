@@ -7,8 +7,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fuzz.campaign import campaign, keep, shown
+from tests.fuzz.campaign import Row, campaign, keep, shown, shown_row
 from tests.fuzz.targets import TARGETS
+
+
+def _say(row: Row) -> None:
+    # The table comes at the end, which may be an hour away.
+    print(shown_row(row), flush=True)
 
 
 def main(words: list[str]) -> int:
@@ -27,7 +32,7 @@ def main(words: list[str]) -> int:
     print(f"seed {given.seed}, {given.runs:,} cases each, {given.jobs} at a time", flush=True)
     with tempfile.TemporaryDirectory(prefix="caimi-found-") as text:
         found = Path(text)
-        rows = campaign(names, runs=given.runs, seed=given.seed, jobs=given.jobs, found=found)
+        rows = campaign(names, runs=given.runs, seed=given.seed, jobs=given.jobs, found=found, ended=_say)
         print(shown(rows))
         if given.keep:
             added = keep(names, found)

@@ -23,7 +23,7 @@ __all__ = ["HTTP_BODIES"]
 _TOKEN: Final = "a token of the state folder"
 _LONGEST: Final = 1 << 13
 _EMPTY_BLOCK: Final = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
-_ACCEPTED_BY_ONE_WORLD: Final = 2_000
+# What was accepted is kept, and the observers of tests remember all that they are told.
 _ASKED_OF_ONE_WORLD: Final = 20_000
 # What an application may answer. 499 is said to a client that went away.
 _STATUS: Final = frozenset({200, 201, 202, 400, 401, 404, 405, 409, 413, 422, 425, 429, 503, 507})
@@ -201,27 +201,27 @@ async def _answer(app: Any, scope: dict[str, Any], body: bytes) -> tuple[int, by
     return status, b"".join(parts)
 
 
+_running: list[_Processes] = []
+
+
+@atexit.register
+def _end() -> None:
+    while _running:
+        _running.pop().close()
+
+
 def _check() -> Check:
-    processes, asked, accepted = _Processes(), 0, 0
-    atexit.register(lambda: processes.close())
+    _end()
+    processes = _Processes()
+    _running.append(processes)
 
     def check(data: bytes) -> str:
-        nonlocal processes, asked, accepted
         if not data:
             return "accepted"
-        # What was accepted is kept, and the observers of tests remember all that they are told: so from time to time
-        # everything begins again.
-        if asked == _ASKED_OF_ONE_WORLD or accepted == _ACCEPTED_BY_ONE_WORLD:
-            processes.close()
-            processes, asked, accepted = _Processes(), 0, 0
-        asked += 1
         status, body = processes.ask(data)
         if status not in _STATUS:
             raise AssertionError(f"answered {status}: {body[:200]!r}")
-        if status < 400:
-            accepted += 1
-            return "accepted"
-        return f"{status} {json.loads(body)['error']}"
+        return "accepted" if status < 400 else f"{status} {json.loads(body)['error']}"
 
     return check
 
@@ -317,5 +317,7 @@ def _change(data: bytes, random: Random) -> bytes:
     return data[:1] + (change_json if is_json else change_words)(data[1:], random)
 
 
-HTTP_BODIES: Final = Target(prepare=_check, seeds=_seeds, mutation=_change, longest=_LONGEST)
+HTTP_BODIES: Final = Target(
+    prepare=_check, seeds=_seeds, mutation=_change, longest=_LONGEST, renew_every=_ASKED_OF_ONE_WORLD
+)
 """Every route that takes something."""

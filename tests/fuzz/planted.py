@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from tests.fuzz.mutation import change_words
 from tests.fuzz.target import Check, Target, same_bytes
@@ -13,6 +14,7 @@ from tests.fuzz.target import Check, Target, same_bytes
 __all__ = ["PLANTED"]
 
 _ENOUGH: Final = 1 << 30
+_LATE: Final = 10_000
 
 
 def _unclassed(data: bytes) -> None:
@@ -35,6 +37,33 @@ def _slow(data: bytes) -> None:
         pass
 
 
+def _deep(data: bytes) -> None:
+    # By chance alone nobody comes here: each step has to be kept until the next one is found.
+    for at, number in enumerate((1, 31, 64)):
+        if data[32 * at : 32 * at + 32] != number.to_bytes(32, "big"):
+            return
+    raise IndexError("behind three branches")
+
+
+def _deep_check() -> Check:
+    # Of our own code the search watches the package only.
+    atheris: Any = importlib.import_module("atheris")
+    return _check(atheris.instrument_func(_deep))
+
+
+def _late_check() -> Check:
+    # It fails after many cases, as what keeps something of each of them would.
+    seen = 0
+
+    def late(_data: bytes) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > _LATE:
+            raise IndexError("full")
+
+    return _check(late)
+
+
 def _check(work: Callable[[bytes], None]) -> Check:
     def check(data: bytes) -> str:
         work(data)
@@ -48,12 +77,14 @@ def _seeds() -> Sequence[bytes]:
 
 
 PLANTED: Final[dict[str, Target]] = {
-    "planted-" + name: Target(prepare=partial(_check, work), seeds=_seeds, mutation=change_words, longest=128)
-    for name, work in (
-        ("unclassed", _unclassed),
-        ("two-encodings", _two_encodings),
-        ("greedy", _greedy),
-        ("slow", _slow),
+    "planted-" + name: Target(prepare=prepare, seeds=_seeds, mutation=change_words, longest=128)
+    for name, prepare in (
+        ("unclassed", partial(_check, _unclassed)),
+        ("two-encodings", partial(_check, _two_encodings)),
+        ("greedy", partial(_check, _greedy)),
+        ("slow", partial(_check, _slow)),
+        ("deep", _deep_check),
+        ("late", _late_check),
     )
 }
 """By the name that a campaign takes; none of them is among the targets."""

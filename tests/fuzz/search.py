@@ -1,12 +1,14 @@
-"""One search in one process: `python -m tests.fuzz.search TARGET RUNS SEED REPORT [LIBFUZZER-WORDS ...]`.
+"""One search in one process: `python -m tests.fuzz.search TARGET RUNS SEED REPORT POOL [LIBFUZZER-WORDS ...]`.
 
-libFuzzer chooses the inputs by the branches that they reach in our code. It ends this process: at the first case that
-raises anything but a declared refusal, takes more than `MOST_CPU_S`, more than `MOST_MEMORY` beyond what the process
-had, or does not come back at all; and, with all well, after RUNS cases.
+Guided, with `-` for POOL: libFuzzer chooses the inputs by the branches that they reach in our code, which costs most of
+the time. Unguided: our code is as it is, and every input is a change of one from the folder POOL. Either way libFuzzer
+ends this process: at the first case that raises anything but a declared refusal, takes more than `MOST_CPU_S`, more
+than `MOST_MEMORY` beyond what the process had, or does not come back at all; and, with all well, after RUNS cases.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import resource
@@ -14,11 +16,19 @@ import shlex
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-__all__ = ["MOST_CPU_S", "MOST_MEMORY", "main"]
+if TYPE_CHECKING:
+    from tests.fuzz.target import Target
+
+__all__ = ["GUIDED", "MOST_CPU_S", "MOST_MEMORY", "main"]
+
+GUIDED: Final = "-"
+"""Stands for the folder of inputs where the branches choose."""
 
 MOST_CPU_S: Final = 2.0
 """Seconds of the processor that one case may take."""
@@ -27,6 +37,9 @@ MOST_MEMORY: Final = 512 << 20
 _HANGS_AFTER_S: Final = 60
 _BLIND_PERCENT: Final = 30
 _REPORTED_EVERY: Final = 1024
+_Mutator: TypeAlias = Callable[[bytes, int, int], bytes]
+# How many changes an unguided case is away from its input: nothing reached in between is kept.
+_CHANGES: Final = (1, 1, 1, 2, 2, 3)
 
 
 class _Search:
@@ -34,17 +47,19 @@ class _Search:
         from tests.fuzz.targets import target_of
 
         self.target = target_of(name)
-        self._check = self.target.prepare()
         self._runs = runs
         self._report = report
         self._done = 0
         self._verdicts: Counter[str] = Counter()
         self._slowest = 0.0
-        self._began = time.monotonic()
+        self._renew()
+        self._began, self._cpu_before = time.monotonic(), time.process_time()
         self._memory_before = _resident()
 
     def one(self, data: bytes) -> None:
         """Judge one input."""
+        if self._done and self.target.renew_every and self._done % self.target.renew_every == 0:
+            self._renew()
         began = time.process_time()
         verdict = self._check(data)
         took = time.process_time() - began
@@ -57,11 +72,18 @@ class _Search:
         if self._done % _REPORTED_EVERY == 0 or self._done >= self._runs:
             self._write()
 
+    def _renew(self) -> None:
+        self._check = self.target.prepare()
+        # What the check works on is there to the end: looking through it again and again would be the cases' time.
+        gc.collect()
+        gc.freeze()
+
     def _write(self) -> None:
         grown = max(0, _resident() - self._memory_before)
         report = {
             "cases": self._done,
             "seconds": time.monotonic() - self._began,
+            "cpu": time.process_time() - self._cpu_before,
             "slowest": self._slowest,
             "grown": grown,
             "verdicts": dict(self._verdicts.most_common()),
@@ -70,8 +92,9 @@ class _Search:
 
 
 def _resident() -> int:
-    # The most that it ever was.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    # The most that it ever was. What getrusage says may be the parent's, from before this program began.
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
 
 
 def _unlimit_memory() -> None:
@@ -86,29 +109,46 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size + MOST_MEMORY, hard))
 
 
+def _mutator(target: Target, pool: Sequence[bytes], blind: Callable[[bytes, int], bytes]) -> _Mutator:
+    def once(data: bytes, most: int, random: Random) -> bytes:
+        if random.randrange(100) < _BLIND_PERCENT:
+            return blind(data, most)
+        return target.mutation(data, random)[:most]
+
+    def guided(data: bytes, most: int, number: int) -> bytes:
+        return once(data, most, Random(number))
+
+    def unguided(_data: bytes, most: int, number: int) -> bytes:
+        # The engine learns nothing here, so it would go on with the same input for ever.
+        random = Random(number)
+        data = random.choice(pool)
+        for _ in range(random.choice(_CHANGES)):
+            data = once(data, most, random)
+        return data
+
+    return unguided if pool else guided
+
+
 def main(words: list[str]) -> None:
     """Search; does not come back."""
-    name, runs, seed, report = words[0], int(words[1]), int(words[2]), Path(words[3])
+    name, runs, seed, report, folder = words[0], int(words[1]), int(words[2]), Path(words[3]), words[4]
     _unlimit_memory()
     # By its name: it has no types, and is not there on every platform.
     atheris: Any = importlib.import_module("atheris")
-    with atheris.instrument_imports(include=["caimi"]):
+    is_guided = folder == GUIDED
+    with atheris.instrument_imports(include=["caimi"]) if is_guided else nullcontext():
         search = _Search(name, runs=runs, report=report)
-    target = search.target
-
-    def mutated(data: bytes, most: int, number: int) -> bytes:
-        random = Random(number)
-        if random.randrange(100) < _BLIND_PERCENT:
-            return atheris.Mutate(data, most)
-        return target.mutation(data, random)[:most]
-
-    settings = [f"-runs={runs}", f"-seed={seed}", f"-max_len={target.longest}", f"-timeout={_HANGS_AFTER_S}"]
+    pool = [] if is_guided else [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+    settings = [f"-runs={runs}", f"-seed={seed}", f"-max_len={search.target.longest}", f"-timeout={_HANGS_AFTER_S}"]
     # Names of errors and the like would be taken as hints for further inputs; the mutations know the forms already.
-    settings += ["-print_final_stats=1", "-verbosity=0", "-reload=0", "-len_control=0", "-mutate_depth=2"]
+    settings += ["-print_final_stats=1", "-verbosity=0", "-reload=0", "-len_control=0"]
+    settings += [f"-mutate_depth={2 if is_guided else 1}"]
     _limit_memory()
     # Merging starts this process again, in words of the shell.
-    again = shlex.join([sys.executable, "-m", "tests.fuzz.search", *words[:4]])
-    atheris.Setup([again, *settings, *words[4:]], search.one, custom_mutator=mutated)
+    again = shlex.join([sys.executable, "-m", "tests.fuzz.search", *words[:5]])
+    # Setup puts another function in the place of Mutate.
+    mutator = _mutator(search.target, pool, lambda data, most: atheris.Mutate(data, most))
+    atheris.Setup([again, *settings, *words[5:]], search.one, custom_mutator=mutator)
     atheris.Fuzz()
 
 

@@ -19,12 +19,15 @@ class Target:
     """One decoder."""
 
     prepare: Callable[[], Check]
-    """Imports what it needs only when called: the search has to see the modules being imported."""
+    """Imports what it needs only when called: the search has to see the modules being imported. Called again, it may
+    end what the check before worked on."""
     seeds: Callable[[], Sequence[bytes]]
     """Inputs to begin with, from the vectors."""
     mutation: Mutation
     longest: int
     """Bytes of the longest input."""
+    renew_every: int = 0
+    """Cases after which the search prepares anew, because what was accepted is kept; 0: never."""
 
 
 def refusal_of(work: Callable[[], None], refusals: tuple[type[Exception], ...]) -> str:

@@ -8,6 +8,7 @@ None. A field with a default may be left out.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import sys
 import types
@@ -99,18 +100,24 @@ def _read_union(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
     rest = [k for k in kinds if k is not types.NoneType]
     if len(rest) == 1:
         return _read(rest[0], value, place)
-    named = {typing.get_args(typing.get_type_hints(k)["kind"])[0]: k for k in rest}
+    named = {typing.get_args(_hints(k)["kind"])[0]: k for k in rest}
     told = cast(dict[str, Any], value).get("kind") if isinstance(value, dict) else None
     if not isinstance(told, str) or told not in named:
         _refuse(f"{place}.kind", f"one of {', '.join(map(repr, named))}", told)
     return _read(named[told], value, place)
 
 
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    # Each hint is a text that has to be compiled: most of the time that a configuration takes.
+    return typing.get_type_hints(kind)
+
+
 def _read_object(kind: type[Any], value: Any, place: str) -> Any:
     if not isinstance(value, dict):
         _refuse(place, "an object", value)
     given = cast(dict[str, Any], value)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     for name in given:
         if name not in fields:

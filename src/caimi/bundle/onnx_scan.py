@@ -232,6 +232,10 @@ class _Scan:
         return stop
 
     def _varint(self, position: int, end: int) -> tuple[int, int]:
+        # Nearly all keys and lengths are one byte that is in the window.
+        at = position - self._window_at
+        if position < end and 0 <= at < len(self._window) and self._window[at] < 0x80:
+            return self._window[at], position + 1
         at = self._window_to(position, min(_LONGEST_NUMBER, end - position))
         value, window = 0, self._window
         for count in range(_LONGEST_NUMBER):

@@ -99,6 +99,9 @@ def test_rejects_numbers_and_lengths_that_do_not_end() -> None:
     refused(b"\x08" + b"\xff" * 11, MalformedModel, "longer than 10 bytes")
     refused(b"\x3a\x7f", MalformedModel, "longer than what holds it")
     refused(b"\x08\xff", MalformedModel, "ends inside a number")
+    # The number would be in the bytes that follow what holds it.
+    refused(b"\x3a\x01\x0a\x00", MalformedModel, "ends inside a number")
+    refused(b"\x3a\x03\x0a\x01\x0a\x00", MalformedModel, "ends inside a number")
     # ModelProto.graph { node { attribute { f: two bytes of four } } }
     refused(b"\x3a\x07\x0a\x05\x2a\x03\x15\x00\x00", MalformedModel, "ends inside a number")
 
