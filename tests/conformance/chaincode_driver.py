@@ -79,15 +79,16 @@ class Driver:
         self, function: str, argument: bytes, *, now: int, clock: int = 0, transient: Mapping[str, bytes] | None = None
     ) -> Reply:
         """Invoke; what succeeds, other than a view, is committed."""
-        return self._ask(function, argument, now=now, clock=clock, transient=transient or {})
+        self._ask(function, argument, now=now, clock=clock, transient=transient or {})
+        return self.answered()
 
-    def try_out(self, argument: bytes, *, now: int) -> Reply:
-        """What a call would answer now; nothing is committed."""
-        return self._ask("call", argument, now=now, clock=0, transient={}, dry=True)
+    def begin_trying(self, argument: bytes, *, now: int) -> None:
+        """Ask what a call would answer now, which commits nothing; `answered` gives it."""
+        self._ask("call", argument, now=now, clock=0, transient={}, dry=True)
 
     def _ask(
         self, function: str, argument: bytes, *, now: int, clock: int, transient: Mapping[str, bytes], dry: bool = False
-    ) -> Reply:
+    ) -> None:
         hidden = {name: "0x" + value.hex() for name, value in transient.items()}
         line = {
             "function": function,
@@ -100,6 +101,9 @@ class Driver:
         pipe = cast(IO[str], self._process.stdin)
         pipe.write(json.dumps(line) + "\n")
         pipe.flush()
+
+    def answered(self) -> Reply:
+        """The answer to the one question that is open."""
         answer = json.loads(cast(IO[str], self._process.stdout).readline())
         return Reply(
             ok=answer["status"] == 200,

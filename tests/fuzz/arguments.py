@@ -39,7 +39,8 @@ def _check() -> Check:
     now = UnixSeconds(pair.traffic.now)
 
     def work(data: bytes) -> None:
-        # What the model says first, so that both are asked whatever it says.
+        # Both are asked whatever the other says, and at the same time.
+        driver.begin_trying(data, now=now)
         said = ""
         try:
             name, arguments = decode_call(data)
@@ -54,7 +55,7 @@ def _check() -> Check:
             raised = refusal
         else:
             raised = None
-        answer = driver.try_out(data, now=now)
+        answer = driver.answered()
         told = "" if answer.ok else answer.message
         if is_compared and told != said:
             raise AssertionError(f"the model says {said!r}, the chaincode {told!r}")
