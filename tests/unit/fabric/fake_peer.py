@@ -104,7 +104,7 @@ def follow(
     chain: Bytes32 = CHAIN,
     tip_seconds: float = 0.0,
     time: list[float] | None = None,
-    kept: int = 1_024,
+    kept: int = 512,
     answer: int = 1_024,
 ) -> None:
     """Play a scene on an index that follows the peer."""

@@ -41,7 +41,7 @@ def test_older_events_are_read_again_from_their_blocks() -> None:
         assert await index.events(7, 9) == newest
         assert len(await index.events(1, 99)) == 2
 
-    follow(peer, scene, kept=0, answer=2)
+    follow(peer, scene, kept=2, answer=2)
     assert set(peer.seeks) == {0, 1, 3, 5, 7}
 
 
@@ -52,7 +52,7 @@ def test_what_was_read_again_is_held_like_the_newest() -> None:
         await index.advance()
         assert await index.events(1, 2) == await index.events(1, 2)
 
-    follow(peer, scene, kept=0, answer=2)
+    follow(peer, scene, kept=2, answer=2)
     assert peer.seeks == [0, 1]
 
 
@@ -67,7 +67,7 @@ def test_rejects_blocks_read_again_that_are_other_ones(height: int) -> None:
             await index.events(3, 4)
         assert len(await index.events(1, 2)) == 2
 
-    follow(peer, scene, kept=0, answer=4)
+    follow(peer, scene, kept=4, answer=4)
 
 
 @pytest.mark.parametrize("payload", [payload_of(event_of(3)), payload_of(*map(event_of, range(3, 9)))])
@@ -81,7 +81,7 @@ def test_rejects_other_events_in_blocks_of_the_same_hash(payload: bytes) -> None
         with pytest.raises(BrokenLedger):
             await index.events(3, 2)
 
-    follow(peer, scene, kept=0, answer=2)
+    follow(peer, scene, kept=2, answer=2)
 
 
 def test_older_events_of_a_peer_that_stalls_are_unavailable() -> None:
@@ -98,7 +98,7 @@ def test_older_events_of_a_peer_that_stalls_are_unavailable() -> None:
         peer.failure = None
         assert len(await index.events(1, 4)) == 4
 
-    follow(peer, scene, kept=0, answer=4)
+    follow(peer, scene, kept=4, answer=4)
 
 
 def test_older_events_that_are_forgotten_meanwhile_are_unavailable() -> None:
@@ -116,7 +116,7 @@ def test_older_events_that_are_forgotten_meanwhile_are_unavailable() -> None:
         await index.advance()
         assert len(await index.events(1, 9)) == 4
 
-    follow(peer, scene, kept=0, answer=4)
+    follow(peer, scene, kept=4, answer=4)
 
 
 def test_ids_of_older_batches_are_read_again_from_their_blocks() -> None:

@@ -38,8 +38,8 @@ class ScanLimits:
 
     blocks: int = 2_000
     """Blocks per question for logs."""
-    kept: int = 1_024
-    """Decoded events kept in memory, beside those of one answer."""
+    kept: int = 512
+    """Decoded events kept in memory."""
     answer: int = 1_024
     """Most events given at once, however many are asked for."""
 
@@ -76,7 +76,7 @@ class EventIndex:
         self._lock = asyncio.Lock()
         self._tip: Tip | None = None
         self._checkpoints: list[_Checkpoint] = []
-        self._events = NumberedEvents(kept=self._limits.kept + self._limits.answer)
+        self._events = NumberedEvents(kept=self._limits.kept)
         # Of each batch locked here: the number of its event, and its height.
         self._batches: dict[Bytes32, tuple[int, int]] = {}
 

@@ -103,7 +103,7 @@ class EthereumReader:
         )
 
     async def events(self, first: Sequence, limit: int) -> tuple[FinalEvent, ...]:
-        """See `ChainReader.events`; at most 4,096 at once. Raises also `EventGap` and `ChainMoved`."""
+        """See `ChainReader.events`; at most 1,024 at once. Raises also `EventGap` and `ChainMoved`."""
         return await self._index.events(first, limit)
 
     async def forget(self, first: Sequence) -> None:

@@ -74,7 +74,7 @@ class BlockIndex:
         chain: Bytes32,
         block_seconds: float = 5.0,
         tip_seconds: float = 2.0,
-        kept: int = 1_024,
+        kept: int = 512,
         answer: int = 1_024,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -85,7 +85,7 @@ class BlockIndex:
             chain: keccak256 of the channel's CAIP-2 id, which block 0 has to confirm.
             block_seconds: how long the peer may take to deliver a block that it says it has.
             tip_seconds: how long an open stream is relied on before the peer is asked for its tip again.
-            kept: events kept in memory, beside those of one answer.
+            kept: events kept in memory.
             answer: most events given at once, however many are asked for.
         """
         self._peer = peer
@@ -101,7 +101,7 @@ class BlockIndex:
         self._breaks = 0
         self._answer = answer
         self._hashes = bytearray()
-        self._events = NumberedEvents(kept=kept + answer)
+        self._events = NumberedEvents(kept=kept)
         self._leases: list[_Leases] = []
         # In which block each batch was locked.
         self._batches: dict[Bytes32, int] = {}
