@@ -11,6 +11,7 @@ from benchmarks.evm import EvmSender
 from caimi.apps.devnet.ledgers import Ledgers
 from caimi.chains.fabric.bringup import ChannelPlan, bring_up
 from caimi.chains.fabric.client import FabricGateway
+from caimi.chains.fabric.errors import EndorseUnavailable
 from caimi.chains.fabric.lifecycle import ChaincodeDefinition
 from caimi.devnet.fabric.chaincode_package import build_package, package_id
 from caimi.devnet.fabric.network import CHANNEL
@@ -23,6 +24,8 @@ __all__ = ["CLAIMED", "CHAINCODE", "EthereumLeg", "FabricLeg", "Leg", "Swap", "i
 CLAIMED: Final = 2
 CHAINCODE: Final = "htlc"
 _GAS: Final = 400_000
+_ATTEMPTS: Final = 20
+_PAUSE_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +93,27 @@ class FabricLeg:
     async def lock(self, swap: Swap, expiry: int) -> None:
         """See `Leg.lock`. What Fabric has committed is final."""
         arguments = (swap.publication, swap.signature, swap.hashlock, expiry.to_bytes(8, "big"))
-        await self._gateway.submit_transaction(CHAINCODE, "lock", arguments)
+        await self._submit("lock", arguments)
 
     async def claim(self, swap: Swap) -> None:
         """See `Leg.claim`."""
-        await self._gateway.submit_transaction(CHAINCODE, "claim", (swap.id, swap.preimage))
+        await self._submit("claim", (swap.id, swap.preimage))
 
     async def state(self, identifier: Bytes32) -> int:
         """See `Leg.state`."""
         record = await self._gateway.evaluate(CHAINCODE, "state", (identifier,))
         return record[0] if record else 0
+
+    async def _submit(self, function: str, arguments: tuple[bytes, ...]) -> None:
+        # As patient as our own sender: of a thousand at once some meet peers that are too busy, and none of it is
+        # ordered then.
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                await self._gateway.submit_transaction(CHAINCODE, function, arguments)
+                return
+            except EndorseUnavailable:
+                await asyncio.sleep(_PAUSE_S)
+        await self._gateway.submit_transaction(CHAINCODE, function, arguments)
 
 
 async def install_chaincode(ledgers: Ledgers, program: Path) -> None:
