@@ -37,6 +37,11 @@ def _slow(data: bytes) -> None:
         pass
 
 
+def _endless(data: bytes) -> None:
+    while len(data) > 40:
+        pass
+
+
 def _deep(data: bytes) -> None:
     # By chance alone nobody comes here: each step has to be kept until the next one is found.
     for at, number in enumerate((1, 31, 64)):
@@ -83,6 +88,7 @@ PLANTED: Final[dict[str, Target]] = {
         ("two-encodings", partial(_check, _two_encodings)),
         ("greedy", partial(_check, _greedy)),
         ("slow", partial(_check, _slow)),
+        ("endless", partial(_check, _endless)),
         ("deep", _deep_check),
         ("late", _late_check),
     )

@@ -11,8 +11,10 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import math
 import resource
 import shlex
+import signal
 import sys
 import time
 from collections import Counter
@@ -34,7 +36,10 @@ MOST_CPU_S: Final = 2.0
 """Seconds of the processor that one case may take."""
 MOST_MEMORY: Final = 512 << 20
 """Bytes that all cases together may take: nothing is kept from one to the next."""
-_HANGS_AFTER_S: Final = 60
+_LOOKED_EVERY_S: Final = 2.0
+# The engine counts the time of the clock, in which this process or its machine may have been asleep. What it finds so
+# is only what does not come back to the interpreter.
+_HANGS_AFTER_S: Final = 3600
 _BLIND_PERCENT: Final = 30
 _REPORTED_EVERY: Final = 1024
 _Mutator: TypeAlias = Callable[[bytes, int, int], bytes]
@@ -52,6 +57,7 @@ class _Search:
         self._done = 0
         self._verdicts: Counter[str] = Counter()
         self._slowest = 0.0
+        self._case_began = math.inf
         self._renew()
         self._began, self._cpu_before = time.monotonic(), time.process_time()
         self._memory_before = _resident()
@@ -60,9 +66,10 @@ class _Search:
         """Judge one input."""
         if self._done and self.target.renew_every and self._done % self.target.renew_every == 0:
             self._renew()
-        began = time.process_time()
+        began = self._case_began = time.process_time()
         verdict = self._check(data)
         took = time.process_time() - began
+        self._case_began = math.inf
         if took > MOST_CPU_S:
             raise AssertionError(f"{took:.1f} s for {len(data)} bytes: {verdict}")
         self._verdicts[verdict] += 1
@@ -71,6 +78,17 @@ class _Search:
         # The engine ends the process without coming back here, so what was found is written on the way.
         if self._done % _REPORTED_EVERY == 0 or self._done >= self._runs:
             self._write()
+
+    def watch(self) -> None:
+        """End cases that would not end by themselves."""
+
+        def look(_signal: int, _frame: object) -> None:
+            took = time.process_time() - self._case_began
+            if took > MOST_CPU_S:
+                raise AssertionError(f"not back after {took:.1f} s of the processor")
+
+        signal.signal(signal.SIGPROF, look)
+        signal.setitimer(signal.ITIMER_PROF, _LOOKED_EVERY_S, _LOOKED_EVERY_S)
 
     def _renew(self) -> None:
         self._check = self.target.prepare()
@@ -144,6 +162,7 @@ def main(words: list[str]) -> None:
     settings += ["-print_final_stats=1", "-verbosity=0", "-reload=0", "-len_control=0"]
     settings += [f"-mutate_depth={2 if is_guided else 1}"]
     _limit_memory()
+    search.watch()
     # Merging starts this process again, in words of the shell.
     again = shlex.join([sys.executable, "-m", "tests.fuzz.search", *words[:5]])
     # Setup puts another function in the place of Mutate.
