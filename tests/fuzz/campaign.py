@@ -1,6 +1,6 @@
 """A search of several decoders at once: each in processes of its own, from the vectors and the kept corpus.
 
-Following the branches makes a case three to ten times as slow. What it finds, it finds in the first part of a search;
+Following the branches makes a case up to four times as slow. What it finds, it finds in the first part of a search;
 the cases of the other part are changes of all that the first one reached, on our code as it is.
 """
 
