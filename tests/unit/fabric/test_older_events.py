@@ -129,6 +129,12 @@ def test_ids_of_older_batches_are_read_again_from_their_blocks() -> None:
         assert peer.seeks == [0]
         assert await index.batch_ids(batch_root(ids_of(3))) == ids_of(3)
         assert peer.seeks == [0, 3]
+        # Many batches of one block: also those of which the list was not kept.
+        many = transaction_of(0, payload_of(batches=[batch_of(n) for n in range(1_000, 1_099)]))
+        peer.blocks_known.append(block_of(100, many))
+        await index.advance()
+        for n in range(1_000, 1_099):
+            assert await index.batch_ids(batch_root(ids_of(n))) == ids_of(n)
         peer.blocks_known[4] = block_of(4)
         with pytest.raises(BrokenLedger):
             await index.batch_ids(batch_root(ids_of(4)))

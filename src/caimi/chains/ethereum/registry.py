@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 
-from caimi.chains.ethereum.blocks import Block, Tip, read_block, read_tip
+from caimi.chains.ethereum.blocks import Block, read_block
 from caimi.chains.ethereum.errors import ChainMoved, MalformedAnswer, RpcFailure
 from caimi.chains.ethereum.event_index import ScanLimits
 from caimi.chains.ethereum.fees import TX_GAS_CAP, FeePolicy, Fees, check_call_size, gas_limit
@@ -65,7 +65,6 @@ class EthereumRegistry(EthereumReader):
         super().__init__(rpc, site, limits=limits)
         self._sender = sender
         self._policy = fees or FeePolicy()
-        self._tip: Tip | None = None
 
     async def next_slot(self) -> int | None:
         """See `ChainPort.next_slot`: the sender's transaction count in the latest block."""
@@ -226,7 +225,7 @@ class EthereumRegistry(EthereumReader):
             return StatusUnknown(because=str(error))
 
     async def _status(self, prepared: PreparedCall) -> CallStatus:
-        tip = self._tip = await read_tip(self.rpc, self.site.finality, self._tip)
+        tip = await self._index.tip()
         # The count is asked for before the receipt: in the other order a block in between would look like a loss.
         # Only a final count shows that the slot is gone for good.
         sender, final = hex_data(self._sender.address), hex_quantity(tip.final.number)

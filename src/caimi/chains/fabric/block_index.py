@@ -5,8 +5,9 @@ One stream brings the blocks as they come. It cannot tell a quiet channel from a
 asked for its tip too: at first, after every break of the stream, and now and then. Asking is a transaction proposal,
 which costs the peer a hundred times what a block on an open stream does.
 Nothing is stored: after a restart the channel is read again from block 0, whose hash is the channel's identity. In
-memory stay 40 bytes of each block, 16 of each with events, and the newest events: older ones, and the ids of batches,
-are read again from their blocks, which must be those that were read before.
+memory stay 40 bytes of each block, 16 of each with events, the root of each batch, leases, messages of ceremonies, and
+the newest events and lists of ids: older ones are read again from their blocks, which must be those that were read
+before.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from typing import Final, Protocol
 from caimi.chains.fabric.block_events import Post, read_block
 from caimi.chains.fabric.blocks import FabricBlock
 from caimi.chains.fabric.errors import BrokenBlockChain, FabricError
-from caimi.chains.fabric.notes import LoggedBatch
 from caimi.chains.fabric.port_errors import BrokenLedger, port_error
 from caimi.chains.fabric.transaction import ChainInfo
 from caimi.ports.chain import BoardMessage, ChainUnavailable, FinalEvent
@@ -176,11 +176,12 @@ class BlockIndex:
         height = self._batches.get(root)
         if height is None:
             return None
-        if root not in self._listed:
+        listed = self._listed.get(root)
+        if listed is None:
             async with aclosing(self._again(height, height)) as blocks:
                 async for block in blocks:
-                    self._list(read_block(block, self._chaincode).batches)
-        listed = self._listed.get(root)
+                    batches = read_block(block, self._chaincode).batches
+                    listed = next((batch.identifiers for batch in batches if batch.root == root), None)
         if listed is None or batch_root(listed) != root:
             raise BrokenLedger(f"block {height} lists other ids than those of the batch 0x{root.hex()}")
         return listed
@@ -324,15 +325,11 @@ class BlockIndex:
             self._leases.append(_Leases(height=block.number, identifiers=tuple(told.leases)))
         for batch in told.batches:
             self._batches.setdefault(batch.root, block.number)
-        self._list(told.batches)
-        self._is_doubted = False
-
-    def _list(self, batches: list[LoggedBatch]) -> None:
-        for batch in batches:
             # A second list for one root can only be the same: both have to make it.
             self._listed.setdefault(batch.root, batch.identifiers)
             if len(self._listed) > _LISTED:
                 del self._listed[next(iter(self._listed))]
+        self._is_doubted = False
 
     def _cut(self, height: int) -> None:
         # As if blocks from `height` on were never read.
