@@ -13,8 +13,7 @@ from caimi.chains.fabric.errors import (
 )
 from caimi.chains.fabric.port_errors import BrokenLedger
 from caimi.ports.chain import ChainUnavailable
-from caimi.protocol.batches import batch_root
-from tests.unit.fabric.event_json import batch_of, event_of, hash_of, ids_of, payload_of
+from tests.unit.fabric.event_json import event_of, hash_of, payload_of
 from tests.unit.fabric.fake_peer import FakePeer, block_of, follow, transaction_of, until
 
 
@@ -117,26 +116,3 @@ def test_older_events_that_are_forgotten_meanwhile_are_unavailable() -> None:
         assert len(await index.events(1, 9)) == 4
 
     follow(peer, scene, kept=4, answer=4)
-
-
-def test_ids_of_older_batches_are_read_again_from_their_blocks() -> None:
-    batches = [block_of(n, transaction_of(0, payload_of(batches=[batch_of(n)]))) for n in range(1, 100)]
-    peer = FakePeer(block_of(0), *batches)
-
-    async def scene(index: BlockIndex) -> None:
-        await index.advance()
-        assert await index.batch_ids(batch_root(ids_of(99))) == ids_of(99)
-        assert peer.seeks == [0]
-        assert await index.batch_ids(batch_root(ids_of(3))) == ids_of(3)
-        assert peer.seeks == [0, 3]
-        # Many batches of one block: also those of which the list was not kept.
-        many = transaction_of(0, payload_of(batches=[batch_of(n) for n in range(1_000, 1_099)]))
-        peer.blocks_known.append(block_of(100, many))
-        await index.advance()
-        for n in range(1_000, 1_099):
-            assert await index.batch_ids(batch_root(ids_of(n))) == ids_of(n)
-        peer.blocks_known[4] = block_of(4)
-        with pytest.raises(BrokenLedger):
-            await index.batch_ids(batch_root(ids_of(4)))
-
-    follow(peer, scene)

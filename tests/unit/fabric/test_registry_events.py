@@ -18,11 +18,10 @@ from caimi.chains.fabric.errors import (
 )
 from caimi.chains.fabric.port_errors import BrokenLedger
 from caimi.ports.chain import ChainUnavailable
-from caimi.protocol.batches import batch_root
 from caimi.types.errors import WrongChain
 from caimi.wire.chain_ids import fabric_chain_id
 from caimi.wire.keccak import keccak256
-from tests.unit.fabric.event_json import batch_of, event_of, hash_of, ids_of, payload_of
+from tests.unit.fabric.event_json import event_of, hash_of, payload_of
 from tests.unit.fabric.fake_peer import CHAIN, FakePeer, block_of, follow, transaction_of, until
 
 
@@ -261,38 +260,6 @@ def test_leases_by_height() -> None:
         expected = {0: [0, 1, 2], 1: [1, 2], 2: [1, 2], 3: [], 9: []}
         for height, numbers in expected.items():
             assert index.leases_above(height) == tuple(hash_of(n) for n in numbers)
-
-    follow(peer, scene)
-
-
-def test_ids_of_batches_are_found_by_root() -> None:
-    peer = FakePeer(
-        block_of(0),
-        block_of(1, transaction_of(0, payload_of(event_of(1), batches=[batch_of(5, 6), batch_of(7)]))),
-        block_of(2, transaction_of(0, payload_of(batches=[batch_of(8)]), code=ValidationCode.MVCC_READ_CONFLICT)),
-    )
-
-    async def scene(index: BlockIndex) -> None:
-        await index.advance()
-        assert await index.batch_ids(batch_root(ids_of(5, 6))) == ids_of(5, 6)
-        assert await index.batch_ids(batch_root(ids_of(7))) == ids_of(7)
-        assert await index.batch_ids(batch_root(ids_of(8))) is None
-        await index.forget(1)
-        assert await index.batch_ids(batch_root(ids_of(7))) is None
-        await index.advance()
-        assert await index.batch_ids(batch_root(ids_of(7))) == ids_of(7)
-
-    follow(peer, scene)
-
-
-def test_rejects_ids_that_do_not_make_their_root() -> None:
-    root = batch_root(ids_of(5, 6))
-    peer = FakePeer(block_of(0), block_of(1, transaction_of(0, payload_of(batches=[batch_of(6, 5, root=root)]))))
-
-    async def scene(index: BlockIndex) -> None:
-        await index.advance()
-        with pytest.raises(BrokenLedger):
-            await index.batch_ids(root)
 
     follow(peer, scene)
 
