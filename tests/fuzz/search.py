@@ -37,9 +37,8 @@ MOST_CPU_S: Final = 2.0
 MOST_MEMORY: Final = 512 << 20
 """Bytes that all cases together may take: nothing is kept from one to the next."""
 _LOOKED_EVERY_S: Final = 2.0
-# The engine counts the time of the clock, in which this process or its machine may have been asleep. What it finds so
-# is only what does not come back to the interpreter.
-_HANGS_AFTER_S: Final = 3600
+# By the clock, for what waits without working: a machine that was asleep meanwhile is a false finding, to be run again.
+_HANGS_AFTER_S: Final = 60
 _BLIND_PERCENT: Final = 30
 _REPORTED_EVERY: Final = 1024
 _Mutator: TypeAlias = Callable[[bytes, int, int], bytes]
